@@ -1,0 +1,174 @@
+"""The example, what identifies it, and which JSON survives storage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+
+from tdsys.errors import InvalidInput
+
+MAX_DEPTH = 32
+MAX_BYTES = 256 * 1024
+Document = dict[str, JsonValue]
+
+
+class Source(StrEnum):
+    """Where an example came from."""
+
+    CAPTURED = "captured"
+    BOOTSTRAPPED = "bootstrapped"
+    SYNTHETIC = "synthetic"
+    IMPORTED = "imported"
+    MANUAL = "manual"
+
+
+class Cell(NamedTuple):
+    """One topic at one difficulty."""
+
+    topic: str
+    difficulty: str
+
+
+class Malformed(InvalidInput):
+    """A document that storage would refuse or silently change."""
+
+    def __init__(self, code: str, path: str, message: str, *, remedy: str) -> None:
+        super().__init__(f"{path or 'the record'}: {message}", remedy=remedy)
+        self.code = code
+        self.path = path
+
+
+class Capture(BaseModel):
+    """One input/output pair as a generator handed it over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    capture_id: UUID
+    domain: str = Field(min_length=1, max_length=100)
+    inputs: Document
+    outputs: Document
+    metadata: Document = {}
+    captured_at: datetime
+
+    @field_validator("domain")
+    @classmethod
+    def _domain_is_a_plain_name(cls, name: str) -> str:
+        if name.strip() != name or any(unicodedata.category(c).startswith("C") for c in name):
+            raise ValueError("a domain name has no control characters and no blanks at its ends")
+        return name
+
+    @property
+    def cell(self) -> Cell:
+        """The cell its inputs name; `general` and `unrated` where they name none."""
+        return Cell(_label(self.inputs, "topic", "general"),
+                    _label(self.inputs, "difficulty", "unrated"))
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The identity of its content."""
+        return fingerprint(self.domain, self.inputs, self.outputs)
+
+
+class Candidate(BaseModel):
+    """An example as stages see it: content and labels, no history."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    domain: str
+    topic: str
+    difficulty: str
+    source: Source
+    inputs: Document
+    outputs: Document
+    attempts: int = 0
+    simulated: bool = False
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it belongs to."""
+        return Cell(self.topic, self.difficulty)
+
+
+def fingerprint(domain: str, inputs: Mapping[str, JsonValue],
+                outputs: Mapping[str, JsonValue]) -> bytes:
+    """SHA-256 over domain, inputs and outputs with letter case and white space levelled."""
+    content = {"domain": domain, "inputs": _levelled(inputs), "outputs": _levelled(outputs)}
+    return hashlib.sha256(canonical(content)).digest()
+
+
+def canonical(value: object) -> bytes:
+    """The one JSON text of a value: sorted keys, no blanks, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def level(text: str) -> str:
+    """Text as identity sees it: NFKC, case folded, white space collapsed."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def check_document(value: object, *, path: str = "") -> None:
+    """Refuse what JSON in Postgres cannot hold unchanged; the error names the path."""
+    _check(value, path, 0)
+    size = len(canonical(value))
+    if size > MAX_BYTES:
+        raise Malformed("too_large", path, f"{size:,} bytes of JSON, at most {MAX_BYTES:,} are kept",
+                        remedy="shorten the longest field")
+
+
+def _label(inputs: Mapping[str, JsonValue], name: str, missing: str) -> str:
+    value = inputs.get(name)
+    return level(value)[:100] if isinstance(value, str) and value.strip() else missing
+
+
+def _levelled(value: object) -> object:
+    if isinstance(value, str):
+        return level(value)
+    if isinstance(value, Mapping):
+        return {str(key): _levelled(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_levelled(inner) for inner in value]
+    return value
+
+
+def _check(value: object, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Malformed("too_deep", path, f"nested deeper than {MAX_DEPTH} levels",
+                        remedy="flatten the structure")
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise Malformed("key_not_text", path, f"the key {key!r} is not text",
+                                remedy="use text keys")
+            _check_text(key, path)
+            _check(inner, f"{path}.{key}" if path else key, depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _check(inner, f"{path}[{index}]", depth + 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise Malformed("not_finite", path, f"{value} is not a JSON number",
+                        remedy="leave the field out or send text")
+    elif not (value is None or isinstance(value, bool | int | float)):
+        raise Malformed("not_json", path, f"a {type(value).__name__} is not JSON",
+                        remedy="convert it to text, a number, a list or an object")
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\x00" in text:
+        raise Malformed("nul", path, "text holds a NUL character", remedy="remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Malformed("surrogate", path, "text holds half a surrogate pair",
+                        remedy="decode the source with the right encoding") from None

@@ -1,0 +1,58 @@
+"""The states of an example and the moves between them: one table, checked in one place."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from tdsys.errors import Conflict
+
+
+class State(StrEnum):
+    """Where an example stands."""
+
+    CANDIDATE = "candidate"
+    ADMITTED = "admitted"
+    IN_REVIEW = "in_review"
+    REJECTED = "rejected"
+    PARKED = "parked"
+    RETIRED = "retired"
+
+
+class Move(StrEnum):
+    """What can happen to an example."""
+
+    ADMIT = "admit"
+    REVIEW = "review"
+    REJECT = "reject"
+    PARK = "park"
+    UNPARK = "unpark"
+    APPROVE = "approve"
+    FLAG = "flag"
+    RETIRE = "retire"
+    RESTORE = "restore"
+    REPLAY = "replay"
+
+
+MOVES: dict[tuple[State, Move], State] = {
+    (State.CANDIDATE, Move.ADMIT): State.ADMITTED,
+    (State.CANDIDATE, Move.REVIEW): State.IN_REVIEW,
+    (State.CANDIDATE, Move.REJECT): State.REJECTED,
+    (State.CANDIDATE, Move.PARK): State.PARKED,
+    (State.PARKED, Move.UNPARK): State.CANDIDATE,
+    (State.IN_REVIEW, Move.APPROVE): State.ADMITTED,
+    (State.IN_REVIEW, Move.REJECT): State.REJECTED,
+    (State.ADMITTED, Move.FLAG): State.IN_REVIEW,
+    (State.ADMITTED, Move.RETIRE): State.RETIRED,
+    (State.RETIRED, Move.RESTORE): State.CANDIDATE,
+    (State.REJECTED, Move.REPLAY): State.CANDIDATE,
+}
+
+
+def after(state: State, move: Move) -> State:
+    """The state `move` leads to; Conflict when the table has no such move."""
+    try:
+        return MOVES[state, move]
+    except KeyError:
+        legal = sorted(m.value for s, m in MOVES if s is state)
+        raise Conflict(f"an example that is {state} cannot {move}",
+                       remedy=f"from {state} it can: {', '.join(legal) or 'nothing'}") from None

@@ -1,0 +1,68 @@
+"""Process settings: read once from the environment and the address file, passed on as values."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tdsys.errors import ConfigurationError
+
+ADDRESS_FILE = "addresses.json"
+
+
+def default_home() -> Path:
+    """The folder for data when TDSYS_HOME is unset: `tdsys` in the XDG data folder."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "tdsys"
+
+
+class Settings(BaseSettings):
+    """Everything a process takes from its environment; each field is `TDSYS_` + its name."""
+
+    model_config = SettingsConfigDict(env_prefix="TDSYS_", frozen=True, extra="forbid")
+
+    home: Path = default_home()
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    lm: str = "offline"
+    lm_api_base: str | None = None
+    lm_seed: int = 7
+    judge_lm: str | None = None
+    lm_threads: int = 16
+    scoring_block: int = 50
+    lease_seconds: int = 120
+    max_attempts: int = 5
+    log_level: str = "INFO"
+
+
+def addresses(home: Path) -> dict[str, str]:
+    """What the embedded stack wrote about itself: database_url, redis_url, flower_url, ..."""
+    try:
+        found = json.loads((home / ADDRESS_FILE).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {str(name): str(value) for name, value in found.items()}
+
+
+def load() -> Settings:
+    """Read the environment; addresses of the embedded stack fill in what it leaves open."""
+    try:
+        settings = Settings()
+    except ValidationError as bad:
+        first = bad.errors()[0]
+        name = "TDSYS_" + str(first["loc"][0]).upper()
+        raise ConfigurationError(
+            f"{name} is not usable: {first['msg']}",
+            remedy="see the settings table in the README",
+        ) from bad
+    known = addresses(settings.home)
+    found = {
+        name: SecretStr(known[name])
+        for name in ("database_url", "redis_url")
+        if getattr(settings, name) is None and name in known
+    }
+    return settings.model_copy(update=found)

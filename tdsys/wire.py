@@ -1,0 +1,101 @@
+"""The contract between producers and workers: names, keys and the bytes of a message.
+
+Standard library only, because the capture client carries it into other people's processes.
+A task's queue is the part of its name before the dot.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import uuid
+from enum import StrEnum
+
+PREFIX = "tdsys:"
+BELL_MILLISECONDS = 30_000
+ACK_SECONDS = 86_400
+
+
+class Queue(StrEnum):
+    """The seven queues, named after stages."""
+
+    CAPTURE = "capture"
+    SYNTHESIS = "synthesis"
+    SCORING = "scoring"
+    IMPORTS = "imports"
+    LIFECYCLE = "lifecycle"
+    OPTIMIZATION = "optimization"
+    REPORTS = "reports"
+
+
+class Task(StrEnum):
+    """Every task a worker knows."""
+
+    INGEST = "capture.ingest"
+    SCORE = "scoring.score"
+    PARSE = "imports.parse"
+    PLAN = "optimization.plan"
+    OPTIMIZE = "optimization.run"
+    FRESHNESS = "reports.freshness"
+
+    @property
+    def queue(self) -> Queue:
+        """The queue this task is sent to."""
+        return Queue(self.value.partition(".")[0])
+
+
+def bell_key(task: Task) -> str:
+    """The Redis key that is set while a doorbell for `task` is on its way."""
+    return f"{PREFIX}bell:{task.value}"
+
+
+def acknowledgement_key(batch_id: str) -> str:
+    """The Redis key a worker sets once the rows of a capture batch are committed."""
+    return f"{PREFIX}ack:{batch_id}"
+
+
+def queue_key(queue: Queue) -> str:
+    """The Redis list that holds the messages of `queue`."""
+    return PREFIX + queue.value
+
+
+def envelope(task: Task, args: list[str], *, task_id: str | None = None) -> bytes:
+    """One Celery protocol-2 message, ready for LPUSH onto `queue_key(task.queue)`.
+
+    The form is Celery's (docs: "Message Protocol", version 2) inside kombu's Redis envelope;
+    an integration test has the pinned kombu and a real worker read it.
+    """
+    task_id = task_id or str(uuid.uuid4())
+    body = json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    message = {
+        "body": base64.b64encode(body.encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py",
+            "task": task.value,
+            "id": task_id,
+            "root_id": task_id,
+            "parent_id": None,
+            "group": None,
+            "argsrepr": "(...)",
+            "kwargsrepr": "{}",
+            "origin": f"{os.getpid()}@{socket.gethostname()}",
+            "retries": 0,
+            "eta": None,
+            "expires": None,
+            "timelimit": [None, None],
+            "ignore_result": True,
+        },
+        "properties": {
+            "correlation_id": task_id,
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": task.queue.value},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }
+    return json.dumps(message).encode()
