@@ -15,9 +15,12 @@ ADDRESS_FILE = "addresses.json"
 
 
 def default_home() -> Path:
-    """The folder for data when TDSYS_HOME is unset: `tdsys` in the XDG data folder."""
-    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "tdsys"
+    """The folder for data when TDSYS_HOME is unset: `tdsys` in the XDG data folder.
+
+    For root it is /var/lib: the servers then run as nobody, who may not enter /root.
+    """
+    usual = "/var/lib" if os.geteuid() == 0 else str(Path.home() / ".local" / "share")
+    return Path(os.environ.get("XDG_DATA_HOME") or usual) / "tdsys"
 
 
 class Settings(BaseSettings):
@@ -36,7 +39,6 @@ class Settings(BaseSettings):
     scoring_block: int = 50
     lease_seconds: int = 120
     max_attempts: int = 5
-    log_level: str = "INFO"
 
 
 def addresses(home: Path) -> dict[str, str]:
@@ -60,9 +62,9 @@ def load() -> Settings:
             remedy="see the settings table in the README",
         ) from bad
     known = addresses(settings.home)
-    found = {
+    found: dict[str, SecretStr] = {
         name: SecretStr(known[name])
         for name in ("database_url", "redis_url")
         if getattr(settings, name) is None and name in known
     }
-    return settings.model_copy(update=found)
+    return settings.model_copy(update={**found})

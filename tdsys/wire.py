@@ -36,7 +36,7 @@ class Task(StrEnum):
     INGEST = "capture.ingest"
     SCORE = "scoring.score"
     PARSE = "imports.parse"
-    PLAN = "optimization.plan"
+    PLAN = "lifecycle.plan"
     OPTIMIZE = "optimization.run"
     FRESHNESS = "reports.freshness"
 
@@ -61,14 +61,15 @@ def queue_key(queue: Queue) -> str:
     return PREFIX + queue.value
 
 
-def envelope(task: Task, args: list[str], *, task_id: str | None = None) -> bytes:
+def envelope(task: Task, arguments: dict[str, str]) -> bytes:
     """One Celery protocol-2 message, ready for LPUSH onto `queue_key(task.queue)`.
 
     The form is Celery's (docs: "Message Protocol", version 2) inside kombu's Redis envelope;
     an integration test has the pinned kombu and a real worker read it.
     """
-    task_id = task_id or str(uuid.uuid4())
-    body = json.dumps([args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
+    task_id = str(uuid.uuid4())
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    body = json.dumps([[], arguments, embed])
     message = {
         "body": base64.b64encode(body.encode()).decode(),
         "content-encoding": "utf-8",
@@ -80,8 +81,8 @@ def envelope(task: Task, args: list[str], *, task_id: str | None = None) -> byte
             "root_id": task_id,
             "parent_id": None,
             "group": None,
-            "argsrepr": "(...)",
-            "kwargsrepr": "{}",
+            "argsrepr": "()",
+            "kwargsrepr": "{...}",
             "origin": f"{os.getpid()}@{socket.gethostname()}",
             "retries": 0,
             "eta": None,

@@ -43,14 +43,17 @@ class Shares(BaseModel):
 
 
 class Policy(BaseModel):
-    """What a domain collects, admits and optimizes; every decision records its version."""
+    """What a domain collects, admits and optimizes; every decision records its version.
+
+    Without a signature the fields that (nearly) all admitted examples hold are taken.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     collection: Literal["automatic", "manual", "off"] = "automatic"
     topics: tuple[str, ...] = ()
     difficulties: tuple[str, ...] = ("easy", "medium", "hard")
-    signature: Signature = Signature()
+    signature: Signature | None = None
     weights: dict[str, float] = {
         "accuracy": 0.4, "coherence": 0.2, "relevance": 0.2, "educational_value": 0.2}
     reject_below: dict[str, float] = {

@@ -1,0 +1,31 @@
+# Four commands: demo, test, lint, bench. Each sets the installation up first if it is not there.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test lint bench
+
+demo: $(INSTALLED)
+	@$(BIN)/python -m tdsys demo
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not bench"
+
+lint: $(INSTALLED)
+	@$(BIN)/python -m pytest tests/unit/test_house.py
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m pytest -m bench -s
+
+# pip says nothing while it unpacks, so a counter speaks for it.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "tdsys needs Python 3.11 to 3.14; this is " + sys.version.split()[0] + ": run make PYTHON=python3.12")'
+	@echo "Installing into .venv from requirements.lock (hash-checked); the log is .venv/install.log"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock > .venv/install.log 2>&1 & pid=$$!; \
+	total=$$(grep -c '==' requirements.lock); \
+	while kill -0 $$pid 2>/dev/null; do sleep 2; \
+	  echo "  fetched $$(grep -c '^Collecting' .venv/install.log) of $$total, installed $$(ls -d .venv/lib/python*/site-packages/*.dist-info 2>/dev/null | wc -l)"; done; \
+	wait $$pid || { tail -n 5 .venv/install.log; echo "The installation failed; the whole log is .venv/install.log"; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . >> .venv/install.log 2>&1 || { tail -n 5 .venv/install.log; exit 1; }
+	@touch $@

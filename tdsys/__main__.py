@@ -1,0 +1,28 @@
+"""The command `tdsys`, also `python -m tdsys`."""
+
+from __future__ import annotations
+
+import sys
+
+from tdsys.errors import TdsysError
+
+NOT_INSTALLED = ("this installation is the capture client only — for the service: "
+                 "pip install 'tdsys[server,embedded]'")
+
+
+def main() -> None:
+    """Run the command line; every expected error is one line and an exit code."""
+    try:
+        from tdsys.cli import cli  # noqa: PLC0415  # the client's installation has no click
+    except ModuleNotFoundError as missing:
+        sys.stderr.write(f"tdsys: {missing.name} is missing: {NOT_INSTALLED}\n")
+        raise SystemExit(78) from None
+    try:
+        cli(prog_name="tdsys")
+    except TdsysError as expected:
+        sys.stderr.write(f"tdsys: {expected}\n")
+        raise SystemExit(expected.exit_code) from None
+
+
+if __name__ == "__main__":
+    main()

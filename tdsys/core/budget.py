@@ -1,0 +1,70 @@
+"""What a MIPROv2 run will cost, known before it starts.
+
+The formulas are DSPy 3.4.1's (`dspy/teleprompt/mipro_optimizer_v2.py`, `teleprompt/utils.py`,
+`propose/dataset_summary_generator.py`); a test counts a real run's calls against them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from tdsys.core.program import Auto, Plan
+
+MINIBATCH = 35
+MINIBATCH_ABOVE = 50
+TRIALS_PER_FULL_EVALUATION = 5
+SUMMARY_BATCH = 10
+SUMMARIES_AT_MOST = 10
+CALLS_PER_INSTRUCTION = 3
+
+
+class Preset(NamedTuple):
+    """One of MIPROv2's `auto` settings."""
+
+    candidates: int
+    validated_at_most: int
+
+
+PRESETS: dict[Auto, Preset] = {
+    "light": Preset(6, 100),
+    "medium": Preset(12, 300),
+    "heavy": Preset(18, 1000),
+}
+
+
+def plan(n_train: int, n_val: int, auto: Auto, *, predictors: int = 1) -> Plan:
+    """The run's calls: evaluations exactly, bootstrapping and proposals at most.
+
+    One call per program answer; an unparseable answer costs one more.
+    """
+    preset = PRESETS[auto]
+    validated = min(n_val, preset.validated_at_most)
+    trials = _trials(preset.candidates, predictors)
+    minibatch = validated > MINIBATCH_ABOVE
+    return Plan(
+        trials=trials,
+        validated_on=validated,
+        minibatch=minibatch,
+        evaluation_calls=_evaluations(trials, validated, minibatch=minibatch) * predictors,
+        bootstrap_calls_at_most=(preset.candidates - 2) * n_train * predictors,
+        proposal_calls=_proposals(n_train, preset.candidates // 2, predictors),
+    )
+
+
+def _trials(candidates: int, predictors: int) -> int:
+    # Two variables per predictor: its instruction and its set of demos.
+    return int(max(2 * 2 * predictors * math.log2(candidates), 1.5 * candidates))
+
+
+def _evaluations(trials: int, validated: int, *, minibatch: bool) -> int:
+    """Program answers: the default program in full, then every trial."""
+    if not minibatch:
+        return validated * (1 + trials)
+    full = trials // TRIALS_PER_FULL_EVALUATION + (trials % TRIALS_PER_FULL_EVALUATION > 0)
+    return validated * (1 + full) + MINIBATCH * trials
+
+
+def _proposals(n_train: int, instructions: int, predictors: int) -> int:
+    looks = min(SUMMARIES_AT_MOST, math.ceil(n_train / SUMMARY_BATCH))
+    return looks + 1 + CALLS_PER_INSTRUCTION * instructions * predictors

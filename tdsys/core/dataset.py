@@ -1,0 +1,197 @@
+"""Which admitted examples become a dataset version, and how it is divided without leaks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tdsys.core.example import Cell, Document, Source, canonical
+from tdsys.core.policy import FieldType, Policy, Shares, Signature
+from tdsys.core.program import Item
+
+COMMON_FIELD = 0.95
+SMALLEST_SPLIT = 5
+
+
+class Split(StrEnum):
+    """The three parts of a dataset version; test is never seen by the optimizer."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class Admitted(BaseModel):
+    """An admitted example, as a candidate for a dataset version."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    fingerprint: str
+    topic: str
+    difficulty: str
+    source: Source
+    simulated: bool
+    quality: float
+    inputs: Document
+    outputs: Document
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it belongs to."""
+        return Cell(self.topic, self.difficulty)
+
+
+class Member(BaseModel):
+    """One example in one split of a version, with the content frozen beside it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    example: Admitted
+    split: Split
+    cluster: int
+
+
+class Unusable(BaseModel):
+    """Why one example's field does not fit the signature, and what would mend it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    example_id: int
+    field: str
+    code: str
+    message: str
+    remedy: str
+
+
+def signature_of(examples: Sequence[Admitted], policy: Policy) -> Signature:
+    """The policy's signature, or the fields that nearly all of these examples hold."""
+    if policy.signature is not None:
+        return policy.signature
+    outputs = _common([e.outputs for e in examples])
+    inputs = {n: t for n, t in _common([e.inputs for e in examples]).items() if n not in outputs}
+    return Signature(inputs=inputs or Signature().inputs, outputs=outputs or Signature().outputs)
+
+
+def unusable(example: Admitted, signature: Signature) -> list[Unusable]:
+    """Every field of the signature this example cannot fill; empty when it fits."""
+    wanted = [("inputs", signature.inputs, example.inputs),
+              ("outputs", signature.outputs, example.outputs)]
+    return [
+        Unusable(example_id=example.id, field=f"{side}.{name}", code="missing" if value is None
+                 else "wrong_type", message=f"{side}.{name} should be {kind}",
+                 remedy=f"rename a field to {name}, import it again with --map, or take "
+                        f"{name} out of the policy's signature")
+        for side, fields, held in wanted for name, kind in fields.items()
+        if _kind(value := held.get(name)) != kind
+    ]
+
+
+def item(example: Admitted, signature: Signature) -> Item:
+    """The example as the program sees it: fields of the signature and nothing else."""
+    return Item(uid=example.fingerprint,
+                inputs={name: example.inputs[name] for name in signature.inputs},
+                outputs={name: example.outputs[name] for name in signature.outputs})
+
+
+def select(examples: Iterable[Admitted], *, cap: int) -> list[Admitted]:
+    """At most `cap` examples, as even over the cells as they allow, the best of each cell first.
+
+    Taking the smallest rank-within-cell first is max-min water-filling.
+    """
+    cells: dict[Cell, list[Admitted]] = defaultdict(list)
+    for example in examples:
+        cells[example.cell].append(example)
+    ranked = [
+        (rank, -example.quality, example.fingerprint, example)
+        for held in cells.values()
+        for rank, example in enumerate(sorted(held, key=lambda e: (-e.quality, e.fingerprint)))
+    ]
+    chosen = sorted(ranked, key=lambda row: row[:3])[:cap]
+    return sorted((row[3] for row in chosen), key=lambda e: e.fingerprint)
+
+
+def divide(examples: Sequence[Admitted], clusters: Sequence[int], *, shares: Shares) -> list[Member]:
+    """Give every example a split: whole clusters together, each cell near its shares.
+
+    Big clusters go first; each goes where its cells, then the whole, are furthest below target.
+    """
+    groups: dict[int, list[Admitted]] = defaultdict(list)
+    for example, cluster in zip(examples, clusters, strict=True):
+        groups[cluster].append(example)
+    targets = _targets(examples, shares)
+    placed: Counter[tuple[Cell | None, Split]] = Counter()
+    members: list[Member] = []
+    for cluster, held in sorted(groups.items(), key=lambda g: (-len(g[1]), _order(g[1]))):
+        split = max(Split, key=lambda s: _room(held, s, targets, placed))
+        for example in held:
+            placed[example.cell, split] += 1
+            placed[None, split] += 1
+            members.append(Member(example=example, split=split, cluster=cluster))
+    return sorted(members, key=lambda m: (list(Split).index(m.split), m.example.fingerprint))
+
+
+def fingerprint(members: Sequence[Member], signature: Signature) -> str:
+    """The name of a version: SHA-256 over its content, its division and its signature."""
+    content = sorted([m.example.fingerprint, m.split.value] for m in members)
+    return hashlib.sha256(canonical([content, signature.model_dump()])).hexdigest()
+
+
+def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
+    """Why these members do not make a version yet; empty when they do."""
+    sizes = Counter(m.split for m in members)
+    missing = policy.min_examples - len(members)
+    found = [f"{len(members)} usable examples, {missing} more needed"] if missing > 0 else []
+    found += [f"only {sizes[s]} examples can go to {s} without near-duplicates across splits, "
+              f"at least {SMALLEST_SPLIT} needed" for s in Split if sizes[s] < SMALLEST_SPLIT]
+    return found
+
+
+def has_grown(size: int, last: int | None, policy: Policy) -> bool:
+    """Whether `size` examples are enough beyond the `last` version's to optimize again."""
+    return last is None or size >= last * (1 + policy.growth)
+
+
+def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType]:
+    kinds = Counter((name, kind) for d in documents for name, value in d.items()
+                    if (kind := _kind(value)) is not None)
+    order = {name: i for i, name in enumerate(dict.fromkeys(n for d in documents for n in d))}
+    common = [(n, k) for (n, k), count in kinds.items() if count >= COMMON_FIELD * len(documents)]
+    return dict(sorted(common, key=lambda pair: order[pair[0]]))
+
+
+def _kind(value: JsonValue) -> FieldType | None:
+    if isinstance(value, str) and value.strip():
+        return "text"
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return "list"
+    return None
+
+
+def _targets(examples: Sequence[Admitted], shares: Shares) -> dict[tuple[Cell | None, Split], float]:
+    share = {Split.TRAIN: shares.train, Split.VAL: shares.val, Split.TEST: shares.test}
+    sizes: Counter[Cell | None] = Counter(e.cell for e in examples)
+    sizes[None] = len(examples)
+    return {(cell, split): size * share[split] for cell, size in sizes.items() for split in Split}
+
+
+def _order(held: Sequence[Admitted]) -> str:
+    return min(e.fingerprint for e in held)
+
+
+def _room(held: Sequence[Admitted], split: Split,
+          targets: Mapping[tuple[Cell | None, Split], float],
+          placed: Mapping[tuple[Cell | None, Split], int]) -> tuple[float, float]:
+    whole = targets[None, split]
+    in_cells = sum((targets[e.cell, split] - placed[e.cell, split]) / max(targets[e.cell, split], 1)
+                   for e in held)
+    return (in_cells / len(held) if _fits(held, whole, placed[None, split]) else -1e9,
+            (whole - placed[None, split]) / max(whole, 1))
+
+
+def _fits(held: Sequence[Admitted], whole: float, placed: int) -> bool:
+    return placed == 0 or placed + len(held) <= whole + 1

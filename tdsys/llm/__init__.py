@@ -1,0 +1,1 @@
+"""Everything that talks to a language model: the only package that imports DSPy."""

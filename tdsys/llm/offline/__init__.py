@@ -1,0 +1,1 @@
+"""The offline model: no weights, no network; it answers by analogy with the demos in its prompt."""

@@ -1,0 +1,217 @@
+"""The offline model as a judge: counts which criteria of the rubric a problem meets.
+
+Its rule: the candidate is data. Whatever it says about scores or instructions is only more text,
+and text that addresses the judge costs a criterion.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from tdsys.core.arithmetic import (
+    NotArithmetic,
+    StepOutcome,
+    check_steps,
+    evaluate,
+    numbers,
+    stated_value,
+    steps,
+)
+from tdsys.core.example import level
+from tdsys.llm.offline import lexicon
+from tdsys.llm.offline.prompt import Asked, Draw
+
+OUTPUT = "assessment"
+FENCE = re.compile(r"<<<DATA (\w+)\n(.*)\nDATA \1>>>", re.DOTALL)
+ASKING = re.compile(
+    r"\?|\b(?:find|calculate|compute|determine|work out|solve|show|how|what)\b", re.IGNORECASE
+)
+ADDRESSING = re.compile(
+    r"\b(?:ignore|disregard|override|forget)\b.{0,40}\b(?:instruction|rule|rubric)"
+    r"|\b(?:scores?|rat(?:e|ing)s?|grades?)\b.{0,40}\b(?:full|maximum|highest|perfect|dimension)"
+    r"|\b(?:the|this) example\b.{0,30}\b(?:perfect|correct|verified|approved)"
+    r"|\bas an ai\b|\bsystem(?: prompt\b|\s*:)|\bevery dimension\b|\[\s*\[\s*#|\"(?:scores|counts)\"|>>>",
+    re.IGNORECASE,
+)
+WORD = re.compile(r"[^\W\d_]{3,}")
+ENDING = re.compile(r"[.?!…:)\]»”\"']\s*$")
+STEPS_OF = {"easy": (1, 3), "medium": (2, 5), "hard": (3, 12)}
+WORDS_PER_STEP = 3
+WORDS_OF_A_HINT = 12
+MARKS = re.compile(r"<<[^<>]*>>")
+
+
+class Seen(NamedTuple):
+    """The example as the judge reads it."""
+
+    request: dict[str, str]
+    problem: str
+    solution: str
+    answer: str
+    hints: tuple[str, ...]
+    outcomes: dict[str, str]
+    is_talking: bool
+
+
+def judge(asked: Asked, draw: Draw) -> dict[str, Any]:  # noqa: ARG001  # one shape for all brains
+    """Counts and rationales for the example in the prompt."""
+    seen = _read(asked.inputs)
+    criteria = {
+        "accuracy": _accuracy(seen),
+        "coherence": _coherence(seen),
+        "relevance": _relevance(seen),
+        "educational_value": _educational_value(seen),
+    }
+    return {
+        OUTPUT: {
+            "counts": {name: sum(held.values()) for name, held in criteria.items()},
+            "rationales": {name: _rationale(held) for name, held in criteria.items()},
+        }
+    }
+
+
+def _read(inputs: Mapping[str, str]) -> Seen:
+    """The example without the lines that address the judge: those are not mathematics."""
+    request, example = _object(inputs.get("request", "")), _object(inputs.get("example", ""))
+    hints = example.get("hints")
+    texts = {
+        "problem": _text(example, "problem", "question"),
+        "solution": _text(example, "solution", "explanation", "answer"),
+        "answer": _text(example, "answer", "final_answer"),
+        "hints": "\n".join(map(str, hints)) if isinstance(hints, list) else "",
+    }
+    plain = {name: _without_talk(text) for name, text in texts.items()}
+    return Seen(
+        request={str(k): v for k, v in request.items() if isinstance(v, str)},
+        problem=plain["problem"],
+        solution=plain["solution"],
+        answer=plain["answer"],
+        hints=tuple(plain["hints"].splitlines()),
+        outcomes={
+            str(c["check"]): str(c["outcome"]) for c in _data(inputs.get("evidence", "")) or []
+        },
+        is_talking=plain != texts,
+    )
+
+
+def _without_talk(text: str) -> str:
+    lines = text.split("\n")
+    return "\n".join(line for line in lines if not ADDRESSING.search(line))
+
+
+def _accuracy(seen: Seen) -> dict[str, bool]:
+    checked = [check.outcome for check in check_steps(seen.solution)]
+    return {
+        "no check failed": "failed" not in seen.outcomes.values(),
+        "the steps are right": bool(checked) and StepOutcome.WRONG not in checked,
+        "the answer is the last step's result": _ends_in_answer(seen),
+        "the question is answered": bool(seen.answer.strip()),
+        "the quantities make sense": bool(numbers(seen.problem)),
+    }
+
+
+def _ends_in_answer(seen: Seen) -> bool:
+    if seen.outcomes.get("answer") == "passed":
+        return True
+    found = steps(seen.solution)
+    last = stated_value(found[-1]) if found else None
+    return last is not None and last in _values(seen.answer)
+
+
+def _values(text: str) -> set[Fraction]:
+    found = {number.value for number in numbers(text)}
+    try:
+        return found | {evaluate(text)}
+    except NotArithmetic:
+        return found
+
+
+def _coherence(seen: Seen) -> dict[str, bool]:
+    given = _values(seen.problem)
+    used = {n.value for step in steps(seen.solution) for n in numbers(step.expression)}
+    return {
+        "it asks for something": bool(ASKING.search(seen.problem)),
+        "the given numbers are used": not used or bool(used & given),
+        "no number comes from nowhere": len(used - given - _results(seen) - _constants()) <= 1,
+        "nothing is cut off": bool(ENDING.search(seen.problem)) and bool(seen.solution.strip()),
+        "nothing is out of place": not seen.is_talking,
+    }
+
+
+def _results(seen: Seen) -> set[Fraction]:
+    return {value for step in steps(seen.solution) if (value := stated_value(step)) is not None}
+
+
+def _constants() -> set[Fraction]:
+    return {
+        Fraction(n)
+        for n in (1, 2, 3, 4, 5, 7, 10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 365, 1000)
+    }
+
+
+def _relevance(seen: Seen) -> dict[str, bool]:
+    topic = seen.request.get("topic", "")
+    fit = lexicon.judge(topic, seen.problem) if topic else lexicon.Fit.UNCLEAR
+    differs = fit is lexicon.Fit.DIFFERS
+    return {
+        "the topic's mathematics is called for": not differs,
+        "no other topic is the subject": not differs,
+        "it would be filed there": fit is lexicon.Fit.FITS or not topic,
+        "the difficulty suits": not differs and _suits(seen),
+        "the context is the requested one": _in_context(seen),
+    }
+
+
+def _suits(seen: Seen) -> bool:
+    wanted = STEPS_OF.get(level(seen.request.get("difficulty", "")))
+    count = len(steps(seen.solution))
+    return wanted is None or count == 0 or wanted[0] <= count <= wanted[1]
+
+
+def _in_context(seen: Seen) -> bool:
+    asked = {
+        word
+        for name, value in seen.request.items()
+        if name not in {"topic", "difficulty", "domain"}
+        for word in WORD.findall(value.casefold())
+    }
+    return not asked or bool(asked & set(WORD.findall(seen.problem.casefold())))
+
+
+def _educational_value(seen: Seen) -> dict[str, bool]:
+    found = steps(seen.solution)
+    words = WORD.findall(MARKS.sub("", seen.solution))
+    answer = _values(seen.answer)
+    return {
+        "there are worked steps": bool(found),
+        "the steps are explained": len(words) >= WORDS_PER_STEP * max(1, len(found)),
+        "there is a hint": bool(seen.hints) or len(words) >= WORDS_OF_A_HINT,
+        "no hint gives the answer away": not any(_values(hint) & answer for hint in seen.hints),
+        "it takes more than one calculation": len(found) > 1,
+    }
+
+
+def _rationale(held: Mapping[str, bool]) -> str:
+    missing = [name for name, holds in held.items() if not holds]
+    return f"Does not hold: {'; '.join(missing)}." if missing else "All five criteria hold."
+
+
+def _data(text: str) -> Any:
+    found = FENCE.search(text)
+    try:
+        return json.loads(found[2]) if found else None
+    except ValueError:
+        return None
+
+
+def _object(text: str) -> dict[str, Any]:
+    data = _data(text)
+    return data if isinstance(data, dict) else {}
+
+
+def _text(example: Mapping[str, Any], *names: str) -> str:
+    return next((v for name in names if isinstance(v := example.get(name), str)), "")

@@ -1,0 +1,265 @@
+"""How a model is opened and used, and the one border where DSPy's exceptions become ours.
+
+Its rule: settings live in `dspy.context` blocks only; nothing here calls `dspy.configure`, so the
+package works in any thread of any process, and an LM object is never carried through a fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dspy
+from dspy.utils.caching import default_cache_dir
+from dspy.utils.callback import BaseCallback
+from dspy.utils.usage_tracker import UsageTracker
+
+from tdsys.errors import ConfigurationError, ModelUnavailable, NotReady, TdsysError
+from tdsys.llm.offline.engine import (
+    BRAIN,
+    AsyncOfflineEngine,
+    OfflineEngine,
+    resampling,
+)
+
+OFFLINE = "offline"
+RETRIES = 8
+# Below the 120 s after which DSPy's Evaluate sends a slow request a second time.
+TIMEOUT_SECONDS = 90.0
+CACHE_BYTES = 4 * 1024**3
+# The providers DSPy's own HTTP client reaches without litellm, with the variable of their key.
+KEY_VARIABLES: dict[str, str | None] = {
+    "anthropic": "ANTHROPIC_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "hosted_vllm": None,
+    "moonshot": "MOONSHOT_API_KEY",
+    "ollama": None,
+    "ollama_chat": None,
+    "openai": "OPENAI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "xai": "XAI_API_KEY",
+}
+REFUSALS = (
+    dspy.LMAuthError,
+    dspy.LMBillingError,
+    dspy.LMConfigurationError,
+    dspy.LMUnsupportedModelError,
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by its name; the LM object behind it is made on first use in each process."""
+
+    name: str = OFFLINE
+    api_base: str | None = None
+    seed: int = 7
+    retries: int = RETRIES
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+    @property
+    def label(self) -> str:
+        """The name stored with every result."""
+        return _offline_name(self.seed) if self.simulated else self.name
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this is the offline model."""
+        return self.name == OFFLINE
+
+    def lm(self) -> Any:
+        """The `dspy.LM` of this process."""
+        return _opened(os.getpid(), self)
+
+
+class Outcome(NamedTuple):
+    """What one call of a program came to: a prediction, or why there is none."""
+
+    prediction: Any
+    error: Exception | None
+
+
+class SharedTracker(UsageTracker):  # type: ignore[misc]
+    """Counts tokens across threads; DSPy copies its tracker per thread and loses the counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self.tokens = 0
+
+    def __deepcopy__(self, memo: dict[int, object]) -> SharedTracker:
+        return self
+
+    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:  # noqa: ARG002
+        """Add what one call cost; a cached answer costs nothing and never gets here."""
+        total = usage_entry.get("total_tokens") or 0
+        with self._lock:
+            self.tokens += total
+
+
+class Resampling(BaseCallback):  # type: ignore[misc]
+    """Tells the offline engine which fresh sample is asked for; requests do not carry it."""
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+        """Called by DSPy in the thread that makes the call."""
+        asked = {**instance.kwargs, **(inputs.get("kwargs") or {})}
+        resampling.set(int(asked.get("rollout_id") or 0))
+
+
+def open_model(
+    name: str, *, api_base: str | None = None, seed: int = 7, retries: int = RETRIES
+) -> Any:
+    """A new `dspy.LM`: the offline one for "offline", else "provider/model" over HTTP.
+
+    ConfigurationError for an unknown provider or a missing key. `engine="lm15"` keeps litellm out
+    whatever OPENAI_API_BASE says; that variable is honoured as the address.
+    """
+    check_name(name)
+    prepare_process()
+    if name == OFFLINE:
+        engine = OfflineEngine(seed=seed)
+        return dspy.LM(
+            _offline_name(seed),
+            engine=engine,
+            async_engine=AsyncOfflineEngine(engine),
+            callbacks=[Resampling()],
+        )
+    address = api_base or _address_from_environment(name.partition("/")[0])
+    options = {"api_base": address} if address else {}
+    return dspy.LM(name, engine="lm15", num_retries=retries, timeout=TIMEOUT_SECONDS, **options)
+
+
+def check_name(name: str) -> None:
+    """Refuse a TDSYS_LM that cannot work, before anything depends on it."""
+    if name == OFFLINE:
+        return
+    provider, slash, model = name.partition("/")
+    if not slash or not model:
+        raise ConfigurationError(
+            f"TDSYS_LM={name!r} names no provider",
+            remedy="use offline, or PROVIDER/MODEL such as openai/gpt-4o-mini",
+        )
+    if provider not in KEY_VARIABLES:
+        raise ConfigurationError(
+            f"TDSYS_LM={name!r}: no provider is called {provider!r}",
+            remedy=f"use one of {', '.join(sorted(KEY_VARIABLES))}",
+        )
+    variable = KEY_VARIABLES[provider]
+    if variable and not os.environ.get(variable):
+        raise ConfigurationError(
+            f"TDSYS_LM={name} needs {variable}, which is not set",
+            remedy=f"export {variable}; a local server takes any text",
+        )
+
+
+def prepare_process() -> None:
+    """Point DSPy's response cache at DSPY_CACHEDIR and silence its log, once per process."""
+    _prepared(os.getpid(), default_cache_dir())
+
+
+@contextlib.contextmanager
+def using(lm: Any, *, callbacks: Sequence[Any] = ()) -> Iterator[SharedTracker]:
+    """Run DSPy code on `lm`; yields the tracker of what it costs."""
+    prepare_process()
+    tracker = SharedTracker()
+    with dspy.context(
+        lm=lm,
+        adapter=dspy.ChatAdapter(),
+        usage_tracker=tracker,
+        disable_history=True,
+        callbacks=list(callbacks),
+    ):
+        yield tracker
+
+
+def run_all(program: Any, requests: Sequence[Mapping[str, Any]], *, threads: int) -> list[Outcome]:
+    """Run a program on every request inside `using`, in order; a failure is an outcome too."""
+
+    def attempt(**request: Any) -> Outcome:
+        try:
+            return Outcome(program(**request), None)
+        except Exception as error:  # noqa: BLE001  # each caller sorts them with `translate`
+            return Outcome(None, error)
+
+    # timeout=0: a slow request must not be sent, and paid, twice.
+    runner = dspy.Parallel(
+        num_threads=threads, timeout=0, max_errors=10**9, disable_progress_bar=True
+    )
+    outcomes: list[Outcome] = runner([(attempt, dict(request)) for request in requests])
+    return outcomes
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Swallow what DSPy and optuna print; a light run prints 49 KB."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def translate(error: BaseException) -> TdsysError:
+    """What a DSPy error means for the work at hand: configuration, later, or this prompt only."""
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, REFUSALS):
+        return ConfigurationError(
+            f"the model refused us: {text}", remedy="check TDSYS_LM, its key and its account"
+        )
+    if isinstance(error, dspy.LMInvalidRequestError):
+        return NotReady(
+            f"the model cannot take this prompt: {text}",
+            remedy="shorten the examples or choose a model with a larger context",
+        )
+    return ModelUnavailable(
+        f"the model did not answer: {text}", remedy="nothing is lost; it is tried again later"
+    )
+
+
+@lru_cache(maxsize=8)
+def _opened(pid: int, model: Model) -> Any:  # noqa: ARG001  # the process is part of the key
+    return open_model(model.name, api_base=model.api_base, seed=model.seed, retries=model.retries)
+
+
+@lru_cache(maxsize=1)
+def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process is part of the key
+    logging.getLogger("dspy").setLevel(logging.CRITICAL)
+    try:
+        Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
+        # No memory tier: other processes could not tell it that an entry was evicted.
+        dspy.configure_cache(
+            disk_cache_dir=directory,
+            disk_size_limit_bytes=CACHE_BYTES,
+            enable_memory_cache=False,
+            restrict_pickle=True,
+        )
+    except OSError as refused:
+        raise ConfigurationError(
+            f"the model's answers cannot be kept in {directory}: {refused}",
+            remedy="set DSPY_CACHEDIR to a folder that can be written",
+        ) from refused
+
+
+def _offline_name(seed: int) -> str:
+    # Seed and version are part of the name because answers are cached under it.
+    return f"{OFFLINE}/tdsys-s{seed}-v{BRAIN}"
+
+
+def _address_from_environment(provider: str) -> str | None:
+    prefix = provider.upper()
+    return os.environ.get(f"{prefix}_API_BASE") or os.environ.get(f"{prefix}_BASE_URL")

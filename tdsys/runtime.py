@@ -1,0 +1,151 @@
+"""The composition root: constructs what a process needs, lazily, and decides nothing.
+
+Nothing with a socket exists before first use, so a forked child makes its own.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tdsys import settings as settings_module
+from tdsys import wire
+from tdsys.errors import ConfigurationError
+from tdsys.settings import Settings
+from tdsys.stages.scoring import Limits
+from tdsys.store import Store
+
+if TYPE_CHECKING:
+    from tdsys.core.program import Optimizer
+    from tdsys.core.rubric import Judge
+    from tdsys.llm.session import Model
+    from tdsys.verify import EvidenceVerifier
+
+NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
+
+
+class Runtime:
+    """One process's objects."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.lease = timedelta(seconds=settings.lease_seconds)
+
+    @property
+    def redis_url(self) -> str:
+        """The broker's address."""
+        return _needed(self.settings, "redis_url")
+
+    @cached_property
+    def store(self) -> Store:
+        """Postgres."""
+        return Store(_needed(self.settings, "database_url"))
+
+    @cached_property
+    def broker(self) -> Redis:
+        """Redis or Valkey, for bells and acknowledgements."""
+        return Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
+
+    @cached_property
+    def verifier(self) -> EvidenceVerifier:
+        """Checks by evidence, with its guarded child."""
+        from tdsys.verify import EvidenceVerifier  # noqa: PLC0415  # only workers need it
+
+        return EvidenceVerifier()
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The judge model with its rubric."""
+        from tdsys.llm.judge import ModelJudge  # noqa: PLC0415  # dspy takes seconds to import
+
+        return ModelJudge(self._model(self.settings.judge_lm or self.settings.lm),
+                          threads=self.settings.lm_threads)
+
+    @cached_property
+    def optimizer(self) -> Optimizer:
+        """MIPROv2 on the configured model."""
+        from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
+
+        return MiproOptimizer(self._model(self.settings.lm), threads=self.settings.lm_threads)
+
+    def _model(self, name: str) -> Model:
+        from tdsys.llm.session import Model  # noqa: PLC0415
+
+        return Model(name=name, api_base=self.settings.lm_api_base, seed=self.settings.lm_seed)
+
+    def check_models(self) -> None:
+        """Import DSPy and refuse a model that cannot work; no call is made."""
+        from tdsys.llm.readiness import require_optuna  # noqa: PLC0415
+
+        require_optuna()
+        _ = self.judge, self.optimizer
+
+    @property
+    def scoring_limits(self) -> Limits:
+        """How much one scoring bell may do."""
+        return Limits(block=self.settings.scoring_block, lease=self.lease,
+                      max_attempts=self.settings.max_attempts)
+
+    def now(self) -> datetime:
+        """The present, aware, UTC."""
+        return datetime.now(UTC)
+
+    def ring(self, task: wire.Task) -> None:
+        """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""
+        try:
+            if self.broker.set(wire.bell_key(task), "1", nx=True, px=wire.BELL_MILLISECONDS):
+                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task, {}))
+        except RedisError:
+            return
+
+    def answer_bell(self, task: wire.Task) -> None:
+        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed."""
+        try:
+            self.broker.delete(wire.bell_key(task))
+        except RedisError:
+            return
+
+    def acknowledge(self, batch_id: str) -> None:
+        """Tell the client that the rows of a batch are committed."""
+        try:
+            self.broker.set(wire.acknowledgement_key(batch_id), "1", ex=wire.ACK_SECONDS)
+        except RedisError:
+            return
+
+    def close(self) -> None:
+        """End what this process opened."""
+        for name in ("verifier", "store", "broker"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+
+_runtimes: dict[int, Runtime] = {}
+
+
+def current() -> Runtime:
+    """This process's runtime; a forked child gets its own."""
+    pid = os.getpid()
+    if pid not in _runtimes:
+        _runtimes.clear()
+        _runtimes[pid] = Runtime(settings_module.load())
+    return _runtimes[pid]
+
+
+def close() -> None:
+    """End this process's runtime, if it has one."""
+    if found := _runtimes.pop(os.getpid(), None):
+        found.close()
+
+
+def _needed(settings: Settings, name: str) -> str:
+    secret = getattr(settings, name)
+    if secret is None:
+        variable = f"TDSYS_{name.upper()}"
+        raise ConfigurationError(f"{variable} is not set and no embedded stack is running",
+                                 remedy=NOT_RUNNING.format(name=variable))
+    return str(secret.get_secret_value())

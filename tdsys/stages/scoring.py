@@ -1,0 +1,115 @@
+"""Verify, judge and decide the candidates that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from tdsys.core.example import Candidate
+from tdsys.core.lifecycle import Move
+from tdsys.core.policy import Policy
+from tdsys.core.rubric import (
+    Assessment,
+    Decision,
+    Judge,
+    Unscored,
+    Verdict,
+    Verifier,
+    decide,
+)
+from tdsys.store import Store, examples, policies
+
+Clock = Callable[[], datetime]
+ACTOR = "scoring"
+BLOCKS_PER_BELL = 20
+BACKOFF_SECONDS = 5
+LONGEST_BACKOFF = timedelta(minutes=10)
+
+
+class Limits(NamedTuple):
+    """How many candidates are claimed at once, for how long, and how often each is tried."""
+
+    block: int
+    lease: timedelta
+    max_attempts: int
+
+
+class Scored(NamedTuple):
+    """What one bell achieved."""
+
+    decided: int
+    postponed: int
+    more: bool
+
+
+class Answered(NamedTuple):
+    """A candidate with its evidence and the judge's answer."""
+
+    candidate: Candidate
+    verdict: Verdict
+    answer: Assessment | Unscored
+
+
+def score_due(store: Store, *, judge: Judge, verifier: Verifier, clock: Clock,
+              limits: Limits) -> Scored:
+    """Work through what is due, block by block; `more` when the bell should ring again."""
+    decided = postponed = 0
+    for _ in range(BLOCKS_PER_BELL):
+        with store.begin() as tx:
+            claimed = examples.claim(tx, limit=limits.block, lease=limits.lease, now=clock())
+        if not claimed:
+            return Scored(decided, postponed, more=False)
+        answered = think(claimed, judge=judge, verifier=verifier)
+        settled = _record(store, answered, clock=clock, limits=limits)
+        decided += settled
+        postponed += len(answered) - settled
+    return Scored(decided, postponed, more=True)
+
+
+def think(claimed: list[Candidate], *, judge: Judge, verifier: Verifier) -> list[Answered]:
+    """Evidence first, then the judge; no transaction is open meanwhile.
+
+    Candidates on their first attempt are asked together, later ones with a fresh sample each.
+    """
+    verdicts = {c.id: verifier.verify(c.domain, c.inputs, c.outputs) for c in claimed}
+    answered: list[Answered] = []
+    for attempt in sorted({c.attempts for c in claimed}):
+        group = [c for c in claimed if c.attempts == attempt]
+        answers = judge.assess(group, [verdicts[c.id] for c in group], attempt=attempt - 1)
+        answered += [Answered(c, verdicts[c.id], a) for c, a in zip(group, answers, strict=True)]
+    return answered
+
+
+def _record(store: Store, answered: list[Answered], *, clock: Clock, limits: Limits) -> int:
+    """Write a block in one transaction; how many candidates left their state."""
+    with store.begin() as tx:
+        rules = {d: policies.current(tx, domain=d) for d in {a.candidate.domain for a in answered}}
+        settled = 0
+        for one in answered:
+            version, policy = rules[one.candidate.domain]
+            decision = settle(one, policy, limits)
+            if decision is None:
+                assert isinstance(one.answer, Unscored)  # noqa: S101  # settle decides the rest
+                examples.retry(tx, candidate=one.candidate, verdict=one.verdict,
+                               answer=one.answer, policy_version=version,
+                               due_at=clock() + backoff(one.candidate.attempts), now=clock())
+                continue
+            settled += examples.record(
+                tx, candidate=one.candidate, verdict=one.verdict, answer=one.answer,
+                decision=decision, policy_version=version, actor=ACTOR, now=clock())
+    return settled
+
+
+def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
+    """The decision, or None when the judge should be asked again later."""
+    if isinstance(one.answer, Assessment):
+        return decide(one.verdict, one.answer, policy)
+    if one.answer.transient or one.candidate.attempts < limits.max_attempts:
+        return None
+    return Decision(move=Move.PARK, reason=one.answer.reason, detail=one.answer.detail)
+
+
+def backoff(attempts: int) -> timedelta:
+    """How long to wait after this many attempts: doubling from five seconds, at most ten minutes."""
+    return min(timedelta(seconds=BACKOFF_SECONDS * 2 ** min(attempts - 1, 10)), LONGEST_BACKOFF)

@@ -1,0 +1,10 @@
+"""Postgres: the only SQL. Functions take a transaction first and never commit.
+
+Stages call them inside `with store.begin() as tx:`; `now` is always handed in, aware, UTC.
+"""
+
+from __future__ import annotations
+
+from tdsys.store.engine import Store, Tx
+
+__all__ = ["Store", "Tx"]

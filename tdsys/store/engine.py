@@ -1,0 +1,156 @@
+"""One process's way to Postgres: connections, transactions, and errors in our words.
+
+One rule: nothing with a socket exists before first use, so every forked child opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from tdsys.errors import ConfigurationError, StoreUnavailable
+from tdsys.store import migrations
+from tdsys.store.values import dump
+
+Tx: TypeAlias = Connection
+
+OLDEST_POSTGRES = 15
+CONNECT_SECONDS = 5
+POOL_SECONDS = 30.0
+# Claims take milliseconds; whatever takes a minute is stuck and would hold locks.
+LIMITS = {
+    "timezone": "UTC",
+    "statement_timeout": "60s",
+    "lock_timeout": "15s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+WHERE_TO_SET = "set TDSYS_DATABASE_URL to postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
+
+class Store:
+    """Postgres, as one process sees it; threads may share it, forked children too."""
+
+    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+        self._url = parsed(url)
+        self._pool_size = pool_size
+        self._engines: dict[int, Engine] = {}
+
+    @contextmanager
+    def begin(self) -> Iterator[Tx]:
+        """One transaction: committed when the block ends, rolled back when it raises.
+
+        StoreUnavailable when Postgres is away, slow or locked; the same work may succeed later.
+        """
+        try:
+            with self._engine().begin() as tx:
+                yield tx
+        except PoolExhausted as busy:
+            raise StoreUnavailable(
+                f"all connections to Postgres at {self.address} are in use",
+                remedy="start fewer threads in this process",
+            ) from busy
+        except DBAPIError as failed:
+            if not _is_outage(failed):
+                raise
+            raise StoreUnavailable(
+                f"Postgres at {self.address}: {_first_line(failed)}",
+                remedy="it will be tried again",
+            ) from failed
+
+    @property
+    def address(self) -> str:
+        """Host and port, for people; never the password."""
+        host = self._url.host or self._url.query.get("host") or "localhost"
+        return f"{host}:{self._url.port or 5432}"
+
+    def upgrade(self) -> None:
+        """Bring the schema to this program's version; harmless when it is, or when two do it."""
+        with self.begin() as tx:
+            migrations.upgrade(tx)
+
+    def check_schema(self) -> None:
+        """ConfigurationError unless the schema is the one this program was written for."""
+        with self.begin() as tx:
+            found, needed = migrations.revisions(tx)
+        if found == needed:
+            return
+        newer = found is not None and found not in migrations.known()
+        raise ConfigurationError(
+            f"the database schema is at {found or 'nothing'}, this program needs {needed}",
+            remedy="install a newer tdsys" if newer else "run `tdsys db upgrade`",
+        )
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        engine = self._engines.pop(os.getpid(), None)
+        if engine is not None:
+            engine.dispose()
+
+    def _engine(self) -> Engine:
+        # A parent's engine stays in the table untouched: closing it here would close its sockets.
+        pid = os.getpid()
+        return self._engines.get(pid) or self._engines.setdefault(pid, self._new_engine())
+
+    def _new_engine(self) -> Engine:
+        options = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
+        given = self._url.query.get("options")
+        engine = create_engine(
+            self._url,
+            pool_size=self._pool_size,
+            max_overflow=self._pool_size,
+            pool_timeout=POOL_SECONDS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            json_serializer=dump,
+            # What the URL says comes last and so wins.
+            connect_args={
+                "connect_timeout": CONNECT_SECONDS,
+                "options": f"{options} {given}" if given else options,
+            },
+        )
+        event.listen(engine, "connect", _greet)
+        return engine
+
+
+def parsed(url: str) -> URL:
+    """The URL with our driver; ConfigurationError when it names no Postgres."""
+    try:
+        given = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError("the database URL cannot be read", remedy=WHERE_TO_SET) from None
+    if given.get_backend_name() not in {"postgresql", "postgres"}:
+        raise ConfigurationError(
+            f"{given.get_backend_name()} is not Postgres, and only Postgres "
+            f"has what the store needs",
+            remedy=WHERE_TO_SET,
+        )
+    return given.set(drivername="postgresql+psycopg")
+
+
+def refuse_old(server_version: int) -> None:
+    """ConfigurationError for a server before OLDEST_POSTGRES; libpq's number, 150004 = 15.4."""
+    if server_version < OLDEST_POSTGRES * 10_000:
+        raise ConfigurationError(
+            f"the database server is Postgres {server_version // 10_000}",
+            remedy=f"use Postgres {OLDEST_POSTGRES} or later",
+        )
+
+
+def _greet(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    refuse_old(connection.info.server_version)
+
+
+def _is_outage(failed: DBAPIError) -> bool:
+    return failed.connection_invalidated or isinstance(failed, OperationalError | InterfaceError)
+
+
+def _first_line(failed: DBAPIError) -> str:
+    return str(failed.orig).strip().partition("\n")[0] or type(failed.orig).__name__

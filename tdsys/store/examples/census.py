@@ -1,0 +1,137 @@
+"""How many examples there are, by what; reads only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Text, case, func, literal_column, select, union_all
+
+from tdsys.core.example import Source
+from tdsys.store.engine import Tx
+from tdsys.store.schema import CANDIDATE, capture_duplicates, example_bodies, examples
+
+CAPTURED = Source.CAPTURED.value
+
+
+class Count(NamedTuple):
+    """Examples of one domain and source in one state."""
+
+    domain: str
+    source: str
+    state: str
+    n: int
+
+
+class CellCount(NamedTuple):
+    """Examples of one cell in one state."""
+
+    topic: str
+    difficulty: str
+    state: str
+    n: int
+
+
+class ReasonCount(NamedTuple):
+    """Examples that stand where they stand for one reason; None: never decided."""
+
+    domain: str
+    state: str
+    reason: str | None
+    n: int
+
+
+class Labelled(NamedTuple):
+    """Captures a generator labelled with one fault (None: clean) and what became of them.
+
+    `state` is an example's, or `duplicate` where a capture made none; then `reason` is
+    `same_content` or `same_id_other_content`.
+    """
+
+    fault: str | None
+    state: str
+    reason: str | None
+    n: int
+
+
+def due(tx: Tx, *, now: datetime) -> int:
+    """How many candidates could be claimed."""
+    return (
+        tx.scalar(
+            select(func.count())
+            .select_from(examples)
+            .where(examples.c.state == CANDIDATE, examples.c.due_at <= now)
+        )
+        or 0
+    )
+
+
+def pending(tx: Tx, *, domain: str) -> int:
+    """How many candidates of the domain are not decided."""
+    return (
+        tx.scalar(
+            select(func.count())
+            .select_from(examples)
+            .where(examples.c.domain == domain, examples.c.state == CANDIDATE)
+        )
+        or 0
+    )
+
+
+def last_arrival(tx: Tx, *, domain: str) -> datetime | None:
+    """When the domain's newest example was stored."""
+    newest: datetime | None = tx.scalar(
+        select(func.max(examples.c.created_at)).where(examples.c.domain == domain)
+    )
+    return newest
+
+
+def counts(tx: Tx) -> list[Count]:
+    """All examples by domain, source and state."""
+    by = (examples.c.domain, examples.c.source, examples.c.state)
+    return [
+        Count(*row) for row in tx.execute(select(*by, func.count()).group_by(*by).order_by(*by))
+    ]
+
+
+def cells(tx: Tx, *, domain: str) -> list[CellCount]:
+    """The domain's examples by topic, difficulty and state."""
+    by = (examples.c.topic, examples.c.difficulty, examples.c.state)
+    return [
+        CellCount(*row)
+        for row in tx.execute(
+            select(*by, func.count()).where(examples.c.domain == domain).group_by(*by).order_by(*by)
+        )
+    ]
+
+
+def reasons(tx: Tx) -> list[ReasonCount]:
+    """All examples by domain, state and the reason for it."""
+    by = (examples.c.domain, examples.c.state, examples.c.reason)
+    return [
+        ReasonCount(*row)
+        for row in tx.execute(select(*by, func.count()).group_by(*by).order_by(*by))
+    ]
+
+
+def labelled(tx: Tx) -> list[Labelled]:
+    """All captures by the fault in their metadata, and what became of them."""
+    stored = (
+        select(
+            example_bodies.c.payload["metadata"]["fault"].as_string().label("fault"),
+            examples.c.state,
+            examples.c.reason,
+        )
+        .join_from(examples, example_bodies)
+        .where(examples.c.source == CAPTURED)
+    )
+    refused = select(
+        capture_duplicates.c.metadata["fault"].as_string(),
+        literal_column("'duplicate'", Text),
+        case((capture_duplicates.c.conflicting, "same_id_other_content"), else_="same_content"),
+    ).where(capture_duplicates.c.source == CAPTURED)
+    both = union_all(stored, refused).subquery()
+    by = (both.c.fault, both.c.state, both.c.reason)
+    return [
+        Labelled(*row) for row in tx.execute(select(*by, func.count()).group_by(*by).order_by(*by))
+    ]

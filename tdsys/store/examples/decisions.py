@@ -1,0 +1,267 @@
+"""Claim candidates, record what was decided, move examples for people.
+
+One rule: an example changes its state in the statement that checks the state, and in the same
+transaction a row of `transitions` says who moved it and why.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from tdsys.core.dataset import Admitted
+from tdsys.core.example import Candidate, Document
+from tdsys.core.lifecycle import Move, State, after
+from tdsys.core.rubric import Assessment, Decision, Dimension, Unscored, Verdict
+from tdsys.errors import Conflict, InvalidInput
+from tdsys.store import programs
+from tdsys.store.engine import Tx
+from tdsys.store.schema import (
+    ADMITTED,
+    CANDIDATE,
+    ScoreKind,
+    example_bodies,
+    examples,
+    scores,
+    transitions,
+)
+
+
+class _Step(NamedTuple):
+    """One row of `transitions`, but for the example and the time."""
+
+    from_state: State
+    to_state: State
+    move: Move
+    reason: str
+    detail: str
+    actor: str
+    policy_version: int
+    score_id: int | None = None
+
+
+def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candidate]:
+    """Take at most `limit` due candidates for `lease`; nobody else gets them meanwhile."""
+    due = (
+        select(examples.c.id)
+        .where(examples.c.state == CANDIDATE, examples.c.due_at <= now)
+        .order_by(examples.c.due_at, examples.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    kept = examples.c
+    rows = tx.execute(
+        update(examples)
+        .where(kept.id == due.c.id, example_bodies.c.example_id == due.c.id)
+        .values(attempts=kept.attempts + 1, due_at=now + lease)
+        .returning(
+            kept.id,
+            kept.domain,
+            kept.topic,
+            kept.difficulty,
+            kept.source,
+            kept.attempts,
+            kept.simulated,
+            example_bodies.c.payload,
+        )
+    ).mappings()
+    claimed = [Candidate.model_validate({**row, **_content(row["payload"])}) for row in rows]
+    return sorted(claimed, key=lambda candidate: candidate.id)
+
+
+def record(
+    tx: Tx,
+    *,
+    candidate: Candidate,
+    verdict: Verdict,
+    answer: Assessment | Unscored,
+    decision: Decision,
+    policy_version: int,
+    actor: str,
+    now: datetime,
+) -> bool:
+    """Write a decision with its scores; False, and nothing written, when it is no candidate now.
+
+    A lease that ran out does not matter: the first answer wins, it was paid for.
+    """
+    to = after(State.CANDIDATE, decision.move)
+    moved = tx.scalar(
+        update(examples)
+        .where(examples.c.id == candidate.id, examples.c.state == CANDIDATE)
+        .values(
+            state=to.value,
+            reason=decision.reason,
+            quality=decision.quality,
+            due_at=None,
+            moved_at=now,
+        )
+        .returning(examples.c.id)
+    )
+    if moved is None:
+        return False
+    score_id = _append_scores(tx, candidate, verdict, answer, policy_version, now)
+    _explain(
+        tx,
+        candidate.id,
+        now,
+        _Step(
+            State.CANDIDATE,
+            to,
+            decision.move,
+            decision.reason,
+            decision.detail,
+            actor,
+            policy_version,
+            score_id,
+        ),
+    )
+    return True
+
+
+def retry(
+    tx: Tx,
+    *,
+    candidate: Candidate,
+    verdict: Verdict,
+    answer: Unscored,
+    policy_version: int,
+    due_at: datetime,
+    now: datetime,
+) -> None:
+    """Keep an unscored candidate for `due_at`; nothing when it is decided or claimed again."""
+    kept = tx.scalar(
+        update(examples)
+        .where(
+            examples.c.id == candidate.id,
+            examples.c.state == CANDIDATE,
+            examples.c.attempts == candidate.attempts,
+        )
+        .values(due_at=due_at)
+        .returning(examples.c.id)
+    )
+    if kept is not None:
+        _append_scores(tx, candidate, verdict, answer, policy_version, now)
+
+
+def move(
+    tx: Tx,
+    *,
+    example_id: int,
+    move: Move,
+    reason: str,
+    detail: str,
+    actor: str,
+    policy_version: int,
+    now: datetime,
+) -> State:
+    """Make a person's move, the new state; Conflict when it is not legal from where it stands."""
+    row = tx.execute(
+        select(examples.c.state, examples.c.quality)
+        .where(examples.c.id == example_id)
+        .with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise InvalidInput(f"there is no example {example_id}", remedy="it may have been purged")
+    to = after(State(row.state), move)
+    if to is State.ADMITTED and row.quality is None:
+        raise Conflict(
+            f"example {example_id} has no score yet, so it cannot be admitted",
+            remedy="let the judge score it first",
+        )
+    changed: dict[str, Any] = {"state": to.value, "reason": reason, "moved_at": now, "due_at": None}
+    if to is State.CANDIDATE:
+        changed |= {"due_at": now, "attempts": 0}
+    tx.execute(update(examples).where(examples.c.id == example_id).values(changed))
+    _explain(
+        tx,
+        example_id,
+        now,
+        _Step(State(row.state), to, move, reason, detail, actor, policy_version),
+    )
+    if row.state == State.ADMITTED:
+        programs.outdate(tx, example_id=example_id)
+    return to
+
+
+def admitted(tx: Tx, *, domain: str) -> list[Admitted]:
+    """The domain's admitted examples with content, in the order of their fingerprints."""
+    kept = examples.c
+    rows = tx.execute(
+        select(
+            kept.id,
+            kept.fingerprint,
+            kept.topic,
+            kept.difficulty,
+            kept.source,
+            kept.simulated,
+            kept.quality,
+            example_bodies.c.payload,
+        )
+        .join_from(examples, example_bodies)
+        .where(kept.domain == domain, kept.state == ADMITTED)
+        .order_by(kept.fingerprint)
+    ).mappings()
+    return [
+        Admitted.model_validate(
+            {**row, "fingerprint": row["fingerprint"].hex(), **_content(row["payload"])}
+        )
+        for row in rows
+    ]
+
+
+def _content(payload: Document) -> Document:
+    return {"inputs": payload["inputs"], "outputs": payload["outputs"]}
+
+
+def _append_scores(
+    tx: Tx,
+    candidate: Candidate,
+    verdict: Verdict,
+    answer: Assessment | Unscored,
+    policy_version: int,
+    now: datetime,
+) -> int:
+    """Append the verifier's word and the judge's; the id of the judge's row."""
+    shared = {
+        "example_id": candidate.id,
+        "policy_version": policy_version,
+        "attempt": candidate.attempts,
+        "created_at": now,
+    }
+    tx.execute(
+        insert(scores).values(
+            **shared,
+            kind=ScoreKind.VERIFIER.value,
+            outcome="scored",
+            verdict=verdict.model_dump(mode="json"),
+        )
+    )
+    score_id: int = tx.scalars(
+        insert(scores)
+        .values(**shared, kind=ScoreKind.JUDGE.value, **_judged(answer))
+        .returning(scores.c.id)
+    ).one()
+    return score_id
+
+
+def _judged(answer: Assessment | Unscored) -> dict[str, Any]:
+    if isinstance(answer, Unscored):
+        reason = f"{answer.reason}: {answer.detail}" if answer.detail else answer.reason
+        return {"outcome": "unscored", "reason": reason}
+    return {
+        "outcome": "scored",
+        "simulated": answer.simulated,
+        "judge_model": answer.judge_model,
+        "rubric_version": answer.rubric_version,
+        "prompt_version": answer.prompt_version,
+        "rationales": {d.value: answer.scores[d].rationale for d in Dimension},
+        **{d.value: answer.scores[d].value for d in Dimension},
+    }
+
+
+def _explain(tx: Tx, example_id: int, now: datetime, step: _Step) -> None:
+    tx.execute(insert(transitions).values(**step._asdict(), example_id=example_id, at=now))

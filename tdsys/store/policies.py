@@ -1,0 +1,97 @@
+"""Domains and their versioned rules; a version, once written, never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+
+from tdsys.core.policy import Policy
+from tdsys.errors import InvalidInput
+from tdsys.store.engine import Tx
+from tdsys.store.schema import domains as domains_table
+from tdsys.store.schema import policies
+
+FIRST_AUTHOR = "default"
+Versioned = tuple[int, Policy]
+
+
+def ensure_domain(tx: Tx, *, domain: str, now: datetime) -> bool:
+    """Make the domain with the default policy unless it is there; whether it was made."""
+    return domain in ensure_domains(tx, names=[domain], now=now)
+
+
+def ensure_domains(tx: Tx, *, names: Iterable[str], now: datetime) -> set[str]:
+    """Make the missing ones of these domains, in one order so two batches never deadlock."""
+    rows = [{"name": name, "created_at": now} for name in sorted(set(names))]
+    if not rows:
+        return set()
+    made = tx.scalars(
+        insert(domains_table).values(rows).on_conflict_do_nothing().returning(domains_table.c.name)
+    ).all()
+    for domain in made:
+        _write(tx, domain=domain, version=1, policy=Policy(), author=FIRST_AUTHOR, now=now)
+    return set(made)
+
+
+def current(tx: Tx, *, domain: str) -> Versioned:
+    """The policy in force and its version; InvalidInput when there is no such domain."""
+    row = tx.execute(_newest().where(policies.c.domain == domain)).one_or_none()
+    if row is None:
+        known = ", ".join(domains(tx)[:20])
+        raise InvalidInput(
+            f"there is no domain {domain!r}",
+            remedy=f"use one of: {known}" if known else "capture or import first",
+        )
+    return row.version, Policy.model_validate(row.document)
+
+
+def currents(tx: Tx, *, names: Iterable[str] | None = None) -> dict[str, Versioned]:
+    """The policy in force of every domain, or of these."""
+    query = _newest()
+    if names is not None:
+        query = query.where(policies.c.domain.in_(sorted(set(names))))
+    return {r.domain: (r.version, Policy.model_validate(r.document)) for r in tx.execute(query)}
+
+
+def put(tx: Tx, *, domain: str, policy: Policy, author: str, now: datetime) -> int:
+    """Put a policy in force as the next version; the version. The domain is made if needed."""
+    ensure_domain(tx, domain=domain, now=now)
+    # Whoever writes a policy holds the domain's row, so versions have no gap and no double.
+    tx.execute(
+        select(domains_table.c.name)
+        .where(domains_table.c.name == domain)
+        .with_for_update(key_share=True)
+    )
+    last = tx.scalar(select(func.max(policies.c.version)).where(policies.c.domain == domain)) or 0
+    _write(tx, domain=domain, version=last + 1, policy=policy, author=author, now=now)
+    return last + 1
+
+
+def domains(tx: Tx) -> list[str]:
+    """All domains by name."""
+    return list(tx.scalars(select(domains_table.c.name).order_by(domains_table.c.name)))
+
+
+def _newest() -> Select[tuple[str, int, dict[str, object]]]:
+    return (
+        select(policies.c.domain, policies.c.version, policies.c.document)
+        .ext(distinct_on(policies.c.domain))
+        .order_by(policies.c.domain, policies.c.version.desc())
+    )
+
+
+def _write(
+    tx: Tx, *, domain: str, version: int, policy: Policy, author: str, now: datetime
+) -> None:
+    tx.execute(
+        insert(policies).values(
+            domain=domain,
+            version=version,
+            author=author,
+            document=policy.model_dump(mode="json"),
+            created_at=now,
+        )
+    )

@@ -1,0 +1,215 @@
+"""Optimization runs: queued, claimed, followed, ended; at most one open per domain."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from tdsys.core.program import Auto, ItemScore, Plan, Trial
+from tdsys.store.engine import Tx
+from tdsys.store.schema import IS_OPEN, RunState, trial_items
+from tdsys.store.schema import runs as runs_table
+from tdsys.store.schema import trials as trials_table
+
+
+class Run(BaseModel):
+    """One optimization; `attempts` counts how often it was claimed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    domain: str
+    version_id: int
+    state: RunState
+    seed: int
+    auto: Auto
+    model: str
+    plan: Plan
+    due_at: datetime | None
+    attempts: int
+    cancel_requested: bool
+    progress: dict[str, JsonValue]
+    outcome: dict[str, JsonValue] | None
+    reason: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def enqueue(
+    tx: Tx,
+    *,
+    domain: str,
+    version_id: int,
+    seed: int,
+    auto: Auto,
+    model: str,
+    plan: Plan,
+    now: datetime,
+) -> UUID | None:
+    """Queue a run, its id; None when the domain has an open one."""
+    run_id: UUID | None = tx.scalar(
+        insert(runs_table)
+        .values(
+            domain=domain,
+            version_id=version_id,
+            state=RunState.DUE.value,
+            seed=seed,
+            auto=auto,
+            model=model,
+            plan=plan.model_dump(mode="json"),
+            due_at=now,
+            created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=[runs_table.c.domain], index_where=IS_OPEN)
+        .returning(runs_table.c.id)
+    )
+    return run_id
+
+
+def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Run | None:
+    """Take the run that is due longest, for `lease`; also one whose worker died."""
+    due = (
+        select(runs_table.c.id)
+        .where(IS_OPEN, runs_table.c.due_at <= now)
+        .order_by(runs_table.c.due_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    row = (
+        tx.execute(
+            update(runs_table)
+            .where(runs_table.c.id == due)
+            .values(
+                state=RunState.RUNNING.value,
+                attempts=runs_table.c.attempts + 1,
+                due_at=now + lease,
+                started_at=func.coalesce(runs_table.c.started_at, now),
+            )
+            .returning(runs_table)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else Run.model_validate(row)
+
+
+def extend(tx: Tx, *, run_id: UUID, until: datetime) -> bool:
+    """Keep the lease; True when the work should stop: cancelled, or it ended elsewhere."""
+    asked = tx.scalar(
+        update(runs_table)
+        .where(runs_table.c.id == run_id, IS_OPEN)
+        .values(due_at=until)
+        .returning(runs_table.c.cancel_requested)
+    )
+    return True if asked is None else asked
+
+
+def add_trial(tx: Tx, *, run_id: UUID, trial: Trial) -> None:
+    """Write a trial with its items; a replayed run writes the same trial over itself."""
+    key = {"run_id": run_id, "number": trial.number}
+    row = {**trial.model_dump(mode="json", exclude={"items"}), **key}
+    tx.execute(
+        insert(trials_table)
+        .values(row)
+        .on_conflict_do_update(constraint=trials_table.primary_key, set_=row)
+    )
+    tx.execute(
+        delete(trial_items).where(
+            trial_items.c.run_id == run_id, trial_items.c.number == trial.number
+        )
+    )
+    items = [{**key, "position": i, **item.model_dump()} for i, item in enumerate(trial.items)]
+    if items:
+        tx.execute(insert(trial_items), items)
+
+
+def progress(tx: Tx, *, run_id: UUID, document: Mapping[str, JsonValue]) -> None:
+    """Say where an open run is."""
+    tx.execute(
+        update(runs_table).where(runs_table.c.id == run_id, IS_OPEN).values(progress=dict(document))
+    )
+
+
+def finish(
+    tx: Tx,
+    *,
+    run_id: UUID,
+    state: str,
+    reason: str,
+    outcome: Mapping[str, JsonValue] | None,
+    now: datetime,
+) -> bool:
+    """End an open run as finished, failed or cancelled; False when it had ended before."""
+    ended = tx.scalar(
+        update(runs_table)
+        .where(runs_table.c.id == run_id, IS_OPEN)
+        .values(
+            state=RunState(state).value,
+            reason=reason,
+            due_at=None,
+            finished_at=now,
+            outcome=None if outcome is None else dict(outcome),
+        )
+        .returning(runs_table.c.id)
+    )
+    return ended is not None
+
+
+def release(tx: Tx, *, run_id: UUID, due_at: datetime, reason: str) -> None:
+    """Give an open run back, to be claimed from `due_at` on."""
+    tx.execute(
+        update(runs_table)
+        .where(runs_table.c.id == run_id, IS_OPEN)
+        .values(state=RunState.DUE.value, due_at=due_at, reason=reason)
+    )
+
+
+def request_cancel(tx: Tx, *, run_id: UUID) -> bool:
+    """Ask for an open run to stop; False when it had ended. Whoever holds it hears `extend`."""
+    asked = tx.scalar(
+        update(runs_table)
+        .where(runs_table.c.id == run_id, IS_OPEN)
+        .values(cancel_requested=True)
+        .returning(runs_table.c.id)
+    )
+    return asked is not None
+
+
+def runs(tx: Tx, *, domain: str | None, limit: int) -> list[Run]:
+    """The newest runs, of one domain or of all."""
+    return [Run.model_validate(row) for row in tx.execute(_newest(domain, limit)).mappings()]
+
+
+def last_for(tx: Tx, *, domain: str) -> Run | None:
+    """The domain's newest run."""
+    row = tx.execute(_newest(domain, 1)).mappings().one_or_none()
+    return None if row is None else Run.model_validate(row)
+
+
+def trials(tx: Tx, *, run_id: UUID) -> list[Trial]:
+    """A run's trials by number, each with its items in order."""
+    items: dict[int, list[ItemScore]] = defaultdict(list)
+    for row in tx.execute(
+        select(trial_items)
+        .where(trial_items.c.run_id == run_id)
+        .order_by(trial_items.c.number, trial_items.c.position)
+    ).mappings():
+        items[row["number"]].append(ItemScore.model_validate(row))
+    rows = tx.execute(
+        select(trials_table).where(trials_table.c.run_id == run_id).order_by(trials_table.c.number)
+    ).mappings()
+    return [Trial.model_validate({**row, "items": items[row["number"]]}) for row in rows]
+
+
+def _newest(domain: str | None, limit: int) -> Select[Any]:
+    query = select(runs_table).order_by(runs_table.c.created_at.desc(), runs_table.c.id)
+    return (query if domain is None else query.where(runs_table.c.domain == domain)).limit(limit)

@@ -1,0 +1,49 @@
+"""What Postgres can hold: text and JSON with the characters it would refuse made visible.
+
+A model's rationale or a broken import line may hold NUL or half a surrogate pair. Such text is
+evidence, so it is kept with U+FFFD in their place. Content that is *trained on* never comes this
+way: captures are refused, not changed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from sqlalchemy import Dialect, Text
+from sqlalchemy.types import TypeDecorator
+
+LONGEST = 20_000
+_REFUSED = re.compile("[\x00\ud800-\udfff]")
+
+
+class Prose(TypeDecorator[str]):
+    """Free text written by people, models or files: storable, and cut at LONGEST characters."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """The text as Postgres takes it."""
+        return None if value is None else storable(value[:LONGEST])
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD where Postgres would refuse a character."""
+    return _REFUSED.sub("\ufffd", text)
+
+
+def dump(value: object) -> str:
+    """JSON text for a jsonb column; ValueError for numbers that JSON does not have."""
+    return json.dumps(_storable(value), ensure_ascii=False, allow_nan=False)
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {storable(str(key)): _storable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(inner) for inner in value]
+    return value

@@ -1,0 +1,191 @@
+"""Checks of a solution against itself: its steps, its answer, the numbers it works with.
+
+One rule: FAILED is a contradiction anybody can recompute. GSM8K's own solutions are the yardstick:
+a check that would fail or suspect more than one in two hundred of them may not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+
+from tdsys.core.answers import Equality, Symbolic, compare, final_answer
+from tdsys.core.arithmetic import (
+    NotArithmetic,
+    Step,
+    StepCheck,
+    StepOutcome,
+    agreement,
+    check_steps,
+    evaluate,
+    format_number,
+    numbers,
+    stated_value,
+)
+from tdsys.core.rubric import Check, Outcome
+from tdsys.core.screening import excerpt, without_final_line
+
+_ANNOTATION = re.compile(r"<<[^<>]*>>")
+_SHOWN = re.compile(r"\s{0,2}[-−]?\s?[$€£¥₹]?[-−]?"
+                    r"(?P<number>[0-9]+/[0-9]+|[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
+                    r"(?!,? [0-9]{3})")
+_NUMERAL = r"\$?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]*|0)(?:\.[0-9]+)?"
+# A sum in running text, read only where nothing around it could belong to it.
+_EQUATION = re.compile(
+    rf"(?<![^\s])(?<![-+*/×÷x=:%] )(?<![0-9] )({_NUMERAL}(?: ?[-+*×x] ?{_NUMERAL}){{1,6}}"
+    rf"|{_NUMERAL} ?[/÷] ?{_NUMERAL}) ?= ?({_NUMERAL})(?=[.,;]?(?:\s+[A-Za-z#]|\s*\Z))")
+_WORDED = {"a": 1, "half": 2, "twice": 2, "double": 2, "pair": 2, "couple": 2, "thrice": 3,
+           "triple": 3, "third": 3, "quarter": 4, "fourth": 4, "dozen": 12, "score": 20,
+           "hundred": 100, "thousand": 1000, "million": 1_000_000, "once": 1, "first": 1,
+           "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
+           "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15,
+           "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
+# Numbers a method brings along: counting, per cent, clock, calendar, dozens.
+_OF_THE_METHOD = frozenset(map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365,
+                                          1000)))
+MIN_FOREIGN = 2
+
+
+def steps_check(solution: str) -> Check:
+    """Every annotated step recomputed, and the number shown after it compared."""
+    checked = check_steps(solution)
+    for check in checked:
+        if check.outcome is StepOutcome.WRONG:
+            return _check("steps", Outcome.FAILED, _correction(check.step))
+        if shown := _misquoted(solution, check.step):
+            return _check("steps", Outcome.FAILED,
+                          f"the step says {excerpt(check.step.stated)}, the text says {shown}")
+    return _soft_steps(checked)
+
+
+def _soft_steps(checked: list[StepCheck]) -> Check:
+    for check in checked:
+        if check.outcome is StepOutcome.TRIMMED:
+            return _check("steps", Outcome.SUSPICIOUS, _correction(check.step))
+        if check.outcome is StepOutcome.UNREADABLE:
+            return _check("steps", Outcome.UNKNOWN,
+                          f"not readable: {excerpt(check.step.expression)}")
+    if not checked:
+        return _check("steps", Outcome.UNKNOWN, "no step is annotated")
+    return _check("steps", Outcome.PASSED, f"{len(checked)} recomputed")
+
+
+def _correction(step: Step) -> str:
+    value = "" if step.value is None else format_number(step.value)
+    parts = " = ".join((step.expression, *step.between, step.stated))
+    return excerpt(f"{parts}, but it is {value}")
+
+
+def _misquoted(solution: str, step: Step) -> str:
+    """The number right after an annotation, where it is not the stated one."""
+    found = _SHOWN.match(solution, step.span[1])
+    stated = stated_value(step)
+    if found is None or stated is None:
+        return ""
+    shown = found["number"].rstrip(",")
+    if "/" in shown and "/" not in step.stated:  # `>>20/hour`, `>>3/4 of it`: no fraction is meant
+        shown = shown.partition("/")[0]
+    # A dash may be a minus or not, and a text may round what the step keeps.
+    same = {agreement(sign * stated, shown) for sign in (1, -1)} - {StepOutcome.WRONG}
+    return "" if same else shown
+
+
+def equations_check(solution: str) -> Check:
+    """Sums in running text, outside annotations: a mismatch is only suspicious."""
+    for found in _EQUATION.finditer(_ANNOTATION.sub("", solution)):
+        try:
+            outcome = agreement(evaluate(found[1]), found[2])
+        except NotArithmetic:
+            continue
+        if outcome is StepOutcome.WRONG:
+            return _check("equations", Outcome.SUSPICIOUS, excerpt(found[0]))
+    return _check("equations", Outcome.PASSED)
+
+
+def answer_check(solution: str, answer: str, symbolic: Symbolic) -> Check:
+    """The answer against the solution's stated final answer and its last step."""
+    if not answer.strip() or not solution.strip():
+        return _check("answer", Outcome.UNKNOWN, "there is nothing to compare")
+    final = final_answer(solution)
+    same = Equality.UNKNOWN if final is None else compare(answer, final, symbolic)
+    if same is Equality.UNEQUAL:
+        return _answer(Outcome.FAILED, answer, f"the solution ends with {final}")
+    stated = [step for step in _steps(solution) if stated_value(step) is not None]
+    if not stated:
+        return _without_steps(solution, answer, same)
+    last = compare(answer, stated[-1].stated, symbolic)
+    if last is Equality.EQUAL:
+        return _answer(Outcome.PASSED, answer, "the last step comes to it")
+    if last is Equality.UNKNOWN or _is_mentioned(answer, _tail(solution, stated[-1])):
+        return _answer(Outcome.UNKNOWN, answer, f"the last step is {stated[-1].stated}")
+    return _foreign(answer, stated, symbolic)
+
+
+def _foreign(answer: str, stated: list[Step], symbolic: Symbolic) -> Check:
+    """The last step is another value, and the text after it does not come to the answer."""
+    last = f"the last step is {stated[-1].stated}"
+    earlier = [compare(answer, step.stated, symbolic) for step in stated[:-1]]
+    if Equality.EQUAL in earlier:
+        return _answer(Outcome.SUSPICIOUS, answer, f"an earlier step comes to it, {last}")
+    values = {n.value for n in numbers(answer)}
+    result = stated_value(stated[-1]) or Fraction(0)
+    scaled = {result * 100, result / 100}  # dollars and cents, shares and per cent
+    if Equality.UNKNOWN in earlier or values & scaled:
+        return _answer(Outcome.UNKNOWN, answer, last)
+    return _answer(Outcome.FAILED, answer, f"no step comes to it, {last}")
+
+
+def _without_steps(solution: str, answer: str, same: Equality) -> Check:
+    if same is Equality.EQUAL:
+        return _answer(Outcome.PASSED, answer, "the solution ends with it")
+    body = without_final_line(solution)
+    if numbers(answer) and numbers(body) and not _is_mentioned(answer, body):
+        return _answer(Outcome.SUSPICIOUS, answer, "the solution never comes to it")
+    return _answer(Outcome.UNKNOWN, answer, "no step is annotated")
+
+
+def grounded_check(problem: str, solution: str) -> Check:
+    """Where the steps' operands come from; a solution of another problem uses foreign numbers."""
+    known = _given(problem) | _OF_THE_METHOD
+    foreign, told = [], 0
+    for step in _steps(solution):
+        for operand, _ in numbers(step.expression):
+            if operand not in known:
+                foreign.append(format_number(operand))
+            told += operand in known and operand not in _OF_THE_METHOD
+        known |= {n.value for n in numbers(step.stated)}
+    if not foreign:
+        return _check("grounded", Outcome.PASSED)
+    strange = len(foreign) >= MIN_FOREIGN and not told
+    return _check("grounded", Outcome.SUSPICIOUS if strange else Outcome.UNKNOWN,
+                  f"not in the problem: {', '.join(foreign[:5])}")
+
+
+def _given(problem: str) -> set[Fraction]:
+    """Numbers of a problem: digits, number words, per cent as a share and as its rest."""
+    digits = {n.value for n in numbers(problem)}
+    words = {Fraction(_WORDED[word]) for word in re.findall(r"[a-z]+", problem.casefold())
+             if word in _WORDED}
+    shares = {value / 100 for value in digits}
+    return digits | words | shares | {1 - share for share in shares} | {100 - v for v in digits}
+
+
+def _steps(solution: str) -> Iterator[Step]:
+    return (check.step for check in check_steps(solution))
+
+
+def _tail(solution: str, last: Step) -> str:
+    return without_final_line(solution)[last.span[1]:]
+
+
+def _is_mentioned(answer: str, text: str) -> bool:
+    return {n.value for n in numbers(answer)} <= {n.value for n in numbers(text)}
+
+
+def _answer(outcome: Outcome, answer: str, why: str) -> Check:
+    return _check("answer", outcome, f"{excerpt(answer)}: {excerpt(why)}")
+
+
+def _check(name: str, outcome: Outcome, evidence: str = "") -> Check:
+    return Check(name=name, outcome=outcome, evidence=evidence)

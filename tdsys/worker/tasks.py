@@ -1,0 +1,64 @@
+"""Every task, in pipeline order: each hands the stage what it needs and nothing more."""
+
+from __future__ import annotations
+
+from tdsys import runtime
+from tdsys.stages import capture, importing, monitoring, optimizing, scoring
+from tdsys.wire import Task
+from tdsys.worker.app import task
+
+
+@task(Task.INGEST, acks_late=True)
+def ingest(batch_id: str, records: str) -> object:
+    """Store one batch of captures; the only message that carries data."""
+    here = runtime.current()
+    outcome = capture.ingest(here.store, batch_id=batch_id, records=records, now=here.now())
+    here.acknowledge(batch_id)
+    here.ring(Task.SCORE)
+    return outcome
+
+
+@task(Task.PARSE)
+def parse() -> object:
+    """Parse the imports that are due."""
+    here = runtime.current()
+    outcome = importing.parse_due(here.store, clock=here.now, lease=here.lease)
+    here.ring(Task.SCORE)
+    return outcome
+
+
+@task(Task.SCORE)
+def score() -> object:
+    """Verify, judge and decide the candidates that are due."""
+    here = runtime.current()
+    outcome = scoring.score_due(here.store, judge=here.judge, verifier=here.verifier,
+                                clock=here.now, limits=here.scoring_limits)
+    if outcome.more:
+        here.ring(Task.SCORE)
+    here.ring(Task.PLAN)
+    return outcome
+
+
+@task(Task.PLAN)
+def plan() -> object:
+    """Freeze a dataset version and queue a run where a domain is ready for one."""
+    here = runtime.current()
+    outcome = optimizing.plan_due(here.store, model=here.settings.lm, clock=here.now)
+    if any(considered.run_id for considered in outcome):
+        here.ring(Task.OPTIMIZE)
+    return outcome
+
+
+@task(Task.OPTIMIZE)
+def optimize() -> object:
+    """Run the optimizations that are due, one after another."""
+    here = runtime.current()
+    return optimizing.run_due(here.store, optimizer=here.optimizer, verifier=here.verifier,
+                              clock=here.now, lease=here.lease)
+
+
+@task(Task.FRESHNESS)
+def freshness() -> object:
+    """Write the freshness report."""
+    here = runtime.current()
+    return monitoring.report_freshness(here.store, now=here.now())

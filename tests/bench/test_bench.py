@@ -1,0 +1,137 @@
+"""Measurements, each beside its baseline in the same run: `make bench` prints the table."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+
+from tdsys.client import CaptureClient, MemorySpool
+from tdsys.core.similarity import clusters
+from tdsys.reference import DOMAINS, ReferenceGenerator
+from tdsys.stages import capture, monitoring
+from tdsys.store import Store
+from tdsys.verify import EvidenceVerifier
+from tests.factories import NOW, make_captures
+
+pytestmark = pytest.mark.bench
+
+
+def seconds(work: Callable[[], Any], repeat: int = 5) -> float:
+    """The median wall time of `work`."""
+    times = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def tell(what: str, measured: float, unit: str, baseline: str, compared: float) -> None:
+    print(f"\n{what:<46} {measured:>10.2f} {unit:<10} {baseline}: {compared:.2f}")
+
+
+def test_capture_costs_the_caller_microseconds() -> None:
+    problem = {"domain": "d", "inputs": {"topic": "sums"}, "outputs": {"problem": "x" * 2000}}
+    client = CaptureClient("redis://127.0.0.1:1", spool=MemorySpool())
+    dump = seconds(lambda: [json.dumps(problem) for _ in range(2000)]) / 2000
+    cost = seconds(lambda: [client.capture(**problem) for _ in range(2000)]) / 2000  # type: ignore[arg-type]
+    tell(
+        "capture() of 2 KB, broker away", cost * 1e6, "us/call", "json.dumps alone, us", dump * 1e6
+    )
+    assert cost < 200e-6
+
+
+def test_ingest_beside_copy(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    store = Store(url)
+    store.upgrade()
+    blocks = [make_captures(500, domain=f"d{n}") for n in range(8)]
+    texts = ["[" + ",".join(c.model_dump_json() for c in block) + "]" for block in blocks]
+    began = time.perf_counter()
+    for n, text in enumerate(texts):
+        capture.ingest(store, batch_id=str(n), records=text, now=NOW)
+    ours = 4000 / (time.perf_counter() - began)
+    with psycopg.connect(url) as plain, plain.cursor() as cursor:
+        cursor.execute("CREATE TABLE plain (id uuid PRIMARY KEY, payload jsonb)")
+        began = time.perf_counter()
+        for block in blocks:
+            with cursor.copy("COPY plain FROM STDIN") as copy:
+                for one in block:
+                    copy.write_row((one.capture_id, one.model_dump_json()))
+            plain.commit()
+        theirs = 4000 / (time.perf_counter() - began)
+    store.close()
+    tell(
+        "ingest, checked and fingerprinted, 500 a batch",
+        ours,
+        "rows/s",
+        "COPY of the same rows, rows/s",
+        theirs,
+    )
+    assert ours > 0.05 * theirs
+
+
+def test_verification_and_clustering_keep_up() -> None:
+    problems = list(ReferenceGenerator(seed=1).stream(tuple(DOMAINS), 400))
+    verifier = EvidenceVerifier()
+    began = time.process_time()
+    for p in problems:
+        verifier.verify(p.domain, dict(p.inputs), dict(p.outputs))
+    verified = len(problems) / (time.process_time() - began)
+    verifier.close()
+    began = time.process_time()
+    clusters([str(p.outputs["problem"]) for p in problems])
+    clustered = len(problems) / (time.process_time() - began)
+    tell("problems verified", verified, "/CPU s", "problems clustered, /CPU s", clustered)
+    assert verified > 200
+
+
+def test_the_client_imports_fast_and_light() -> None:
+    def spent(statement: str) -> tuple[float, int]:
+        script = (
+            f"import time, resource; b = time.perf_counter(); {statement}; "
+            "print(time.perf_counter() - b, "
+            "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        runs = [
+            subprocess.run(
+                [sys.executable, "-c", script], capture_output=True, text=True, check=True
+            ).stdout.split()
+            for _ in range(5)
+        ]
+        return (
+            statistics.median(float(a) for a, _ in runs),
+            int(statistics.median(int(b) for _, b in runs)),
+        )
+
+    bare_time, bare_memory = spent("pass")
+    time_, memory = spent("import tdsys.client")
+    tell(
+        "import tdsys.client",
+        (time_ - bare_time) * 1e3,
+        "ms",
+        "memory over a bare Python, MB",
+        (memory - bare_memory) / 1024,
+    )
+
+
+def test_a_freshness_count_is_quick(new_database: Callable[[], str]) -> None:
+    store = Store(new_database())
+    store.upgrade()
+    for n in range(20):
+        block = make_captures(500, domain=f"d{n}")
+        text = "[" + ",".join(c.model_dump_json() for c in block) + "]"
+        capture.ingest(store, batch_id=str(n), records=text, now=NOW)
+    report = seconds(lambda: monitoring.report_freshness(store, now=NOW))
+    funnel = seconds(lambda: monitoring.funnel(store))
+    store.close()
+    tell("freshness report over 10,000 examples", report * 1e3, "ms", "funnel, ms", funnel * 1e3)
+    assert report < 1

@@ -1,0 +1,237 @@
+"""The whole loop in separate processes: from a generator's captures to a better program."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdsys.client import CaptureClient
+from tdsys.core.conversion import ImportOptions, convert
+from tdsys.core.policy import Policy
+from tdsys.reference import ReferenceGenerator
+from tdsys.runtime import Runtime
+from tdsys.settings import addresses
+from tdsys.stages import monitoring, optimizing, policies
+from tdsys.store import datasets, examples, programs
+from tdsys.wire import Task
+from tests.running import RunningStack, until
+
+GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
+OURS = ImportOptions(mapping={"question": "problem", "answer": "solution"})
+
+
+def gsm8k(count: int) -> list[dict[str, Any]]:
+    """Real problems; the package's own 200 where the full file is absent."""
+    source = GSM8K if GSM8K.exists() else files("tdsys.reference") / "gsm8k" / "problems.jsonl"
+    return [json.loads(line) for line in source.read_text().splitlines()[:count]]
+
+
+def hold(runtime: Runtime, domains: tuple[str, ...], *, held: bool) -> None:
+    for domain in domains:
+        policies.put(
+            runtime.store,
+            domain=domain,
+            author="test",
+            now=runtime.now(),
+            policy=Policy(optimization="hold" if held else "automatic", settle_seconds=0),
+        )
+
+
+def decided(runtime: Runtime) -> int:
+    states = monitoring.funnel(runtime.store).states
+    return sum(states.values()) - states.get("candidate", 0)
+
+
+def ended(runtime: Runtime, domain: str) -> optimizing.DomainStatus | None:
+    (found,) = optimizing.status(runtime.store, domain=domain, clock=runtime.now)
+    return found if found.run and found.run.state in {"finished", "failed"} else None
+
+
+@pytest.mark.criterion("1.1")
+@pytest.mark.criterion("1.4")
+@pytest.mark.criterion("4.1")
+@pytest.mark.criterion("5.4")
+def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_path: Path) -> None:
+    problems = gsm8k(500)
+    with RunningStack(tmp_path / "home") as stack:
+        runtime = stack.runtime
+        hold(runtime, ("word problems",), held=True)
+        with CaptureClient(runtime.redis_url) as client:
+            for record in problems:
+                found = convert(record, OURS)
+                client.capture(domain="word problems", inputs=found.inputs, outputs=found.outputs)
+            assert client.flush(60) == (len(problems), 0, {}), stack.logs()
+        until(lambda: decided(runtime) == len(problems), "all decided", 120)
+        hold(runtime, ("word problems",), held=False)
+        runtime.ring(Task.PLAN)
+        done = until(lambda: ended(runtime, "word problems"), "the run ended", 180)
+        assert done.run.state == "finished", done.run.reason
+        assert done.program is not None, done.run.reason
+        assert done.program.after > done.program.before
+        assert done.program.envelope["simulated"] is True
+        states = monitoring.funnel(runtime.store).states
+        assert states["admitted"] >= 0.9 * len(problems), states
+
+
+@pytest.mark.criterion("5.3")
+def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "home") as stack:
+        runtime = stack.runtime
+        source = tmp_path / "problems.jsonl"
+        lines = [json.dumps(r) for r in gsm8k(120)] + [
+            "{broken",
+            json.dumps({"question": "no answer"}),
+        ]
+        source.write_text("\n".join(lines))
+        imported = stack.tdsys(
+            "import",
+            str(source),
+            "--domain",
+            "seed",
+            "--map",
+            "question=problem",
+            "--map",
+            "answer=solution",
+            "--json",
+        )
+        assert imported.returncode == 4, imported.stderr
+        told = json.loads(imported.stdout)
+        assert (told["read"], told["new"], told["rejected"]) == (122, 120, 2)
+        assert "line 121" in imported.stderr
+        assert "line 122, field answer" in imported.stderr
+        done = until(lambda: ended(runtime, "seed"), "the run ended by itself", 180)
+        assert done.program, done.run.reason
+        for format_ in ("jsonl", "dspy"):
+            out = tmp_path / f"data.{format_}"
+            assert (
+                stack.tdsys(
+                    "dataset", "export", "--domain", "seed", "--format", format_, "--out", str(out)
+                ).returncode
+                == 0
+            )
+        rows = [json.loads(line) for line in (tmp_path / "data.jsonl").read_text().splitlines()]
+        assert {r["split"] for r in rows} == {"train", "val", "test"}
+        program = tmp_path / "program.json"
+        assert (
+            stack.tdsys("program", "export", "--domain", "seed", "--out", str(program)).returncode
+            == 0
+        )
+        fields = json.loads((tmp_path / "data.dspy").read_text())["inputs"]
+        assert _loads_with_plain_dspy(program, fields)
+        shown = stack.tdsys("optimize", "status", "--json")
+        assert json.loads(shown.stdout)[0]["run"]["state"] == "finished"
+
+
+def _loads_with_plain_dspy(program: Path, inputs: list[str]) -> bool:
+    script = (
+        "import dspy, sys; sys.modules['tdsys'] = None; "
+        f"p = dspy.Predict(dspy.Signature('{', '.join(inputs)} -> problem, solution, answer')); "
+        f"p.load({str(program)!r}); print(len(p.demos))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout) > 0
+
+
+DOMAINS = ("algebra", "fractions")
+
+
+def end_state(home: Path, *, kill: bool) -> dict[str, Any]:
+    """Capture, judge and optimize; optionally kill -9 every worker twice on the way."""
+    with RunningStack(home, TDSYS_LEASE_SECONDS="5", TDSYS_SCORING_BLOCK="10") as stack:
+        runtime = stack.runtime
+        hold(runtime, DOMAINS, held=True)
+        with CaptureClient(runtime.redis_url) as client:
+            for problem in ReferenceGenerator(seed=3, fault_rate=0.2).stream(DOMAINS, 200):
+                client.capture(
+                    domain=problem.domain,
+                    inputs=dict(problem.inputs),
+                    outputs=dict(problem.outputs),
+                    metadata={"fault": problem.fault},
+                )
+            if kill:
+                until(lambda: decided(runtime) > 0, "judging began", 60)
+                assert stack.kill_workers()
+            assert client.flush(60).pending == 0, stack.logs()
+        counted = sum(monitoring.funnel(runtime.store).states.values())
+        until(lambda: decided(runtime) == counted, "all decided", 120)
+        hold(runtime, DOMAINS, held=False)
+        runtime.ring(Task.PLAN)
+        if kill:
+            until(lambda: _trials(runtime) > 1, "a run began", 90)
+            assert stack.kill_workers()
+        for domain in DOMAINS:
+            until(lambda d=domain: ended(runtime, d), f"{domain} ended", 180)  # type: ignore[misc]
+        return _snapshot(runtime)
+
+
+def _trials(runtime: Runtime) -> int:
+    found = optimizing.status(runtime.store, domain=None, clock=runtime.now)
+    return sum(int(str(one.run.progress.get("trials", 0))) for one in found if one.run)
+
+
+def _snapshot(runtime: Runtime) -> dict[str, Any]:
+    funnel = monitoring.funnel(runtime.store)
+    with runtime.store.begin() as tx:
+        found: dict[str, Any] = {"states": funnel.states, "duplicates": funnel.duplicates}
+        for domain in DOMAINS:
+            admitted = examples.admitted(tx, domain=domain)
+            version = datasets.latest(tx, domain=domain)
+            program = programs.incumbent(tx, domain=domain)
+            assert version
+            assert program
+            found[domain] = (
+                [e.fingerprint for e in admitted],
+                version.fingerprint,
+                program.state,
+                program.before,
+                program.after,
+            )
+    return found
+
+
+def test_killing_every_worker_on_the_way_changes_nothing_in_the_end(tmp_path: Path) -> None:
+    assert end_state(tmp_path / "calm", kill=False) == end_state(tmp_path / "killed", kill=True)
+
+
+def test_flower_shows_workers_queues_and_tasks_and_wants_its_password(tmp_path: Path) -> None:
+    with RunningStack(tmp_path / "home", flower=True) as stack:
+        known = addresses(stack.home)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(known["flower_url"] + "/api/workers", timeout=5)
+        assert refused.value.code == 401
+        stack.runtime.ring(Task.FRESHNESS)
+
+        def ask(path: str) -> Any:
+            request = urllib.request.Request(known["flower_url"] + path)
+            pair = f"{known['flower_user']}:{known['flower_password']}".encode()
+            request.add_header("Authorization", "Basic " + base64.b64encode(pair).decode())
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return json.load(answer)
+
+        workers = until(lambda: len(w := ask("/api/workers?refresh=1")) == 4 and w, "4 workers")
+        queues = {q["name"] for w in workers.values() for q in w["active_queues"]}
+        assert queues == {
+            "capture",
+            "synthesis",
+            "scoring",
+            "imports",
+            "lifecycle",
+            "optimization",
+            "reports",
+        }
+        until(
+            lambda: "reports.freshness" in {t["name"] for t in ask("/api/tasks").values()},
+            "a named task",
+        )

@@ -1,0 +1,373 @@
+"""The stages on a real database with a scripted model: claim, think, record."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdsys.core.conversion import ImportOptions
+from tdsys.core.example import Candidate
+from tdsys.core.policy import Policy
+from tdsys.core.rubric import Assessment, Unscored
+from tdsys.errors import Cancelled, ModelUnavailable, NotReady
+from tdsys.stages import capture, datasets, importing, monitoring, optimizing, policies, scoring
+from tdsys.stages.scoring import Limits
+from tdsys.store import Store, examples, programs, runs
+from tests.factories import NOW, PROBLEM, make_assessment, make_verdict
+from tests.scripted import Clock, ScriptedJudge, ScriptedOptimizer, ScriptedVerifier
+
+LEASE = timedelta(seconds=60)
+LIMITS = Limits(block=10, lease=LEASE, max_attempts=3)
+
+
+def record(n: int, *, topic: str = "sums", difficulty: str = "easy", **over: Any) -> dict[str, Any]:
+    words = ["apples", "boats", "clouds", "drums", "eagles", "ferns", "gates", "hills"]
+    noun, verb = words[n % 8], words[n // 8 % 8]
+    story = f"Number {n}: some {noun} met {verb} near {topic} {difficulty} {n * 7919 % 104729:x}?"
+    return {
+        "capture_id": str(uuid.uuid4()),
+        "domain": "d",
+        "captured_at": NOW.isoformat(),
+        "inputs": {"topic": topic, "difficulty": difficulty},
+        "outputs": {**PROBLEM, "problem": story},
+        **over,
+    }
+
+
+def captured(store: Store, records: list[Any], *, batch: str = "b1") -> Any:
+    return capture.ingest(store, batch_id=batch, records=json.dumps(records), now=NOW)
+
+
+def score(
+    store: Store,
+    clock: Clock,
+    judge: ScriptedJudge | None = None,
+    verifier: ScriptedVerifier | None = None,
+) -> scoring.Scored:
+    return scoring.score_due(
+        store,
+        judge=judge or ScriptedJudge(),
+        clock=clock,
+        limits=LIMITS,
+        verifier=verifier or ScriptedVerifier(),
+    )
+
+
+def states(store: Store) -> dict[str, int]:
+    return monitoring.funnel(store).states
+
+
+@pytest.mark.criterion("1.2")
+@pytest.mark.criterion("1.3")
+def test_a_bad_record_never_sinks_its_batch(store: Store) -> None:
+    good = [record(n) for n in range(3)]
+    bad = [
+        {**record(8), "outputs": {"x": "\x00"}},
+        {"domain": "d"},
+        7,
+        {**record(9), "capture_id": "not a uuid"},
+    ]
+    outcome = captured(store, [good[0], *bad, *good[1:]])
+    assert (outcome.new, outcome.refused) == (3, 4)
+    assert captured(store, [good[0], *bad, *good[1:]]).repeated
+    assert states(store) == {"candidate": 3}
+
+
+@pytest.mark.criterion("4.1")
+@pytest.mark.criterion("4.2")
+def test_everything_due_is_verified_judged_and_decided_once(store: Store) -> None:
+    captured(store, [record(n) for n in range(25)])
+    judge, clock = ScriptedJudge(), Clock()
+    assert score(store, clock, judge) == (25, 0, False)
+    assert states(store) == {"admitted": 25}
+    assert len({i for i, _ in judge.asked}) == len(judge.asked) == 25
+    assert score(store, clock, judge) == (0, 0, False)
+
+
+@pytest.mark.criterion("4.3")
+def test_what_the_evidence_refutes_is_rejected_with_its_reason(store: Store) -> None:
+    captured(store, [record(1)])
+    score(store, Clock(), verifier=ScriptedVerifier(make_verdict(steps="failed")))
+    (reason,) = monitoring.funnel(store).reasons
+    assert (reason.state, reason.reason) == ("rejected", "steps")
+
+
+def test_an_unusable_answer_is_asked_again_with_a_fresh_sample_and_then_parked(
+    store: Store,
+) -> None:
+    captured(store, [record(1)])
+    judge, clock = ScriptedJudge(lambda _: Unscored(reason="unparseable")), Clock()
+    for _ in range(6):
+        score(store, clock, judge)
+        clock.forward(minutes=20)
+    assert [attempt for _, attempt in judge.asked] == [0, 1, 2]
+    assert states(store) == {"parked": 1}
+
+
+def test_a_model_that_is_away_never_parks_and_never_scores_zero(store: Store) -> None:
+    captured(store, [record(1)])
+    away = ScriptedJudge(lambda _: Unscored(reason="unavailable", transient=True))
+    clock = Clock()
+    for _ in range(6):
+        assert score(store, clock, away).decided == 0
+        clock.forward(minutes=20)
+    assert states(store) == {"candidate": 1}
+    score(store, clock)
+    assert states(store) == {"admitted": 1}
+
+
+def test_one_unusable_answer_does_not_hold_up_its_block(store: Store) -> None:
+    captured(store, [record(n) for n in range(10)])
+
+    def answer(candidate: Candidate) -> Assessment | Unscored:
+        return Unscored(reason="unparseable") if candidate.id % 5 == 0 else make_assessment()
+
+    outcome = score(store, Clock(), ScriptedJudge(answer))
+    assert (outcome.decided, outcome.postponed) == (8, 2)
+
+
+def test_a_worker_that_died_while_thinking_leaves_its_candidates_to_the_next(store: Store) -> None:
+    captured(store, [record(n) for n in range(5)])
+    clock = Clock()
+
+    class Dying(ScriptedJudge):
+        def assess(self, *args: Any, **kwargs: Any) -> Any:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score(store, clock, Dying())
+    assert score(store, clock).decided == 0
+    clock.forward(seconds=61)
+    assert score(store, clock).decided == 5
+
+
+def ready(store: Store, count: int = 90, **policy: Any) -> Clock:
+    """A domain with `count` admitted examples over nine cells."""
+    policies.put(
+        store,
+        domain="d",
+        author="test",
+        now=NOW,
+        policy=Policy(min_examples=40, settle_seconds=0, **policy),
+    )
+    cells = [(t, d) for t in ("sums", "ratios", "angles") for d in ("easy", "medium", "hard")]
+    captured(
+        store, [record(n, topic=cells[n % 9][0], difficulty=cells[n % 9][1]) for n in range(count)]
+    )
+    clock = Clock()
+    score(store, clock)
+    return clock
+
+
+def run(store: Store, optimizer: ScriptedOptimizer, clock: Clock) -> list[optimizing.Finished]:
+    optimizing.plan_due(store, model="scripted/model", clock=clock)
+    return optimizing.run_due(
+        store, optimizer=optimizer, verifier=ScriptedVerifier(), clock=clock, lease=LEASE
+    )
+
+
+def program_of(store: Store) -> Any:
+    with store.begin() as tx:
+        return programs.incumbent(tx, domain="d")
+
+
+@pytest.mark.criterion("1.4")
+@pytest.mark.criterion("7.1")
+def test_enough_examples_start_a_run_by_themselves_and_the_better_program_is_kept(
+    store: Store,
+) -> None:
+    clock = ready(store)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+    kept = program_of(store)
+    assert (kept.comparison.before, kept.comparison.after) == pytest.approx((0.2, 0.9))
+    assert kept.envelope["compared_with"] == "unoptimized"
+    assert kept.envelope["dataset_fingerprint"]
+    with store.begin() as tx:
+        (one,) = runs.runs(tx, domain="d", limit=5)
+        assert [t.number for t in runs.trials(tx, run_id=one.id)] == [1, 2]
+    assert run(store, ScriptedOptimizer(), clock) == []
+
+
+@pytest.mark.criterion("7.2")
+@pytest.mark.criterion("7.3")
+@pytest.mark.criterion("7.4")
+def test_growth_starts_the_next_run_and_only_a_better_program_replaces_the_incumbent(
+    store: Store,
+) -> None:
+    clock = ready(store)
+    run(store, ScriptedOptimizer(0.6), clock)
+    captured(store, [record(n) for n in range(200, 205)], batch="few")
+    score(store, clock)
+    assert run(store, ScriptedOptimizer(0.9), clock) == []
+    captured(store, [record(n, topic="ratios") for n in range(300, 340)], batch="many")
+    score(store, clock)
+    (worse,) = run(store, ScriptedOptimizer(0.5), clock)
+    assert "not activated" in worse.reason
+    assert program_of(store).comparison.after == pytest.approx(0.6)
+    assert program_of(store).stale
+    captured(store, [record(n, topic="angles") for n in range(400, 460)], batch="more")
+    score(store, clock)
+    (better,) = run(store, ScriptedOptimizer(0.9), clock)
+    assert "0.600 (incumbent) -> 0.900" in better.reason
+
+
+@pytest.mark.criterion("3.1")
+def test_too_few_examples_say_how_many_more(store: Store) -> None:
+    clock = ready(store, 30)
+    (found,) = optimizing.plan_due(store, model="m", clock=clock)
+    assert found.run_id is None
+    assert found.because[0] == "30 usable examples, 10 more needed"
+    (shown,) = optimizing.status(store, domain="d", clock=clock)
+    assert shown.because == found.because
+
+
+@pytest.mark.parametrize(
+    ("policy", "because"),
+    [
+        ({"optimization": "hold"}, "the policy holds optimization"),
+        ({"max_calls": 10}, "the policy allows 10"),
+    ],
+)
+def test_a_policy_can_keep_a_ready_domain_from_running(
+    store: Store, policy: dict[str, Any], because: str
+) -> None:
+    clock = ready(store, **policy)
+    (found,) = optimizing.plan_due(store, model="m", clock=clock)
+    assert found.run_id is None
+    assert because in found.because[0]
+
+
+def test_a_model_that_is_away_puts_the_run_off_and_never_scores_it(store: Store) -> None:
+    clock = ready(store)
+    optimizer = ScriptedOptimizer()
+    optimizer.raises = ModelUnavailable("429")
+    (waiting,) = run(store, optimizer, clock)
+    assert waiting.state == "due"
+    optimizer.raises = None
+    optimizer.fails_test = True
+    clock.forward(minutes=1)
+    (still,) = run(store, optimizer, clock)
+    assert still.state == "due"
+    assert program_of(store) is None
+    optimizer.fails_test = False
+    clock.forward(minutes=1)
+    (done,) = run(store, optimizer, clock)
+    assert done.state == "finished"
+
+
+def test_a_blocked_or_cancelled_run_ends_with_the_reason(store: Store) -> None:
+    clock = ready(store)
+    optimizer = ScriptedOptimizer()
+    optimizer.blocked = ["val[0] has no field topic"]
+    (failed,) = run(store, optimizer, clock)
+    assert (failed.state, failed.reason) == ("failed", "val[0] has no field topic")
+    captured(store, [record(n) for n in range(300, 340)], batch="b2")
+    score(store, clock)
+    optimizer.blocked, optimizer.raises = [], Cancelled("asked to stop")
+    (cancelled,) = run(store, optimizer, clock)
+    assert cancelled.state == "cancelled"
+
+
+def test_a_run_whose_worker_died_is_claimed_again(store: Store) -> None:
+    clock = ready(store)
+    optimizing.plan_due(store, model="m", clock=clock)
+    with store.begin() as tx:
+        assert runs.claim(tx, lease=LEASE, now=clock())
+    assert run(store, ScriptedOptimizer(), clock) == []
+    clock.forward(seconds=61)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+
+
+@pytest.mark.criterion("5.1")
+def test_the_same_version_exports_the_same_bytes(store: Store) -> None:
+    clock = ready(store)
+    with pytest.raises(NotReady, match="no dataset version"):
+        list(datasets.export(store, domain="d", format_="jsonl"))
+    run(store, ScriptedOptimizer(), clock)
+    first = "".join(datasets.export(store, domain="d", format_="jsonl"))
+    assert first == "".join(datasets.export(store, domain="d", format_="jsonl"))
+    document = json.loads("".join(datasets.export(store, domain="d", format_="dspy")))
+    assert set(document["train"][0]) == {
+        "topic",
+        "difficulty",
+        "problem",
+        "solution",
+        "answer",
+        "dspy_uid",
+    }
+    uids = [e["dspy_uid"] for s in ("train", "val", "test") for e in document[s]]
+    assert len(set(uids)) == len(uids) == 90
+
+
+def imported(store: Store, tmp_path: Path, lines: list[str], **options: Any) -> Any:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
+    import_id, _ = importing.receive(
+        store, path=path, domain="i", now=NOW, options=ImportOptions(**options)
+    )
+    (done,) = importing.parse_due(store, clock=Clock(), lease=LEASE)
+    assert done.id == import_id
+    return done
+
+
+GSM8K = {
+    "question": "Ann has 3 bags of 4 apples. How many apples?",
+    "answer": "She has 3*4=<<3*4=12>>12 apples.\n#### 12",
+}
+MAPPED = {"mapping": {"question": "problem", "answer": "solution"}}
+
+
+@pytest.mark.criterion("8.2")
+@pytest.mark.criterion("8.5")
+def test_every_rejected_line_says_where_what_and_how_to_mend_it(
+    store: Store, tmp_path: Path
+) -> None:
+    lines = [
+        json.dumps(GSM8K),
+        "{broken",
+        "[1]",
+        "",
+        json.dumps({"question": "x"}),
+        '{"question": NaN}',
+        '{"question": "\\u0000", "answer": "1"}',
+    ]
+    done = imported(store, tmp_path, lines, **MAPPED)
+    assert (done.read, done.new, done.rejected) == (6, 1, 5)
+    found = importing.rejects(store, import_id=done.id, limit=10)
+    assert [(r.line, r.code) for r in found] == [
+        (2, "not_json"),
+        (3, "not_an_object"),
+        (5, "missing_field"),
+        (6, "not_json"),
+        (7, "nul"),
+    ]
+    assert all(r.message and r.remedy and r.raw for r in found)
+
+
+@pytest.mark.criterion("8.3")
+@pytest.mark.criterion("8.4")
+def test_an_imported_record_becomes_an_ordinary_candidate(store: Store, tmp_path: Path) -> None:
+    imported(store, tmp_path, [json.dumps({**GSM8K, "author": "x"})], **MAPPED)
+    with store.begin() as tx:
+        (candidate,) = examples.claim(tx, limit=5, lease=LEASE, now=NOW)
+    assert candidate.outputs == {
+        "problem": GSM8K["question"],
+        "answer": "12",
+        "solution": "She has 3*4=<<3*4=12>>12 apples.",
+    }
+    assert candidate.cell == ("quantities", "easy")
+    assert candidate.source == "imported"
+
+
+def test_a_file_imported_twice_adds_nothing(store: Store, tmp_path: Path) -> None:
+    lines = [json.dumps({**GSM8K, "question": f"{GSM8K['question']} {n}"}) for n in range(700)]
+    assert imported(store, tmp_path, lines, **MAPPED).new == 700
+    again = imported(store, tmp_path, lines, **MAPPED)
+    assert (again.read, again.new, again.duplicate) == (700, 0, 700)

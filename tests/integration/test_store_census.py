@@ -1,0 +1,115 @@
+"""Counting: what is there, why it is there, and how old it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tdsys.core.example import Source
+from tdsys.core.lifecycle import Move
+from tdsys.core.rubric import Decision
+from tdsys.store import Store, Tx, examples, reports
+from tdsys.store.examples import CellCount, Count, Labelled, ReasonCount
+from tests.factories import NOW, make_capture, make_captures
+from tests.stored import LEASE, admit, claim, decide, ingest
+
+
+def reject(tx: Tx, reason: str) -> None:
+    """Reject whatever is due."""
+    for candidate in claim(tx):
+        decide(tx, candidate, Decision(move=Move.REJECT, reason=reason, quality=0.1))
+
+
+def test_an_empty_store_counts_nothing(store: Store) -> None:
+    with store.begin() as tx:
+        assert not [*examples.counts(tx), *examples.reasons(tx), *examples.labelled(tx)]
+        assert not [*examples.cells(tx, domain="algebra"), *reports.freshness(tx, now=NOW)]
+        assert examples.due(tx, now=NOW) == examples.pending(tx, domain="algebra") == 0
+        assert examples.last_arrival(tx, domain="algebra") is None
+        assert reports.latest(tx, kind="freshness") is None
+
+
+@pytest.mark.criterion("4.5")
+def test_examples_are_counted_by_source_state_cell_and_reason(store: Store) -> None:
+    easy, hard = {"topic": "sums", "difficulty": "easy"}, {"topic": "sums", "difficulty": "hard"}
+    with store.begin() as tx:
+        admit(tx, make_captures(3, domain="algebra", inputs=easy))
+        ingest(tx, make_captures(2, domain="algebra", inputs=hard))
+        reject(tx, "steps")
+        examples.add(tx, captures=[make_capture()], source=Source.IMPORTED, due_at=NOW, now=NOW)
+        assert examples.counts(tx) == [
+            Count("algebra", "captured", "admitted", 3),
+            Count("algebra", "captured", "rejected", 2),
+            Count("arithmetic", "imported", "candidate", 1),
+        ]
+        assert examples.cells(tx, domain="algebra") == [
+            CellCount("sums", "easy", "admitted", 3),
+            CellCount("sums", "hard", "rejected", 2),
+        ]
+        assert examples.reasons(tx) == [
+            ReasonCount("algebra", "admitted", "meets_policy", 3),
+            ReasonCount("algebra", "rejected", "steps", 2),
+            ReasonCount("arithmetic", "candidate", None, 1),
+        ]
+
+
+def test_due_are_those_that_could_be_claimed_and_pending_those_not_decided(store: Store) -> None:
+    with store.begin() as tx:
+        ingest(tx, make_captures(5))
+        claim(tx, limit=2)
+        assert examples.due(tx, now=NOW) == 3
+        assert examples.due(tx, now=NOW + LEASE) == 5
+        assert examples.pending(tx, domain="arithmetic") == 5
+        assert examples.last_arrival(tx, domain="arithmetic") == NOW
+
+
+def test_captures_are_counted_by_the_fault_they_are_labelled_with(store: Store) -> None:
+    first = make_capture(domain="other")
+    with store.begin() as tx:
+        admit(tx, make_captures(4))
+        ingest(tx, make_captures(2, domain="algebra", metadata={"fault": "wrong_answer"}))
+        reject(tx, "answer")
+        ingest(tx, make_captures(3, metadata={"fault": "duplicate"}))
+        ingest(tx, [first, make_capture(capture_id=first.capture_id)])
+        assert examples.labelled(tx) == [
+            Labelled("duplicate", "duplicate", "same_content", 3),
+            Labelled("wrong_answer", "rejected", "answer", 2),
+            Labelled(None, "admitted", "meets_policy", 4),
+            Labelled(None, "candidate", None, 1),
+            Labelled(None, "duplicate", "same_id_other_content", 1),
+        ]
+
+
+def test_imported_duplicates_are_no_captures(store: Store) -> None:
+    with store.begin() as tx:
+        for _ in range(2):
+            examples.add(tx, captures=[make_capture()], source=Source.IMPORTED, due_at=NOW, now=NOW)
+        assert examples.labelled(tx) == []
+
+
+@pytest.mark.criterion("6.5")
+def test_freshness_is_counts_and_ages_by_domain_and_state(store: Store) -> None:
+    with store.begin() as tx:
+        ingest(tx, make_captures(2))
+        later = NOW + timedelta(minutes=10)
+        examples.add(
+            tx,
+            captures=make_captures(3)[2:],
+            source=Source.CAPTURED,
+            due_at=later,
+            now=later,
+        )
+        (row,) = reports.freshness(tx, now=NOW + timedelta(hours=1))
+    assert row == ("arithmetic", "candidate", 3, 50 * 60, 60 * 60)
+
+
+def test_the_latest_report_of_a_kind_is_the_one_written_last(store: Store) -> None:
+    with store.begin() as tx:
+        written = [
+            reports.put(tx, kind=kind, body={"n": n, "a": [None, 1.5]}, now=NOW)
+            for kind, n in [("freshness", 1), ("freshness", 2), ("quality", 3)]
+        ]
+        found = reports.latest(tx, kind="freshness")
+        assert found is not None
+    assert (found.body, found.created_at, found.id) == ({"n": 2, "a": [None, 1.5]}, NOW, written[1])

@@ -1,0 +1,44 @@
+"""What the kernel knows about processes, for tests that count them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def wait_for(seen: Callable[[], object], what: str, *, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> set[int]:
+    """All living processes `pid` started, and those started by them."""
+    parents = dict(filter(None, map(_parent, Path("/proc").glob("[0-9]*"))))
+    found: set[int] = set()
+    while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
+        found |= more
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    fields = _stat(Path("/proc", str(pid)))
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def user_of(pid: int) -> int:
+    return Path("/proc", str(pid)).stat().st_uid
+
+
+def _parent(entry: Path) -> tuple[int, int] | None:
+    fields = _stat(entry)
+    return (int(entry.name), int(fields[1])) if fields else None
+
+
+def _stat(entry: Path) -> list[str]:
+    try:
+        return (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,131 @@
+"""Stand-ins for the model and the clock: they answer as told and remember what they were asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from pydantic import JsonValue
+
+from tdsys.core.example import Candidate, Document
+from tdsys.core.policy import Signature
+from tdsys.core.program import Artefact, Auto, DemoRef, Grader, Item, ItemScore, Trial
+from tdsys.core.rubric import Assessment, Unscored, Verdict
+from tests.factories import NOW, make_assessment, make_verdict
+
+
+class Clock:
+    """A clock that stands still until it is told to go."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def forward(self, **by: float) -> None:
+        self.at += timedelta(**by)
+
+
+class ScriptedJudge:
+    """Answers every candidate by `answer`."""
+
+    def __init__(self, answer: Callable[[Candidate], Assessment | Unscored] | None = None) -> None:
+        self.answer = answer or (lambda _: make_assessment())
+        self.asked: list[tuple[int, int]] = []
+
+    def assess(
+        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], *, attempt: int
+    ) -> list[Assessment | Unscored]:
+        assert len(candidates) == len(verdicts)
+        self.asked += [(c.id, attempt) for c in candidates]
+        return [self.answer(c) for c in candidates]
+
+
+class ScriptedVerifier:
+    """Finds nothing wrong, unless told."""
+
+    def __init__(self, verdict: Verdict | None = None) -> None:
+        self.verdict = verdict or make_verdict()
+
+    def verify(self, domain: str, inputs: Document, outputs: Document) -> Verdict:  # noqa: ARG002
+        return self.verdict
+
+
+class ScriptedOptimizer:
+    """Compiles at once; programs score what they are told: 0.2 before, `after` after."""
+
+    model = "scripted/model"
+    simulated = True
+
+    def __init__(self, after: float = 0.9) -> None:
+        self.after = after
+        self.blocked: list[str] = []
+        self.raises: Exception | None = None
+        self.fails_test = False
+        self.runs = 0
+
+    def blockers(
+        self,
+        signature: Signature,
+        train: Sequence[Item],
+        val: Sequence[Item],
+        *,  # noqa: ARG002
+        grader: Grader,
+        auto: Auto,
+    ) -> list[str]:  # noqa: ARG002
+        return self.blocked
+
+    def optimize(
+        self,
+        signature: Signature,
+        train: Sequence[Item],
+        val: Sequence[Item],
+        *,  # noqa: ARG002
+        grader: Grader,
+        auto: Auto,
+        seed: int,
+        on_trial: Callable[[Trial], None],  # noqa: ARG002
+        should_stop: Callable[[], bool],
+    ) -> Artefact:  # noqa: ARG002
+        self.runs += 1
+        if self.raises:
+            raise self.raises
+        demo = DemoRef(uid=train[0].uid, role="labeled")
+        for number in (1, 2):
+            on_trial(
+                Trial(
+                    number=number,
+                    kind="full",
+                    score=self.after,
+                    instruction="Write.",
+                    demos=(demo,),
+                    seconds=0.1,
+                    calls=len(val),
+                    items=tuple(ItemScore(uid=i.uid, value=self.after) for i in val),
+                )
+            )
+        state: dict[str, JsonValue] = {"score": self.after}
+        return Artefact(
+            state=state,
+            demos=(demo,),
+            instruction="Write.",
+            calls=20,
+            tokens=100,
+            model=self.model,
+            simulated=True,
+            dspy_version="0",
+        )
+
+    def evaluate(
+        self,
+        signature: Signature,
+        state: dict[str, JsonValue] | None,  # noqa: ARG002
+        items: Sequence[Item],
+        *,
+        grader: Grader,
+    ) -> list[ItemScore]:  # noqa: ARG002
+        if self.fails_test:
+            return [ItemScore(uid=i.uid, value=None, error="no answer") for i in items]
+        value = float(str(state["score"])) if state else 0.2
+        return [ItemScore(uid=i.uid, value=value) for i in items]

@@ -1,0 +1,188 @@
+"""An OpenAI-compatible server on 127.0.0.1 that answers with the offline model's brain.
+
+Used in a thread (`with StubProvider() as stub`) or as a process: `python -m tests.stub_provider
+PORT` (0 picks a free one; the address is the first line it prints).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from tdsys.llm.offline.engine import OfflineEngine
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+GARBAGE = "I'd be happy to help! Here is something else entirely."
+START_SECONDS = 20.0
+
+
+@dataclass
+class Behaviour:
+    """What the server does beside answering; a test may change it while the server runs."""
+
+    latency: float = 0.0
+    status: int = 200
+    refuse_next: int = 0
+    garbage_next: int = 0
+    say: str | None = None
+    retry_after: str = "0.05"
+
+
+@dataclass
+class StubProvider:
+    """The server, its behaviour, and what it has seen."""
+
+    seed: int = 7
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    requests: list[Message] = field(default_factory=list)
+    refused: int = 0
+    running: int = 0
+    peak: int = 0
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        self._engine = OfflineEngine(seed=self.seed)
+        self._listening = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listening.getsockname()[1]
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                self.app,
+                interface="asgi3",
+                log_level="error",
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._thread = threading.Thread(target=self.serve, daemon=True)
+
+    @property
+    def api_base(self) -> str:
+        """The address to give as TDSYS_LM_API_BASE."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def answered(self) -> int:
+        """How many requests it has received and not refused."""
+        return len(self.requests) - self.refused
+
+    def serve(self) -> None:
+        """Serve until told to stop."""
+        self._server.run(sockets=[self._listening])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the stub provider did not start")
+            self._thread.join(0.01)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(5)
+
+    async def app(self, scope: Message, receive: Receive, send: Send) -> None:
+        """The ASGI application: POST /v1/chat/completions."""
+        body = json.loads(await _body(receive) or b"{}")
+        if not str(scope["path"]).endswith("/chat/completions"):
+            await _send(send, 404, {"error": {"message": "no such path"}})
+            return
+        self.requests.append(body)
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            status, content = await self._reply(body)
+        finally:
+            self.running -= 1
+        await _send(send, status, content, self.behaviour.retry_after)
+
+    async def _reply(self, body: Message) -> tuple[int, Message]:
+        await asyncio.sleep(self.behaviour.latency)
+        if self.behaviour.refuse_next > 0:
+            self.behaviour.refuse_next -= 1
+            self.refused += 1
+            return 429, {"error": {"message": "slow down", "type": "rate_limit_error"}}
+        if self.behaviour.status != 200:
+            self.refused += 1
+            return self.behaviour.status, {"error": {"message": "refused by the test"}}
+        return 200, _completion(body, self._text(body))
+
+    def _text(self, body: Message) -> str:
+        if self.behaviour.garbage_next > 0:
+            self.behaviour.garbage_next -= 1
+            return GARBAGE
+        if self.behaviour.say is not None:
+            return self.behaviour.say
+        said = [(str(m["role"]), _plain(m["content"])) for m in body["messages"]]
+        system = "".join(text for role, text in said if role in {"system", "developer"})
+        rest = [(role, text) for role, text in said if role in {"user", "assistant"}]
+        return self._engine.reply(system, rest, body.get("temperature"))
+
+
+def _plain(content: str | list[Message]) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(str(part.get("text", "")) for part in content)
+
+
+def _completion(body: Message, text: str) -> Message:
+    read, written = len(json.dumps(body["messages"])) // 4, len(text) // 4
+    return {
+        "id": "stub",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [
+            {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        ],
+        "usage": {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+        },
+    }
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return body
+
+
+async def _send(send: Send, status: int, content: Message, retry_after: str = "1") -> None:
+    text = json.dumps(content).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(text)),
+        (b"retry-after", retry_after.encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+if __name__ == "__main__":
+    provider = StubProvider(port=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    sys.stdout.write(provider.api_base + "\n")
+    sys.stdout.flush()
+    provider.serve()

@@ -1,0 +1,155 @@
+"""Selection, division and naming of dataset versions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdsys.core.dataset import (
+    Admitted,
+    Member,
+    Split,
+    divide,
+    fingerprint,
+    has_grown,
+    item,
+    select,
+    shortcomings,
+    signature_of,
+    unusable,
+)
+from tdsys.core.policy import Policy, Shares, Signature
+from tests.factories import make_admitted
+
+SHARES = Shares()
+topics = st.sampled_from(["sums", "products", "ratios"])
+levels = st.sampled_from(["easy", "medium", "hard"])
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> list[Admitted]:
+    cells = draw(st.lists(st.tuples(topics, levels, st.floats(0, 1)), min_size=1, max_size=60))
+    return [make_admitted(n, topic=t, difficulty=d, quality=q) for n, (t, d, q) in enumerate(cells)]
+
+
+@st.composite
+def clustered(draw: st.DrawFn) -> tuple[list[Admitted], list[int]]:
+    pool = draw(pools())
+    return pool, draw(st.lists(st.integers(0, 12), min_size=len(pool), max_size=len(pool)))
+
+
+@pytest.mark.criterion("6.2")
+@given(pools(), st.integers(1, 40))
+def test_selection_takes_the_cap_and_levels_the_cells(pool: list[Admitted], cap: int) -> None:
+    chosen = select(pool, cap=cap)
+    assert len(chosen) == min(cap, len(pool))
+    held, taken = Counter(e.cell for e in pool), Counter(e.cell for e in chosen)
+    fullest = max(taken.values())
+    assert all(taken[cell] >= min(size, fullest - 1) for cell, size in held.items())
+
+
+@given(pools(), st.integers(1, 40))
+def test_selection_never_prefers_a_worse_example_of_the_same_cell(
+    pool: list[Admitted], cap: int
+) -> None:
+    chosen = {e.id for e in select(pool, cap=cap)}
+    worst_in, best_out = defaultdict(lambda: 2.0), defaultdict(lambda: -1.0)
+    for e in pool:
+        if e.id in chosen:
+            worst_in[e.cell] = min(worst_in[e.cell], e.quality)
+        else:
+            best_out[e.cell] = max(best_out[e.cell], e.quality)
+    assert all(worst_in[cell] >= best_out[cell] for cell in best_out)
+
+
+@given(clustered())
+def test_a_cluster_is_never_divided(case: tuple[list[Admitted], list[int]]) -> None:
+    pool, clusters = case
+    splits = defaultdict(set)
+    for member in divide(pool, clusters, shares=SHARES):
+        splits[member.cluster].add(member.split)
+    assert all(len(found) == 1 for found in splits.values())
+
+
+@given(clustered(), st.randoms())
+def test_division_keeps_everyone_once_and_does_not_depend_on_order(
+    case: tuple[list[Admitted], list[int]], draw: object
+) -> None:
+    pool, clusters = case
+    pairs = list(zip(pool, clusters, strict=True))
+    draw.shuffle(pairs)  # type: ignore[attr-defined]
+    first = divide(pool, clusters, shares=SHARES)
+    second = divide([e for e, _ in pairs], [c for _, c in pairs], shares=SHARES)
+    assert first == second
+    assert sorted(m.example.id for m in first) == sorted(e.id for e in pool)
+
+
+def test_division_without_clusters_hits_the_shares_in_every_cell() -> None:
+    pool = [
+        make_admitted(n, topic=t, difficulty=d)
+        for n, (t, d) in enumerate((t, d) for t in "abc" for d in "xyz" for _ in range(20))
+    ]
+    members = divide(pool, range(len(pool)), shares=SHARES)
+    for split, share in ((Split.TRAIN, 7), (Split.VAL, 7), (Split.TEST, 6)):
+        sizes = Counter(m.example.cell for m in members if m.split is split)
+        assert set(sizes.values()) <= {share - 1, share, share + 1}
+
+
+SIGNATURE = Signature(inputs={"topic": "text"}, outputs={"problem": "text"})
+
+
+@given(clustered())
+def test_the_version_is_named_by_content_division_and_signature(
+    case: tuple[list[Admitted], list[int]],
+) -> None:
+    members = divide(*case, shares=SHARES)
+    name = fingerprint(members, SIGNATURE)
+    assert name == fingerprint(list(reversed(members)), SIGNATURE)
+    moved = [
+        m.model_copy(update={"split": Split.TEST if m.split is Split.TRAIN else Split.TRAIN})
+        for m in members
+    ]
+    other = Signature(inputs={"topic": "text"}, outputs={"answer": "text"})
+    assert len({name, fingerprint(moved, SIGNATURE), fingerprint(members, other)}) == 3
+
+
+@pytest.mark.criterion("5.2")
+def test_the_signature_is_what_nearly_all_examples_hold() -> None:
+    pool = [make_admitted(n) for n in range(40)]
+    odd = make_admitted(99, inputs={"topic": "sums", "difficulty": "easy", "note": "x"})
+    found = signature_of([*pool, odd], Policy())
+    assert found.inputs == {"topic": "text", "difficulty": "text"}
+    assert found.outputs == {"problem": "text", "solution": "text", "answer": "text"}
+
+
+@pytest.mark.criterion("5.5")
+def test_an_example_that_lacks_a_field_says_which_and_what_to_do() -> None:
+    signature = Signature(inputs={"topic": "text"}, outputs={"hints": "list"})
+    (missing,) = unusable(make_admitted(1), signature)
+    assert (missing.field, missing.code) == ("outputs.hints", "missing")
+    assert "--map" in missing.remedy
+
+
+@pytest.mark.criterion("5.1")
+def test_a_program_sees_signature_fields_and_nothing_else() -> None:
+    example = make_admitted(1, inputs={"topic": "sums", "difficulty": "easy", "secret": "x"})
+    seen = item(example, SIGNATURE)
+    assert seen.inputs == {"topic": "sums"}
+    assert set(seen.outputs) == {"problem"}
+
+
+def test_too_few_examples_say_how_many_more() -> None:
+    members = [Member(example=make_admitted(n), split=Split.TRAIN, cluster=n) for n in range(8)]
+    first, *others = shortcomings(members, Policy(min_examples=20))
+    assert first == "8 usable examples, 12 more needed"
+    assert {o.split("go to ")[1].split()[0] for o in others} == {"val", "test"}
+
+
+@pytest.mark.criterion("7.3")
+@given(st.integers(1, 500), st.integers(1, 500))
+def test_growth_is_measured_against_the_last_version(size: int, last: int) -> None:
+    assert has_grown(size, last, Policy(growth=0.2)) == (size >= last * 1.2)
+    assert has_grown(size, None, Policy())

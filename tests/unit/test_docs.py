@@ -1,0 +1,83 @@
+"""What the README and docs list is what the code has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from tdsys import errors
+from tdsys.cli import cli
+from tdsys.core.lifecycle import State
+from tdsys.core.policy import Policy
+from tdsys.settings import Settings
+from tdsys.wire import Queue, Task
+from tests import requirements
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def rows(section: str) -> list[str]:
+    """The code words in the first column of the section's table."""
+    body = re.split(r"^## ", README, flags=re.MULTILINE)
+    (found,) = [part for part in body if part.startswith(section)]
+    return re.findall(r"^\| `([^`]+)`", found, re.MULTILINE)
+
+
+def test_every_setting_is_listed_and_exists() -> None:
+    fields = {f"TDSYS_{name.upper()}" for name in Settings.model_fields}
+    stack = {"TDSYS_POSTGRES_PORT", "TDSYS_VALKEY_PORT", "TDSYS_FLOWER_PORT"}
+    assert set(rows("Settings")) == fields | stack
+
+
+def test_every_policy_field_is_listed_and_exists() -> None:
+    assert set(rows("Policy")) == set(Policy.model_fields)
+
+
+def test_every_task_is_listed_and_exists() -> None:
+    assert set(rows("Tasks")) == {t.value for t in Task}
+    assert all(f"`{q.value}`" in README for q in Queue)
+
+
+def test_every_error_is_listed_and_exists() -> None:
+    kinds = {
+        name
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.TdsysError)
+    }
+    assert set(rows("Errors")) == kinds
+
+
+def commands(group: click.Group, prefix: str = "tdsys") -> set[str]:
+    found: set[str] = set()
+    for name, command in group.commands.items():
+        path = f"{prefix} {name}"
+        found |= commands(command, path) if isinstance(command, click.Group) else {path}
+    return found
+
+
+def test_every_command_is_listed_and_exists() -> None:
+    assert set(rows("Commands")) == commands(cli)
+
+
+def test_every_state_is_in_the_glossary() -> None:
+    glossary = README.split("## Glossary")[1].split("\n## ")[0]
+    assert all(state.value in glossary for state in State)
+
+
+def test_the_requirements_document_is_up_to_date() -> None:
+    text = requirements.DOCUMENT.read_text()
+    assert requirements.rendered(text) == text, "run: python -m tests.requirements"
+    assert len(requirements.numbers(text)) == 50
+
+
+def test_every_marker_names_a_criterion() -> None:
+    assert set(requirements.shown()) <= set(requirements.numbers(requirements.DOCUMENT.read_text()))
+
+
+@pytest.mark.parametrize("name", ["docs/demo.svg", "docs/requirements.md"])
+def test_what_the_readme_points_to_is_there(name: str) -> None:
+    assert name in README
+    assert (Path(__file__).parents[2] / name).is_file()
