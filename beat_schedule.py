@@ -1,7 +1,7 @@
 """What runs when: `celery -A beat_schedule beat`.
 
-Work is found in Postgres, not in messages, so every bell is rung each minute as a backstop
-for those that were lost; a second beat or a catch-up only rings once more.
+Work is found in Postgres, not in messages, so every bell is rung every quarter of a minute as
+a backstop for those that were lost; a second beat or a catch-up only rings once more.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from tdsys.wire import Task
 from tdsys.worker.app import app
 
-MINUTE = 60.0
-HOUR = 60 * MINUTE
+BACKSTOP_SECONDS = 15.0
+HOUR = 3600.0
 BACKSTOPS = (Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE)
 
 app.conf.beat_schedule = {
-    **{f"backstop {t.value}": {"task": t.value, "schedule": MINUTE} for t in BACKSTOPS},
+    **{f"backstop {t.value}": {"task": t.value, "schedule": BACKSTOP_SECONDS} for t in BACKSTOPS},
     "freshness report": {"task": Task.FRESHNESS.value, "schedule": HOUR},
 }
-app.conf.beat_max_loop_interval = 30
+app.conf.beat_max_loop_interval = 5

@@ -101,10 +101,13 @@ class StubProvider:
 
     async def app(self, scope: Message, receive: Receive, send: Send) -> None:
         """The ASGI application: POST /v1/chat/completions."""
-        body = json.loads(await _body(receive) or b"{}")
+        text = await _body(receive)
+        if text is None:
+            return
         if not str(scope["path"]).endswith("/chat/completions"):
             await _send(send, 404, {"error": {"message": "no such path"}})
             return
+        body = json.loads(text)
         self.requests.append(body)
         self.running += 1
         self.peak = max(self.peak, self.running)
@@ -161,10 +164,13 @@ def _completion(body: Message, text: str) -> Message:
     }
 
 
-async def _body(receive: Receive) -> bytes:
+async def _body(receive: Receive) -> bytes | None:
+    """The request's body; None when the client went away while sending it."""
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body

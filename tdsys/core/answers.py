@@ -63,7 +63,7 @@ _SPELLINGS = (("\\$", "$"), ("\\%", "%"), ("{,}", ","), ("^\\circ", "°"), ("^{\
               ("\\left", ""), ("\\right", ""), ("\\!", ""), ("\\,", " "), ("~", " "),
               ("−", "-"), ("–", "-"))
 _SPOKEN = re.compile(r"(?:(?:so|thus|therefore|hence),? )?(?:the |final |my ){0,3}answer"
-                     r"(?: is|:| =){1,2}:? |\\?[a-z] ?=(?!=) ?", re.IGNORECASE)
+                     r"(?: is|:| =){1,2}:? |\\?[a-z] ?= ?(?=[-+$\\(0-9])", re.IGNORECASE)
 _FRACTION = re.compile(r"(?P<whole>(?<![0-9.,])[0-9]{1,9})? ?\\[dt]?frac ?"
                        r"(?:\{(?P<a>[0-9]{1,20})\} ?\{(?P<b>[0-9]{1,20})\}"
                        r"|(?P<c>[0-9]) ?(?P<d>[0-9]))")
@@ -368,7 +368,8 @@ def _with_bare(measured: Answer, bare: Answer) -> Equality:
 def _values(a: Fraction, b: Fraction, a_places: int | None, b_places: int | None) -> Equality:
     if a == b:
         return Equality.EQUAL
-    rounded = _rounds_to(a, b, b_places) or _rounds_to(b, a, a_places)
+    whole = 0 in (a_places, b_places) and None in (a_places, b_places)  # 1 is no rounding of 7/9
+    rounded = not whole and (_rounds_to(a, b, b_places) or _rounds_to(b, a, a_places))
     return Equality.UNKNOWN if rounded else Equality.UNEQUAL
 
 

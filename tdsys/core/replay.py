@@ -24,6 +24,7 @@ from tdsys.core.arithmetic import (
 
 _STATED_FINALLY = re.compile(r"^####(.*)$", re.MULTILINE)
 _EQUALS = re.compile(r"=\s{0,4}[$€£]?\s?\Z")
+_ORDINAL = re.compile(r">>\s?[0-9]+(?:st|nd|rd|th)\b")  # "the <<1+5=6>>6th floor"
 _PERCENT = re.compile(r"\s?(?:%|per ?cent\b)")
 
 
@@ -41,12 +42,15 @@ def replay(problem: str, solution: str,
     """The same example with the problem's numbers exchanged; None when it does not carry over.
 
     It does not when a step is not exact, when a new value is negative or broken where the old
-    one was not, or when a stated `#### x` comes from no step and no number of the problem.
+    one was not, when a result is told as an ordinal, or when a stated `#### x` comes from no step
+    and no number of the problem.
     """
     checked = check_steps(solution)
     if not checked or any(check.outcome is not StepOutcome.EXACT for check in checked):
         return None
     bindings = _Bindings(problem, substitutions)
+    if bindings.changed and _ORDINAL.search(solution):
+        return None
     try:
         told, answer = _solution(solution, [check.step for check in checked], bindings)
     except _NotReplayable:
@@ -78,7 +82,7 @@ class _Bindings:
         self.results: dict[Fraction, Fraction] = {}
         self._fresh: set[Fraction] = set()
         self._unused = set(self.substitutes)
-        self._changed = any(old != new for old, new in self.substitutes.items())
+        self.changed = any(old != new for old, new in self.substitutes.items())
 
     def meaning(self, old: Fraction) -> Fraction:
         """The new value of a number in running text."""
@@ -103,7 +107,7 @@ class _Bindings:
 
     def require_known(self, old: Fraction) -> None:
         """A result nobody annotated would silently keep its old value, unless all values do."""
-        if old not in self.results and old not in self.substitutes and self._changed:
+        if old not in self.results and old not in self.substitutes and self.changed:
             raise _NotReplayable
 
     def values(self) -> dict[Fraction, Fraction]:

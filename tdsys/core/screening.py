@@ -51,7 +51,7 @@ _INJECTION_SIGNS = {
         r"|\bsystem prompt\b|\bjailbreak|\bdeveloper mode\b|\bdo anything now\b"),
     "speaks to a judge or a model": (
         rf"\byou are (?:now |henceforth )?(?:an? |the )?{_SEER}\b|\bas (?:an?|the) {_SEER}, you\b"
-        r"|\bas an? (?:ai|large language|language) model\b"
+        r"|\bas an? (?:ai|(?:ai |large )?language model)\b"
         rf"|\b(?:dear|note to|message to|attention|hey) (?:the |all |any |you,? )?{_SEER}s?\b"
         rf"|\b{_SEER}s?\b[^.\n]{{0,12}}(?:[:,]|\bmust\b|\bshould\b|\bplease\b)[^.\n]{{0,40}}"
         rf"{_MARKS}[^.\n]{{0,30}}(?:{_THIS}|{_TOP})"),
@@ -82,7 +82,7 @@ _FILLER = re.compile(
     r"(?: (?:to|for) the reader)?|解|解答|かいせつ|respuesta|lösung")
 _DECORATION = " \t\n.,:;!?*_#'\"`()[]–—-…"
 _REFUSAL = re.compile(
-    r"\bas an? (?:ai|large language|language) model\b|\bi(?:['’]m| am) (?:sorry|unable|not able)\b"
+    r"\bas an? (?:ai|(?:ai |large )?language model)\b|\bi(?:['’]m| am) (?:sorry|unable|not able)\b"
     r"[^.\n]{0,40}\b(?:can(?:no|['’])t|cannot|unable|help|assist|provide|answer|solve)"
     r"|\bi (?:cannot|can['’]t) (?:help|assist|provide|answer|solve|comply)\b|\blorem ipsum\b")
 
@@ -160,7 +160,7 @@ def _structure(outputs: Mapping[str, JsonValue], needed: Sequence[str]) -> Check
 def _complete(outputs: Mapping[str, JsonValue]) -> Check:
     solution = without_final_line(text_of(outputs.get("solution"))).rstrip()
     problem = text_of(outputs.get("problem")).rstrip()
-    if solution.count("<<") != solution.count(">>") or solution.count("{") != solution.count("}"):
+    if _leaves_open(solution):
         return _check("complete", Outcome.FAILED, "the solution leaves a bracket open")
     for name, text in (("solution", solution), ("problem", problem)):
         if text and _CUT.search(text[-40:]):
@@ -173,6 +173,13 @@ def _complete(outputs: Mapping[str, JsonValue]) -> Check:
         return _check("complete", Outcome.SUSPICIOUS,
                       f"the problem has no end: {excerpt(problem[-40:])}")
     return _check("complete", Outcome.PASSED if problem and solution else Outcome.UNKNOWN)
+
+
+def _leaves_open(solution: str) -> bool:
+    """An annotation or a LaTeX group without its end, or a last bracket that never closes."""
+    return (solution.count("<<") != solution.count(">>")
+            or solution.count("{") != solution.count("}")
+            or solution.rfind("(") > solution.rfind(")"))
 
 
 def _mentions(solution: str, answer: str) -> bool:

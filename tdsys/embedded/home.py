@@ -44,9 +44,12 @@ def write_private(path: Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with disk_errors(path):
         opened = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-        with os.fdopen(opened, "w") as stream:
-            stream.write(text)
-        fresh.replace(path)
+        try:
+            with os.fdopen(opened, "w") as stream:
+                stream.write(text)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:

@@ -6,6 +6,7 @@ nothing else changes. What lies where in `home` is told in `tdsys.embedded.home`
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -32,7 +33,7 @@ from tdsys.embedded.supervisor import (
     stop_all,
 )
 from tdsys.embedded.valkey import EmbeddedValkey
-from tdsys.errors import ConfigurationError, TdsysError
+from tdsys.errors import ConfigurationError, NotReady, TdsysError
 from tdsys.settings import ADDRESS_FILE
 
 STATE_FILE = "state.json"
@@ -245,7 +246,9 @@ class Stack:
     def _write_state(self) -> None:
         lines = [line._asdict() for line in self.state()]
         value = {"pid": os.getpid(), "ready": self._was_ready, "processes": lines}
-        write_json(self.home / STATE_FILE, value)
+        # a full disk must not end what still runs
+        with contextlib.suppress(NotReady):
+            write_json(self.home / STATE_FILE, value)
 
     def _log(self, name: str) -> Path:
         return self.home / "logs" / f"{name}.log"

@@ -27,6 +27,7 @@ FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
 GOOD_LIFE = 60.0
 LARGEST_LOG = 5 * 1024 * 1024
+LAST_WORDS = 4096
 POLL = 0.02
 TELL_AFTER = 2.0  # seconds; nobody should look at a silent terminal for more than 3
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
@@ -70,8 +71,15 @@ class Life(NamedTuple):
 
     def said(self) -> str:
         """What the child has logged in this run."""
+        return self._read_from(self.offset)
+
+    def last_words(self) -> str:
+        """The end of what the child has logged in this run."""
+        return self._read_from(max(self.offset, self.log.stat().st_size - LAST_WORDS))
+
+    def _read_from(self, offset: int) -> str:
         with self.log.open("rb") as stream:
-            stream.seek(self.offset)
+            stream.seek(offset)
             return stream.read().decode(errors="replace")
 
 
@@ -184,7 +192,7 @@ class Supervised:
 
     def last_words(self) -> str:
         """The end of what this run logged."""
-        return self._life.said().strip()[-2000:] if self._life else ""
+        return self._life.last_words() if self._life else ""
 
     def _ended(self) -> None:
         self._process = None

@@ -20,7 +20,7 @@ from rich.text import Text
 from tdsys.embedded import lock, remote
 from tdsys.embedded.home import read_json
 from tdsys.embedded.stack import Stack
-from tdsys.embedded.supervisor import ProcessState, State
+from tdsys.embedded.supervisor import TELL_AFTER, ProcessState, State
 from tdsys.errors import NotReady
 from tdsys.settings import ADDRESS_FILE
 
@@ -72,7 +72,7 @@ def status(home: Path, *, as_json: bool = False) -> None:
     if as_json:
         console.print_json(json.dumps(as_data(home, lines)))
     else:
-        console.print(picture(home, lines, read_json(home / ADDRESS_FILE)))
+        console.print(picture(home, lines, read_json(home / ADDRESS_FILE)), soft_wrap=True)
 
 
 def as_data(home: Path, lines: Sequence[ProcessState]) -> dict[str, object]:
@@ -130,7 +130,7 @@ def _duration(seconds: float) -> str:
 
 
 def _note(console: Console, line: str) -> None:
-    console.print(Text(line))
+    console.print(Text(line), soft_wrap=True)
 
 
 class _Screen:
@@ -154,8 +154,10 @@ class _Screen:
         self.announced = False
 
     def __rich__(self) -> Group:
-        waited = f"{self.doing} ({time.monotonic() - self.begun:.0f} s)" if self.doing else ""
-        return picture(self.stack.home, self.stack.state(), self.stack.addresses, waited)
+        waited = time.monotonic() - self.begun
+        slow = waited > TELL_AFTER and not self.stack.is_ready
+        step = f"{self.doing} ({waited:.0f} s)" if slow else self.doing
+        return picture(self.stack.home, self.stack.state(), self.stack.addresses, step)
 
     def run(self) -> None:
         """Start, look after, and stop at Ctrl-C or SIGTERM."""

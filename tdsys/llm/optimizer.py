@@ -143,6 +143,11 @@ def _ending(ledger: Ledger) -> Iterator[None]:
         pass
     except dspy.LMError as error:
         raise translate(error) from error
+    except dspy.AdapterParseError as error:
+        raise NotReady(
+            f"the model's answers cannot be read: {' '.join(str(error).split())[:200]}",
+            remedy="choose a model that keeps to an output format",
+        ) from error
     if isinstance(ledger.failure, dspy.LMError):
         raise translate(ledger.failure) from ledger.failure
     if ledger.failure is not None:

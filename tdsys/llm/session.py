@@ -35,6 +35,7 @@ OFFLINE = "offline"
 RETRIES = 8
 # Below the 120 s after which DSPy's Evaluate sends a slow request a second time.
 TIMEOUT_SECONDS = 90.0
+NOT_FOUND = 404
 CACHE_BYTES = 4 * 1024**3
 # The providers DSPy's own HTTP client reaches without litellm, with the variable of their key.
 KEY_VARIABLES: dict[str, str | None] = {
@@ -217,9 +218,9 @@ def quiet() -> Iterator[None]:
 def translate(error: BaseException) -> TdsysError:
     """What a DSPy error means for the work at hand: configuration, later, or this prompt only."""
     text = " ".join(str(error).split())[:300]
-    if isinstance(error, REFUSALS):
+    if isinstance(error, REFUSALS) or getattr(error, "status", None) == NOT_FOUND:
         return ConfigurationError(
-            f"the model refused us: {text}", remedy="check TDSYS_LM, its key and its account"
+            f"the model refused us: {text}", remedy="check TDSYS_LM, its address, key and account"
         )
     if isinstance(error, dspy.LMInvalidRequestError):
         return NotReady(

@@ -29,7 +29,7 @@ from tdsys.core.screening import excerpt, without_final_line
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _SHOWN = re.compile(r"\s{0,2}[-−]?\s?[$€£¥₹]?[-−]?"
                     r"(?P<number>[0-9]+/[0-9]+|[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
-                    r"(?!,? [0-9]{3})")
+                    r"(?![0-9]|,? [0-9]{3})")
 _NUMERAL = r"\$?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]*|0)(?:\.[0-9]+)?"
 # A sum in running text, read only where nothing around it could belong to it.
 _EQUATION = re.compile(
@@ -41,9 +41,10 @@ _WORDED = {"a": 1, "half": 2, "twice": 2, "double": 2, "pair": 2, "couple": 2, "
            "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
            "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15,
            "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
-# Numbers a method brings along: counting, per cent, clock, calendar, dozens.
-_OF_THE_METHOD = frozenset(map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365,
-                                          1000)))
+# Numbers a method brings along: counting, shares, per cent, clock, calendar, dozens.
+_OF_THE_METHOD = frozenset(map(Fraction, (
+    0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000,
+    "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "1.5")))
 MIN_FOREIGN = 2
 
 
@@ -84,7 +85,7 @@ def _misquoted(solution: str, step: Step) -> str:
     if found is None or stated is None:
         return ""
     shown = found["number"].rstrip(",")
-    if "/" in shown and "/" not in step.stated:  # `>>20/hour`, `>>3/4 of it`: no fraction is meant
+    if "/" in shown and "/" not in step.stated:  # `>>20/4 ...` goes on with the next sum
         shown = shown.partition("/")[0]
     # A dash may be a minus or not, and a text may round what the step keeps.
     same = {agreement(sign * stated, shown) for sign in (1, -1)} - {StepOutcome.WRONG}
@@ -147,17 +148,18 @@ def _without_steps(solution: str, answer: str, same: Equality) -> Check:
 
 def grounded_check(problem: str, solution: str) -> Check:
     """Where the steps' operands come from; a solution of another problem uses foreign numbers."""
-    known = _given(problem) | _OF_THE_METHOD
+    given = _given(problem) - _OF_THE_METHOD
+    known = given | _OF_THE_METHOD
     foreign, told = [], 0
     for step in _steps(solution):
         for operand, _ in numbers(step.expression):
             if operand not in known:
                 foreign.append(format_number(operand))
-            told += operand in known and operand not in _OF_THE_METHOD
+            told += operand in given
         known |= {n.value for n in numbers(step.stated)}
     if not foreign:
         return _check("grounded", Outcome.PASSED)
-    strange = len(foreign) >= MIN_FOREIGN and not told
+    strange = len(set(foreign)) >= MIN_FOREIGN and not told
     return _check("grounded", Outcome.SUSPICIOUS if strange else Outcome.UNKNOWN,
                   f"not in the problem: {', '.join(foreign[:5])}")
 
@@ -176,7 +178,10 @@ def _steps(solution: str) -> Iterator[Step]:
 
 
 def _tail(solution: str, last: Step) -> str:
-    return without_final_line(solution)[last.span[1]:]
+    """What follows the last step and the number shown for it."""
+    rest = without_final_line(solution)[last.span[1]:]
+    shown = _SHOWN.match(rest)
+    return rest[shown.end():] if shown else rest
 
 
 def _is_mentioned(answer: str, text: str) -> bool:

@@ -76,7 +76,7 @@ def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_p
         done = until(lambda: ended(runtime, "word problems"), "the run ended", 180)
         assert done.run.state == "finished", done.run.reason
         assert done.program is not None, done.run.reason
-        assert done.program.after > done.program.before
+        assert done.program.comparison.gain_low > 0
         assert done.program.envelope["simulated"] is True
         states = monitoring.funnel(runtime.store).states
         assert states["admitted"] >= 0.9 * len(problems), states
@@ -86,6 +86,7 @@ def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_p
 def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
     with RunningStack(tmp_path / "home") as stack:
         runtime = stack.runtime
+        hold(runtime, ("seed",), held=False)
         source = tmp_path / "problems.jsonl"
         lines = [json.dumps(r) for r in gsm8k(120)] + [
             "{broken",
@@ -195,8 +196,7 @@ def _snapshot(runtime: Runtime) -> dict[str, Any]:
                 [e.fingerprint for e in admitted],
                 version.fingerprint,
                 program.state,
-                program.before,
-                program.after,
+                program.comparison,
             )
     return found
 

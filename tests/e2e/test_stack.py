@@ -1,4 +1,4 @@
-"""`tdsys up`, `status` and `down`, as a newcomer uses them; workers, beat and Flower are the real ones."""
+"""`tdsys up`, `status` and `down` as a newcomer uses them, with the real workers and Flower."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ class Newcomer:
     def types(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tdsys", *words]
         return subprocess.run(
-            command, cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=120, check=False
+            command,
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
 
     def up(self) -> None:
@@ -58,31 +64,32 @@ class Newcomer:
 
     def asks_flower(self, path: str, *, password: str | None) -> tuple[int, Any]:
         known = addresses(self.home)
-        request = urllib.request.Request(known["flower_url"] + path)
+        request = urllib.request.Request(known["flower_url"] + path)  # noqa: S310 - our own
         if password is not None:
             login = b64encode(f"{known['flower_user']}:{password}".encode()).decode()
             request.add_header("Authorization", f"Basic {login}")
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as refused:
             return refused.code, None
 
 
-def make_newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
-    someone = Newcomer(tmp_path_factory.mktemp("newcomer") / "home")
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Newcomer]:
+    """Somebody with an empty home."""
+    someone = Newcomer(tmp_path / "home")
     yield someone
     someone.types("down")
 
 
-fresh = pytest.fixture(name="fresh")(make_newcomer)
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
-    for someone in make_newcomer(tmp_path_factory):
-        someone.up()
-        yield someone
+    """Somebody whose stack runs."""
+    someone = Newcomer(tmp_path_factory.mktemp("running") / "home")
+    someone.up()
+    yield someone
+    someone.types("down")
 
 
 def test_up_starts_the_servers_a_worker_per_queue_group_beat_and_flower(running: Newcomer) -> None:
@@ -170,7 +177,12 @@ def test_kill_9_of_the_supervisor_leaves_no_process_and_up_works_again(fresh: Ne
 def test_ctrl_c_in_the_foreground_ends_everything(fresh: Newcomer) -> None:
     command = [sys.executable, "-m", "tdsys", "up"]
     with subprocess.Popen(
-        command, cwd=ROOT, env=fresh.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=ROOT,
+        env=fresh.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout
         said = []

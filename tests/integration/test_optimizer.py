@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -27,7 +28,8 @@ from tdsys.llm.session import Model
 from tests.small_world import SIGNATURE, TOPICS, grade, items
 from tests.stub_provider import StubProvider
 
-TRAIN, VAL, TEST = items(12, seed=1), items(18, seed=2), items(36, seed=3)
+TRAIN, VAL, TEST = items(12, seed=1), items(18, seed=2), items(30, seed=3)
+FEW = VAL[:6]
 WRONG_TOPICS = items(12, seed=4, topics=TOPICS[3:])
 SEEDS = (1, 2, 3, 4, 5)
 
@@ -84,6 +86,22 @@ def with_demos_of(artefact: Artefact, demos: list[Item]) -> dict[str, object]:
     return {**artefact.state, "demos": shown}
 
 
+class Ran(NamedTuple):
+    """One ordinary run, looked at by several tests."""
+
+    artefact: Artefact
+    trials: list[Trial]
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    trials: list[Trial] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPY_CACHEDIR", str(tmp_path_factory.mktemp("answers")))
+        artefact = run(MiproOptimizer(Model(), threads=4), on_trial=trials.append)
+    return Ran(artefact, trials)
+
+
 @pytest.mark.criterion("7.4")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_optimized_program_is_better_on_held_out_items_because_of_its_demos(seed: int) -> None:
@@ -97,7 +115,7 @@ def test_the_optimized_program_is_better_on_held_out_items_because_of_its_demos(
     assert compare(before, after).is_better
     assert fmean(after) > fmean(before) + 0.3
     assert not compare(before, wrong).is_better
-    assert fmean(wrong) <= fmean(before)
+    assert fmean(wrong) < fmean(after) / 3
 
 
 def test_wrong_topic_examples_teach_nothing() -> None:
@@ -109,36 +127,37 @@ def test_wrong_topic_examples_teach_nothing() -> None:
 
 
 @pytest.mark.criterion("9.1")
-def test_every_trial_is_reported_live_with_item_scores_and_the_origin_of_its_demos() -> None:
-    trials: list[Trial] = []
-    artefact = run(MiproOptimizer(Model(), threads=4), on_trial=trials.append)
-    assert [trial.number for trial in trials] == list(range(1, 12))
-    assert all({item.uid for item in trial.items} == {item.uid for item in VAL} for trial in trials)
-    assert all(
-        trial.score == pytest.approx(fmean(item.value or 0 for item in trial.items))
-        for trial in trials
-    )
-    known = {item.uid for item in TRAIN}
-    demos = [demo for trial in trials for demo in trial.demos]
+def test_every_trial_is_recorded_with_item_scores_and_the_origin_of_its_demos(ran: Ran) -> None:
+    assert [trial.number for trial in ran.trials] == list(range(1, 12))
+    known = {item.uid for item in VAL}
+    for trial in ran.trials:
+        assert {item.uid for item in trial.items} == known
+        assert trial.score == pytest.approx(fmean(item.value or 0 for item in trial.items))
+    demos = [demo for trial in ran.trials for demo in trial.demos]
     assert {demo.role for demo in demos} == {"labeled", "bootstrapped"}
-    assert {demo.uid for demo in demos} <= known
-    assert {demo.uid for demo in artefact.demos} <= known
-    assert max(trial.score for trial in trials) > trials[0].score
-    assert artefact.simulated
-    assert artefact.tokens > 0
+    assert {demo.uid for demo in [*demos, *ran.artefact.demos]} <= {item.uid for item in TRAIN}
+    assert max(trial.score for trial in ran.trials) > ran.trials[0].score
+    assert ran.artefact.simulated
+    assert ran.artefact.tokens > 0
 
 
-@pytest.mark.parametrize("n_val", [18, 54])
-def test_the_plan_is_what_a_run_asks_for(n_val: int) -> None:
+def test_a_run_without_minibatches_asks_for_what_was_planned(ran: Ran) -> None:
+    assert_planned(ran, len(VAL))
+
+
+def test_a_run_with_minibatches_asks_for_what_was_planned() -> None:
     trials: list[Trial] = []
-    artefact = run(
-        MiproOptimizer(Model(), threads=4), val=items(n_val, seed=6), on_trial=trials.append
-    )
+    optimizer = MiproOptimizer(Model(), threads=4)
+    artefact = run(optimizer, val=items(54, seed=6), on_trial=trials.append)
+    assert_planned(Ran(artefact, trials), 54)
+
+
+def assert_planned(ran: Ran, n_val: int) -> None:
     planned = plan(len(TRAIN), n_val, "light")
-    assert sum(trial.calls for trial in trials) == planned.evaluation_calls
-    assert planned.minibatch == any(trial.kind == "minibatch" for trial in trials)
-    proposals = planned.proposal_calls
-    assert planned.evaluation_calls + proposals < artefact.calls <= planned.calls_at_most
+    assert sum(trial.calls for trial in ran.trials) == planned.evaluation_calls
+    assert planned.minibatch == any(trial.kind == "minibatch" for trial in ran.trials)
+    sure = planned.evaluation_calls + planned.proposal_calls
+    assert sure < ran.artefact.calls <= planned.calls_at_most
 
 
 @given(
@@ -171,16 +190,16 @@ def test_the_plan_gives_the_numbers_that_were_measured(auto: Auto, n_val: int, c
 
 
 def test_a_stop_ends_the_run_within_three_seconds_and_no_call_follows(stub: StubProvider) -> None:
-    stub.behaviour.latency = 0.2
     wanted = threading.Event()
     stopped_at = []
 
     def on_trial(_: Trial) -> None:
+        stub.behaviour.latency = 0.2
         stopped_at.append(time.monotonic())
         wanted.set()
 
     with pytest.raises(Cancelled):
-        run(over(stub), on_trial=on_trial, should_stop=wanted.is_set)
+        run(over(stub), val=FEW, on_trial=on_trial, should_stop=wanted.is_set)
     assert time.monotonic() - stopped_at[0] < 3
     asked = len(stub.requests)
     run_to_rest(stub)
@@ -202,7 +221,7 @@ def test_the_model_dying_midway_is_no_low_score(stub: StubProvider) -> None:
         stub.behaviour.status = 503 if len(trials) == 2 else 200
 
     with pytest.raises(ModelUnavailable):
-        run(over(stub), on_trial=on_trial)
+        run(over(stub), val=FEW, on_trial=on_trial)
     assert len(trials) == 2
 
 
@@ -215,17 +234,25 @@ def test_a_refused_key_ends_the_run_as_configuration(stub: StubProvider) -> None
 
 def test_a_model_that_only_talks_nonsense_gives_a_reason_and_no_program(stub: StubProvider) -> None:
     stub.behaviour.garbage_next = 10**9
-    with pytest.raises(NotReady, match="all 11 trials scored 0; first error: unparseable"):
-        run(over(stub))
+    with pytest.raises(NotReady, match="cannot be read"):
+        run(over(stub), train=TRAIN[:4], val=FEW)
+
+
+def test_a_run_without_any_score_above_zero_gives_a_reason_and_no_program() -> None:
+    def nothing(item: Item, produced: Document) -> Grade:  # noqa: ARG001
+        return Grade(value=0.0, parts={})
+
+    with pytest.raises(NotReady, match="flat metric: all 11 trials scored 0"):
+        run(MiproOptimizer(Model(), threads=4), val=FEW, grader=nothing)
 
 
 def test_a_failing_metric_or_record_ends_the_run_unchanged() -> None:
     optimizer = MiproOptimizer(Model(), threads=4)
 
-    def broken(item: Item, produced: Document) -> Grade:
+    def broken(item: Item, produced: Document) -> Grade:  # noqa: ARG001
         raise ZeroDivisionError
 
-    def lost(trial: Trial) -> None:
+    def lost(_: Trial) -> None:
         raise StoreUnavailable("gone")
 
     with pytest.raises(ZeroDivisionError):
@@ -237,20 +264,23 @@ def test_a_failing_metric_or_record_ends_the_run_unchanged() -> None:
 def test_a_killed_run_starts_again_and_pays_only_for_what_is_missing(
     stub: StubProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads = 4
     whole: list[float] = []
-    run(over(stub, threads=threads), on_trial=lambda t: whole.append(t.score))
-    cost = len(stub.requests)
-    stub.requests.clear()
+    run(MiproOptimizer(Model(seed=stub.seed), threads=4), on_trial=lambda t: whole.append(t.score))
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "killed"))
     kill_after(stub, 60)
     run_to_rest(stub)
-    paid, again = len(stub.requests), []
+    paid = prompts(stub)
     stub.requests.clear()
-    run(over(stub, threads=threads), on_trial=lambda t: again.append(t.score))
+    again: list[float] = []
+    run(over(stub, threads=4), on_trial=lambda t: again.append(t.score))
     assert again == whole
-    assert 60 <= paid < cost
-    assert len(stub.requests) <= cost - paid + threads
+    in_flight = 4
+    assert len(paid & prompts(stub)) <= in_flight, "an answered prompt was paid twice"
+    assert len(prompts(stub)) > in_flight
+
+
+def prompts(stub: StubProvider) -> set[str]:
+    return {json.dumps(request, sort_keys=True) for request in stub.requests}
 
 
 def kill_after(stub: StubProvider, requests: int) -> None:
@@ -271,8 +301,10 @@ def kill_after(stub: StubProvider, requests: int) -> None:
 
 
 @pytest.mark.criterion("5.4")
-def test_an_exported_program_loads_with_plain_dspy_where_tdsys_is_unknown(tmp_path: Path) -> None:
-    artefact = run(MiproOptimizer(Model(), threads=4))
+def test_an_exported_program_loads_with_plain_dspy_where_tdsys_is_unknown(
+    tmp_path: Path, ran: Ran
+) -> None:
+    artefact = ran.artefact
     exported = tmp_path / "program.json"
     exported.write_text(json.dumps(artefact.state))
     code = """

@@ -1,4 +1,4 @@
-"""Real providers: the same programs over HTTP, without litellm, and errors a newcomer understands."""
+"""Real providers: the same programs over HTTP, without litellm, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trials_on(model: Model) -> list[Trial]:
     MiproOptimizer(model, threads=8).optimize(
         SIGNATURE,
         items(12, seed=1),
-        items(18, seed=2),
+        items(10, seed=2),
         grader=grade,
         auto="light",
         seed=9,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,39 @@ def test_overlapping_batches_from_many_workers_neither_deadlock_nor_double(store
     with store.begin() as tx:
         assert (count(tx, "examples"), count(tx, "example_bodies")) == (80, 80)
         assert count(tx, "capture_duplicates") == 0
+
+
+def test_batches_in_opposite_order_wait_for_each_other_but_never_for_ever(store: Store) -> None:
+    first, middle, last = make_captures(3)
+    with store.begin() as tx:
+        ingest(tx, make_captures(4)[3:])  # so that the domain is there
+
+    def work(order: list[Capture]) -> Ingested:
+        with store.begin() as tx:
+            return ingest(tx, order)
+
+    with ThreadPoolExecutor(2) as threads:
+        with store.begin() as holder:  # keeps both from getting past the middle
+            ingest(holder, [middle])
+            going = [
+                threads.submit(work, order)
+                for order in ([first, middle, last], [last, middle, first])
+            ]
+            wait_until_two_wait(store)
+            holder.rollback()
+        outcomes = [each.result() for each in going]
+    assert sorted(outcome.new for outcome in outcomes) == [0, 3]
+
+
+WAITING = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def wait_until_two_wait(store: Store) -> None:
+    deadline = time.monotonic() + 10
+    with store.begin() as tx:
+        while count(tx, WAITING) < 2:
+            assert time.monotonic() < deadline
+            tx.execute(text("SELECT pg_stat_clear_snapshot()"))
 
 
 def test_captures_sent_again_in_another_batch_are_only_counted(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""The offline model: it answers by analogy with the demos in its prompt, and the same every time."""
+"""The offline model: it answers by analogy with the demos in its prompt, every time the same."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def one_of(topic: str, *, difficulty: str = "easy", seed: int = 1) -> Item:
 
 def test_the_same_prompt_gets_the_same_answer_and_another_seed_another() -> None:
     system = "your objective is: Write a problem."
-    last = (
-        "user",
-        "[[ ## topic ## ]]\narea\n\nRespond with the corresponding output fields, "
-        "starting with the field `[[ ## problem ## ]]`, then `[[ ## answer ## ]]`, and "
-        "then ending with the marker for `[[ ## completed ## ]]`.",
+    form = (
+        "Respond with the corresponding output fields, starting with the field "
+        "`[[ ## problem ## ]]`, then `[[ ## answer ## ]]`, and then ending with the marker for "
+        "`[[ ## completed ## ]]`."
     )
+    last = ("user", f"[[ ## topic ## ]]\narea\n\n{form}")
     replies = [OfflineEngine(seed=seed).reply(system, [last], None) for seed in (1, 1, 2)]
     assert replies[0] == replies[1] != replies[2]
     assert set(sections(replies[0])) == {"problem", "answer", "completed"}
@@ -141,8 +141,8 @@ def test_a_gsm8k_item_is_varied_with_its_final_line() -> None:
     demo = Demo(
         {"topic": "percent and ratio", "difficulty": "easy", "context": "clips and friends"},
         {
-            "problem": "Natalia sold clips to 48 of her friends in April, and then she sold half as "
-            "many clips in May. How many clips did Natalia sell altogether?",
+            "problem": "Natalia sold clips to 48 friends in April, and half as many clips in May. "
+            "How many clips did Natalia sell altogether?",
             "solution": "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n"
             "Natalia sold 48+24 = <<48+24=72>>72 clips altogether.\n#### 72",
             "answer": "72",

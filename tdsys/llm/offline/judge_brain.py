@@ -34,7 +34,8 @@ ADDRESSING = re.compile(
     r"\b(?:ignore|disregard|override|forget)\b.{0,40}\b(?:instruction|rule|rubric)"
     r"|\b(?:scores?|rat(?:e|ing)s?|grades?)\b.{0,40}\b(?:full|maximum|highest|perfect|dimension)"
     r"|\b(?:the|this) example\b.{0,30}\b(?:perfect|correct|verified|approved)"
-    r"|\bas an ai\b|\bsystem(?: prompt\b|\s*:)|\bevery dimension\b|\[\s*\[\s*#|\"(?:scores|counts)\"|>>>",
+    r"|\bas an ai\b|\bsystem(?: prompt\b|\s*:)|\bevery dimension\b"
+    r"|\[\s*\[\s*#|\"(?:scores|counts)\"|>>>",
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^\W\d_]{3,}")

@@ -37,9 +37,9 @@ SLIP_UNGUIDED = 0.4
 # Demos of something else distract (Shi et al. 2023, "Large Language Models Can Be Easily
 # Distracted by Irrelevant Context"): they make it worse than no demo at all.
 SLIP_DISTRACTED = 0.7
-SLIP_PER_DEMO = 0.5
-CAREFUL_FACTOR = 0.75
-CARELESS_FACTOR = 1.5
+SLIP_PER_DEMO = 0.6
+CAREFUL_FACTOR = 0.5
+CARELESS_FACTOR = 3.0
 SLIPS_IN_ANSWER = 0.4
 CAREFUL = re.compile(r"step by step|verif|check|recompute", re.IGNORECASE)
 CARELESS = re.compile(r"creative|storytell|poet|quick|do not matter", re.IGNORECASE)
@@ -77,11 +77,10 @@ def write(asked: Asked, draw: Draw) -> dict[str, Any]:
 
 def slip_rate(asked: Asked, fitting: list[Demo]) -> float:
     """How often the arithmetic goes wrong, from what the prompt offers."""
+    if asked.demos and not fitting:
+        return SLIP_DISTRACTED
     worked = sum("<<" in "".join(demo.outputs.values()) for demo in asked.demos)
-    if fitting:
-        rate = SLIP_UNGUIDED * SLIP_PER_DEMO**worked
-    else:
-        rate = SLIP_DISTRACTED if asked.demos else SLIP_UNGUIDED
+    rate = SLIP_UNGUIDED * SLIP_PER_DEMO**worked
     if CAREFUL.search(asked.instruction):
         rate *= CAREFUL_FACTOR
     return rate * CARELESS_FACTOR if CARELESS.search(asked.instruction) else rate

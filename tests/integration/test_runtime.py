@@ -1,0 +1,81 @@
+"""Bells coalesce, a broker that is away hurts nobody, and tasks keep their promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from tdsys import wire
+from tdsys.errors import ConfigurationError
+from tdsys.runtime import Runtime
+from tdsys.settings import Settings
+from tdsys.wire import Task
+
+
+@pytest.fixture
+def runtime(redis_url: str, tmp_path: Path) -> Runtime:
+    Redis.from_url(redis_url).flushdb()
+    return Runtime(Settings(home=tmp_path, redis_url=SecretStr(redis_url)))
+
+
+def waiting(runtime: Runtime, task: Task) -> int:
+    return int(runtime.broker.llen(wire.queue_key(task.queue)))  # type: ignore[arg-type]
+
+
+def test_many_rings_make_one_message_until_the_bell_is_answered(runtime: Runtime) -> None:
+    for _ in range(100):
+        runtime.ring(Task.SCORE)
+    assert waiting(runtime, Task.SCORE) == 1
+    runtime.answer_bell(Task.SCORE)
+    runtime.ring(Task.SCORE)
+    assert waiting(runtime, Task.SCORE) == 2
+
+
+def test_bells_of_different_tasks_are_apart(runtime: Runtime) -> None:
+    runtime.ring(Task.SCORE)
+    runtime.ring(Task.PLAN)
+    assert waiting(runtime, Task.PLAN) == waiting(runtime, Task.SCORE) == 1
+
+
+def test_a_broker_that_is_away_is_beats_business(tmp_path: Path) -> None:
+    runtime = Runtime(Settings(home=tmp_path, redis_url=SecretStr("redis://127.0.0.1:1")))
+    runtime.ring(Task.SCORE)
+    runtime.answer_bell(Task.SCORE)
+    runtime.acknowledge("b1")
+
+
+def test_without_servers_the_error_says_how_to_get_some(tmp_path: Path) -> None:
+    runtime = Runtime(Settings(home=tmp_path))
+    with pytest.raises(ConfigurationError, match="tdsys up"):
+        _ = runtime.redis_url
+
+
+BEAT = """
+import beat_schedule, json
+from tdsys.wire import Task
+known = {t.value for t in Task}
+entries = beat_schedule.app.conf.beat_schedule
+assert {e["task"] for e in entries.values()} <= known, entries
+for name, task in beat_schedule.app.tasks.items():
+    if not name.startswith("celery."):
+        print(name, task.acks_late, task.reject_on_worker_lost)
+conf = beat_schedule.app.conf
+assert conf.accept_content == ["json"] and conf.task_serializer == "json"
+"""
+
+
+def test_only_the_message_that_carries_data_is_acked_late(redis_url: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEAT + "\nbeat_schedule.app.loader.import_default_modules()\n"
+         + BEAT.split("conf =")[0]], env={"TDSYS_REDIS_URL": redis_url, "TDSYS_HOME": str(tmp_path),
+                                          "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    told = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert set(told) == {t.value for t in Task}
+    assert {name for name, (late, _) in told.items() if late == "True"} == {"capture.ingest"}
