@@ -48,6 +48,7 @@ GENERIC = (
     ("Take the number {b} away from the number {c}. What is left?", "{c}-{b}"),
     ("Multiply the number {a} by the number {b}. What comes out?", "{a}*{b}"),
 )
+FRACTION = re.compile(r"(?<![\d/.])(\d{1,9})/(\d{1,9})(?![\d/])")
 ARTICLE = re.compile(r"^(?:(?:in|at|on|for|of|during)\s+)?(?:(?:a|an|the)\s+)?", re.IGNORECASE)
 
 
@@ -170,7 +171,7 @@ def _lines(text: str) -> list[str]:
 def _with_other_numbers(original: Written, draw: Draw) -> Written | None:
     for substitutions in _substitutions(original, draw):
         told = replay(original.problem, original.solution, substitutions)
-        if told is not None and told.problem != original.problem:
+        if told is not None and _is_variation(original.problem, told.problem):
             hints = [rewrite(hint, told.values) for hint in original.hints]
             return original._replace(
                 problem=told.problem,
@@ -179,6 +180,12 @@ def _with_other_numbers(original: Written, draw: Draw) -> Written | None:
                 hints=tuple(h for h in hints if not _mentions(h, told.answer)),
             )
     return None
+
+
+def _is_variation(old: str, new: str) -> bool:
+    """Whether other numbers tell the same kind of story: a part of a whole stays a part."""
+    parts = zip(FRACTION.findall(old), FRACTION.findall(new), strict=False)
+    return old != new and not any(int(a) < int(b) and int(c) >= int(d) for (a, b), (c, d) in parts)
 
 
 def _mentions(hint: str, answer: str) -> bool:
