@@ -6,8 +6,10 @@ import sys
 
 from tdsys.errors import TdsysError
 
-NOT_INSTALLED = ("this installation is the capture client only — for the service: "
-                 "pip install 'tdsys[server,embedded]'")
+NOT_INSTALLED = (
+    "this installation is the capture client only — for the service: "
+    "pip install 'tdsys[server,embedded]'"
+)
 
 
 def main() -> None:
@@ -15,6 +17,8 @@ def main() -> None:
     try:
         from tdsys.cli import cli  # noqa: PLC0415  # the client's installation has no click
     except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("tdsys"):
+            raise
         sys.stderr.write(f"tdsys: {missing.name} is missing: {NOT_INSTALLED}\n")
         raise SystemExit(78) from None
     try:

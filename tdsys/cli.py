@@ -38,8 +38,9 @@ def up(*, detach: bool, no_flower: bool, as_json: bool) -> None:
     """Start the servers, the workers, beat and Flower."""
     from tdsys.embedded import terminal  # noqa: PLC0415  # only `up` needs the wheels
 
-    terminal.up(runtime.current().settings.home, detach=detach, as_json=as_json,
-                with_flower=not no_flower)
+    terminal.up(
+        runtime.current().settings.home, detach=detach, as_json=as_json, with_flower=not no_flower
+    )
 
 
 @cli.command()
@@ -74,25 +75,46 @@ def upgrade() -> None:
 @cli.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @for_domain
-@click.option("--map", "mapping", multiple=True, metavar="THEIRS=OURS",
-              help="Their field name = ours (problem, solution, answer, topic, ...).")
-@click.option("--set", "constants", multiple=True, metavar="OURS=VALUE",
-              help="The same value for every record.")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="Their field name = ours (problem, solution, answer, topic, ...).",
+)
+@click.option(
+    "--set",
+    "constants",
+    multiple=True,
+    metavar="OURS=VALUE",
+    help="The same value for every record.",
+)
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
 @as_json
-def import_(file: Path, domain: str, mapping: tuple[str, ...], constants: tuple[str, ...], *,
-            detach: bool, as_json: bool) -> None:
+def import_(
+    file: Path,
+    domain: str,
+    mapping: tuple[str, ...],
+    constants: tuple[str, ...],
+    *,
+    detach: bool,
+    as_json: bool,
+) -> None:
     """Import examples from a JSONL file; they are verified and judged like all others."""
     here = runtime.current()
     options = ImportOptions(mapping=pairs(mapping, "--map"), constants=pairs(constants, "--set"))
-    import_id, created = importing.receive(here.store, path=file, domain=domain, options=options,
-                                           now=here.now())
+    import_id, created = importing.receive(
+        here.store, path=file, domain=domain, options=options, now=here.now()
+    )
     here.ring(Task.PARSE)
     if created:
         click.echo(f"domain {domain} is new and has the default policy", err=True)
     if detach:
-        click.echo(json.dumps({"import": str(import_id)}) if as_json else
-                   f"import {import_id} is uploaded and waits for a worker")
+        click.echo(
+            json.dumps({"import": str(import_id)})
+            if as_json
+            else f"import {import_id} is uploaded and waits for a worker"
+        )
         return
     _show_import(_await_import(import_id), as_json=as_json)
 
@@ -143,8 +165,11 @@ def dataset() -> None:
 @dataset.command("export")
 @for_domain
 @click.option("--format", "format_", type=click.Choice(datasets.FORMATS), default="jsonl")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
-              help="A file; standard output without it.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file; standard output without it.",
+)
 def dataset_export(domain: str, format_: str, out: Path | None) -> None:
     """Write the newest dataset version."""
     lines = datasets.export(runtime.current().store, domain=domain, format_=format_)
@@ -156,8 +181,11 @@ def dataset_export(domain: str, format_: str, out: Path | None) -> None:
 @cli.command()
 @click.option("--lm", help="A model such as openai/MODEL; the offline model without it.")
 @click.option("--keep", is_flag=True, help="Leave the data in TDSYS_HOME for `tdsys up`.")
-@click.option("--picture", type=click.Path(dir_okay=False, path_type=Path),
-              help="Also write what is printed as an SVG picture.")
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write what is printed as an SVG picture.",
+)
 @as_json
 def demo(*, lm: str | None, keep: bool, picture: Path | None, as_json: bool) -> None:
     """Run the whole loop on 300 generated and 200 imported problems."""
@@ -172,8 +200,10 @@ def pairs(given: tuple[str, ...], option: str) -> dict[str, str]:
     for text in given:
         left, equals, right = text.partition("=")
         if not (equals and left and right):
-            raise InvalidInput(f"{option} {text!r} is not NAME=VALUE",
-                               remedy=f"write for example {option} question=problem")
+            raise InvalidInput(
+                f"{option} {text!r} is not NAME=VALUE",
+                remedy=f"write for example {option} question=problem",
+            )
         found[left] = right
     return found
 
@@ -181,12 +211,24 @@ def pairs(given: tuple[str, ...], option: str) -> dict[str, str]:
 def _status_document(one: DomainStatus) -> dict[str, object]:
     run, kept = one.run, one.program
     return {
-        "domain": one.domain, "because": one.because,
-        "run": run and {"id": str(run.id), "state": run.state, "reason": run.reason,
-                        "progress": run.progress, "attempts": run.attempts,
-                        "model": run.model, "planned_calls": run.plan.calls_at_most},
-        "program": kept and {**kept.comparison.model_dump(), "stale": kept.stale,
-                             "simulated": kept.envelope["simulated"]},
+        "domain": one.domain,
+        "because": one.because,
+        "run": run
+        and {
+            "id": str(run.id),
+            "state": run.state,
+            "reason": run.reason,
+            "progress": run.progress,
+            "attempts": run.attempts,
+            "model": run.model,
+            "planned_calls": run.plan.calls_at_most,
+        },
+        "program": kept
+        and {
+            **kept.comparison.model_dump(),
+            "stale": kept.stale,
+            "simulated": kept.envelope["simulated"],
+        },
     }
 
 
@@ -207,14 +249,20 @@ def _await_import(import_id: Any) -> Import:
             found = importing.status(here.store, import_id=import_id)
             if found.state in {"finished", "failed"}:
                 return found
-            shown.update(f"{found.filename}: {found.read} records read, {found.new} new, "
-                         f"{found.rejected} rejected")
+            shown.update(
+                f"{found.filename}: {found.read} records read, {found.new} new, "
+                f"{found.rejected} rejected"
+            )
             time.sleep(0.1)
 
 
 def _show_import(done: Import, *, as_json: bool) -> None:
-    numbers = {"read": done.read, "new": done.new, "duplicate": done.duplicate,
-               "rejected": done.rejected}
+    numbers = {
+        "read": done.read,
+        "new": done.new,
+        "duplicate": done.duplicate,
+        "rejected": done.rejected,
+    }
     if as_json:
         click.echo(json.dumps({"import": str(done.id), "state": done.state, **numbers}))
     else:

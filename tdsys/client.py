@@ -16,7 +16,7 @@ import uuid
 from collections import Counter, deque
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from tdsys import wire
 
@@ -135,15 +135,28 @@ class CaptureClient:
         self._pid = os.getpid()
         atexit.register(self.close)
 
-    def capture(self, *, domain: str, inputs: dict[str, Any], outputs: dict[str, Any],
-                metadata: dict[str, Any] | None = None) -> str:
+    def capture(
+        self,
+        *,
+        domain: str,
+        inputs: dict[str, Any],
+        outputs: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+    ) -> str:
         """Keep one generated example and return its capture id at once."""
         if self._pid != os.getpid():
             self._forked()
         capture_id = str(uuid.uuid4())
-        record = self._serialised({
-            "capture_id": capture_id, "domain": domain, "inputs": inputs, "outputs": outputs,
-            "metadata": metadata or {}, "captured_at": datetime.now(UTC).isoformat()})
+        record = self._serialised(
+            {
+                "capture_id": capture_id,
+                "domain": domain,
+                "inputs": inputs,
+                "outputs": outputs,
+                "metadata": metadata or {},
+                "captured_at": datetime.now(UTC).isoformat(),
+            }
+        )
         if record is not None and not self._spool.append(record):
             self._drop("spool_full")
         if self._thread is None:
@@ -172,11 +185,15 @@ class CaptureClient:
         atexit.unregister(self.close)
         return result
 
-    def __enter__(self) -> CaptureClient:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _serialised(self, document: dict[str, Any]) -> bytes | None:
@@ -205,8 +222,9 @@ class CaptureClient:
     def _start(self) -> None:
         with self._start_lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._ship, name="tdsys-capture",
-                                                daemon=True)
+                self._thread = threading.Thread(
+                    target=self._ship, name="tdsys-capture", daemon=True
+                )
                 self._thread.start()
 
     def _forked(self) -> None:

@@ -63,8 +63,10 @@ class Runtime:
         """The judge model with its rubric."""
         from tdsys.llm.judge import ModelJudge  # noqa: PLC0415  # dspy takes seconds to import
 
-        return ModelJudge(self._model(self.settings.judge_lm or self.settings.lm),
-                          threads=self.settings.lm_threads)
+        return ModelJudge(
+            self._model(self.settings.judge_lm or self.settings.lm),
+            threads=self.settings.lm_threads,
+        )
 
     @cached_property
     def optimizer(self) -> Optimizer:
@@ -88,8 +90,11 @@ class Runtime:
     @property
     def scoring_limits(self) -> Limits:
         """How much one scoring bell may do."""
-        return Limits(block=self.settings.scoring_block, lease=self.lease,
-                      max_attempts=self.settings.max_attempts)
+        return Limits(
+            block=self.settings.scoring_block,
+            lease=self.lease,
+            max_attempts=self.settings.max_attempts,
+        )
 
     def now(self) -> datetime:
         """The present, aware, UTC."""
@@ -128,7 +133,7 @@ _runtimes: dict[int, Runtime] = {}
 
 
 def current() -> Runtime:
-    """This process's runtime; a forked child gets its own."""
+    """Return this process's runtime; a forked child gets its own."""
     pid = os.getpid()
     if pid not in _runtimes:
         _runtimes.clear()
@@ -146,6 +151,8 @@ def _needed(settings: Settings, name: str) -> str:
     secret = getattr(settings, name)
     if secret is None:
         variable = f"TDSYS_{name.upper()}"
-        raise ConfigurationError(f"{variable} is not set and no embedded stack is running",
-                                 remedy=NOT_RUNNING.format(name=variable))
+        raise ConfigurationError(
+            f"{variable} is not set and no embedded stack is running",
+            remedy=NOT_RUNNING.format(name=variable),
+        )
     return str(secret.get_secret_value())

@@ -1,4 +1,7 @@
-"""The table of docs/requirements.md: which tests show which criterion. `python -m tests.requirements` rewrites it."""
+"""The table of docs/requirements.md: which tests show which criterion.
+
+`python -m tests.requirements` rewrites it.
+"""
 
 from __future__ import annotations
 

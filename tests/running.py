@@ -22,7 +22,7 @@ LOOK_EVERY = 0.1
 
 
 def until(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Wait for a state: the first truthy answer of `look`, or a failure that says what is missing."""
+    """Wait for a state: the first truthy answer, or a failure that says what is missing."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"

@@ -48,7 +48,7 @@ class ScriptedVerifier:
     def __init__(self, verdict: Verdict | None = None) -> None:
         self.verdict = verdict or make_verdict()
 
-    def verify(self, domain: str, inputs: Document, outputs: Document) -> Verdict:  # noqa: ARG002
+    def verify(self, domain: str, inputs: Document, outputs: Document) -> Verdict:
         return self.verdict
 
 
@@ -70,10 +70,10 @@ class ScriptedOptimizer:
         signature: Signature,
         train: Sequence[Item],
         val: Sequence[Item],
-        *,  # noqa: ARG002
+        *,
         grader: Grader,
         auto: Auto,
-    ) -> list[str]:  # noqa: ARG002
+    ) -> list[str]:
         return self.blocked
 
     def optimize(
@@ -81,13 +81,13 @@ class ScriptedOptimizer:
         signature: Signature,
         train: Sequence[Item],
         val: Sequence[Item],
-        *,  # noqa: ARG002
+        *,
         grader: Grader,
         auto: Auto,
         seed: int,
-        on_trial: Callable[[Trial], None],  # noqa: ARG002
+        on_trial: Callable[[Trial], None],
         should_stop: Callable[[], bool],
-    ) -> Artefact:  # noqa: ARG002
+    ) -> Artefact:
         self.runs += 1
         if self.raises:
             raise self.raises
@@ -120,11 +120,11 @@ class ScriptedOptimizer:
     def evaluate(
         self,
         signature: Signature,
-        state: dict[str, JsonValue] | None,  # noqa: ARG002
+        state: dict[str, JsonValue] | None,
         items: Sequence[Item],
         *,
         grader: Grader,
-    ) -> list[ItemScore]:  # noqa: ARG002
+    ) -> list[ItemScore]:
         if self.fails_test:
             return [ItemScore(uid=i.uid, value=None, error="no answer") for i in items]
         value = float(str(state["score"])) if state else 0.2

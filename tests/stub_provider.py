@@ -7,6 +7,7 @@ PORT` (0 picks a free one; the address is the first line it prints).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import sys
@@ -26,6 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 GARBAGE = "I'd be happy to help! Here is something else entirely."
 START_SECONDS = 20.0
+NUMBERS = itertools.count(1)
 
 
 @dataclass
@@ -53,6 +55,8 @@ class StubProvider:
     port: int = 0
 
     def __post_init__(self) -> None:
+        # Answers are cached by model name, so every server has its own.
+        self.model = f"openai/stub-{next(NUMBERS)}"
         self._engine = OfflineEngine(seed=self.seed)
         self._listening = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listening.getsockname()[1]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from fractions import Fraction
+from itertools import accumulate
 from typing import NamedTuple
 
 from tdsys.core.arithmetic import NotArithmetic, evaluate
@@ -18,6 +19,7 @@ from tdsys.core.units import BARE, PERCENT, Unit, sizes, unit
 
 MAX_CHARS = 400
 MAX_ITEMS = 12
+MAX_NESTING = 3
 HALF_DAY = 12 * 3600
 
 
@@ -271,7 +273,7 @@ def _collection(low: str) -> Answer | None:
     items = _items(inner)
     mark = text[0] + text[-1] if bracketed else ""
     several = len(items) > 1 or mark == "{}"
-    if not several or not all(items):
+    if not several or not all(items) or _depth(text) > MAX_NESTING:
         return None
     return Answer(Kind.COLLECTION, low, mark=mark, items=items)
 
@@ -283,6 +285,11 @@ def _closes_at_end(text: str) -> bool:
         if not depth:
             return position == len(text) - 1
     return False
+
+
+def _depth(text: str) -> int:
+    depths = accumulate((sign in _OPEN) - (sign in _CLOSE) for sign in text)
+    return max(depths, default=0)
 
 
 def _items(inner: str) -> tuple[str, ...]:
@@ -302,16 +309,15 @@ def _items(inner: str) -> tuple[str, ...]:
 def _collections(a: Answer, b: Answer, symbolic: Symbolic) -> Equality:
     if max(len(a.items), len(b.items)) > MAX_ITEMS:
         return Equality.UNKNOWN
-    ordered = _in_order(a.items, b.items, symbolic)
-    if {"{}"} & {a.mark, b.mark}:
+    if "{}" in (a.mark, b.mark):
         return _in_any_order(a.items, b.items, symbolic)
     if a.mark == b.mark != "":
-        return ordered
+        return _in_order(a.items, b.items, symbolic)
     if a.mark and b.mark:  # `(1,2)` is a pair, a point or an open interval: nobody can tell
         both_half_open = {a.mark, b.mark} == {"[)", "(]"}
         return Equality.UNEQUAL if both_half_open else Equality.UNKNOWN
-    if ordered is Equality.EQUAL:
-        return ordered
+    if _in_order(a.items, b.items, symbolic) is Equality.EQUAL:
+        return Equality.EQUAL
     loose = _in_any_order(a.items, b.items, symbolic)
     return Equality.UNKNOWN if loose is Equality.EQUAL else loose
 

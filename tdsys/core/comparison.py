@@ -37,9 +37,16 @@ def compare(before: Sequence[float], after: Sequence[float]) -> Comparison:
     gains = [b - a for a, b in zip(before, after, strict=True)]
     after_low, after_high = interval(after)
     gain_low, gain_high = interval(gains)
-    return Comparison(items=len(gains), before=fmean(before), after=fmean(after),
-                      after_low=after_low, after_high=after_high, gain=fmean(gains),
-                      gain_low=gain_low, gain_high=gain_high)
+    return Comparison(
+        items=len(gains),
+        before=fmean(before),
+        after=fmean(after),
+        after_low=after_low,
+        after_high=after_high,
+        gain=fmean(gains),
+        gain_low=gain_low,
+        gain_high=gain_high,
+    )
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

@@ -36,8 +36,12 @@ class Converted(BaseModel):
 def convert(record: JsonValue, options: ImportOptions) -> Converted:
     """Map, complete and label one record; Malformed names the field that is missing."""
     if not isinstance(record, dict):
-        raise Malformed("not_an_object", "", f"a {type(record).__name__}, not an object of fields",
-                        remedy="write one JSON object per line")
+        raise Malformed(
+            "not_an_object",
+            "",
+            f"a {type(record).__name__}, not an object of fields",
+            remedy="write one JSON object per line",
+        )
     named = {options.mapping.get(name, name): value for name, value in record.items()}
     named.update(options.constants)
     outputs = {name: named[name] for name in OUTPUT_FIELDS if name in named}
@@ -61,8 +65,12 @@ def _complete(outputs: Document) -> None:
     for name in ("problem", "answer"):
         value = outputs.get(name)
         if not isinstance(value, str) or not value.strip():
-            raise Malformed("missing_field", name, "no text in this field",
-                            remedy=f"say which field of the file holds it: --map FIELD={name}")
+            raise Malformed(
+                "missing_field",
+                name,
+                "no text in this field",
+                remedy=f"say which field of the file holds it: --map FIELD={name}",
+            )
 
 
 def _labelled(given: Mapping[str, JsonValue], outputs: Document) -> Document:

@@ -79,23 +79,32 @@ def signature_of(examples: Sequence[Admitted], policy: Policy) -> Signature:
 
 def unusable(example: Admitted, signature: Signature) -> list[Unusable]:
     """Every field of the signature this example cannot fill; empty when it fits."""
-    wanted = [("inputs", signature.inputs, example.inputs),
-              ("outputs", signature.outputs, example.outputs)]
+    wanted = [
+        ("inputs", signature.inputs, example.inputs),
+        ("outputs", signature.outputs, example.outputs),
+    ]
     return [
-        Unusable(example_id=example.id, field=f"{side}.{name}", code="missing" if value is None
-                 else "wrong_type", message=f"{side}.{name} should be {kind}",
-                 remedy=f"rename a field to {name}, import it again with --map, or take "
-                        f"{name} out of the policy's signature")
-        for side, fields, held in wanted for name, kind in fields.items()
+        Unusable(
+            example_id=example.id,
+            field=f"{side}.{name}",
+            code="missing" if value is None else "wrong_type",
+            message=f"{side}.{name} should be {kind}",
+            remedy=f"rename a field to {name}, import it again with --map, or take "
+            f"{name} out of the policy's signature",
+        )
+        for side, fields, held in wanted
+        for name, kind in fields.items()
         if _kind(value := held.get(name)) != kind
     ]
 
 
 def item(example: Admitted, signature: Signature) -> Item:
     """The example as the program sees it: fields of the signature and nothing else."""
-    return Item(uid=example.fingerprint,
-                inputs={name: example.inputs[name] for name in signature.inputs},
-                outputs={name: example.outputs[name] for name in signature.outputs})
+    return Item(
+        uid=example.fingerprint,
+        inputs={name: example.inputs[name] for name in signature.inputs},
+        outputs={name: example.outputs[name] for name in signature.outputs},
+    )
 
 
 def select(examples: Iterable[Admitted], *, cap: int) -> list[Admitted]:
@@ -115,7 +124,9 @@ def select(examples: Iterable[Admitted], *, cap: int) -> list[Admitted]:
     return sorted((row[3] for row in chosen), key=lambda e: e.fingerprint)
 
 
-def divide(examples: Sequence[Admitted], clusters: Sequence[int], *, shares: Shares) -> list[Member]:
+def divide(
+    examples: Sequence[Admitted], clusters: Sequence[int], *, shares: Shares
+) -> list[Member]:
     """Give every example a split: whole clusters together, each cell near its shares.
 
     Big clusters go first; each goes where its cells, then the whole, are furthest below target.
@@ -146,8 +157,12 @@ def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
     sizes = Counter(m.split for m in members)
     missing = policy.min_examples - len(members)
     found = [f"{len(members)} usable examples, {missing} more needed"] if missing > 0 else []
-    found += [f"only {sizes[s]} examples can go to {s} without near-duplicates across splits, "
-              f"at least {SMALLEST_SPLIT} needed" for s in Split if sizes[s] < SMALLEST_SPLIT]
+    found += [
+        f"only {sizes[s]} examples can go to {s} without near-duplicates across splits, "
+        f"at least {SMALLEST_SPLIT} needed"
+        for s in Split
+        if sizes[s] < SMALLEST_SPLIT
+    ]
     return found
 
 
@@ -157,8 +172,12 @@ def has_grown(size: int, last: int | None, policy: Policy) -> bool:
 
 
 def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType]:
-    kinds = Counter((name, kind) for d in documents for name, value in d.items()
-                    if (kind := _kind(value)) is not None)
+    kinds = Counter(
+        (name, kind)
+        for d in documents
+        for name, value in d.items()
+        if (kind := _kind(value)) is not None
+    )
     order = {name: i for i, name in enumerate(dict.fromkeys(n for d in documents for n in d))}
     common = [(n, k) for (n, k), count in kinds.items() if count >= COMMON_FIELD * len(documents)]
     return dict(sorted(common, key=lambda pair: order[pair[0]]))
@@ -172,7 +191,9 @@ def _kind(value: JsonValue) -> FieldType | None:
     return None
 
 
-def _targets(examples: Sequence[Admitted], shares: Shares) -> dict[tuple[Cell | None, Split], float]:
+def _targets(
+    examples: Sequence[Admitted], shares: Shares
+) -> dict[tuple[Cell | None, Split], float]:
     share = {Split.TRAIN: shares.train, Split.VAL: shares.val, Split.TEST: shares.test}
     sizes: Counter[Cell | None] = Counter(e.cell for e in examples)
     sizes[None] = len(examples)
@@ -183,14 +204,21 @@ def _order(held: Sequence[Admitted]) -> str:
     return min(e.fingerprint for e in held)
 
 
-def _room(held: Sequence[Admitted], split: Split,
-          targets: Mapping[tuple[Cell | None, Split], float],
-          placed: Mapping[tuple[Cell | None, Split], int]) -> tuple[float, float]:
+def _room(
+    held: Sequence[Admitted],
+    split: Split,
+    targets: Mapping[tuple[Cell | None, Split], float],
+    placed: Mapping[tuple[Cell | None, Split], int],
+) -> tuple[float, float]:
     whole = targets[None, split]
-    in_cells = sum((targets[e.cell, split] - placed[e.cell, split]) / max(targets[e.cell, split], 1)
-                   for e in held)
-    return (in_cells / len(held) if _fits(held, whole, placed[None, split]) else -1e9,
-            (whole - placed[None, split]) / max(whole, 1))
+    in_cells = sum(
+        (targets[e.cell, split] - placed[e.cell, split]) / max(targets[e.cell, split], 1)
+        for e in held
+    )
+    return (
+        in_cells / len(held) if _fits(held, whole, placed[None, split]) else -1e9,
+        (whole - placed[None, split]) / max(whole, 1),
+    )
 
 
 def _fits(held: Sequence[Admitted], whole: float, placed: int) -> bool:

@@ -69,8 +69,9 @@ class Capture(BaseModel):
     @property
     def cell(self) -> Cell:
         """The cell its inputs name; `general` and `unrated` where they name none."""
-        return Cell(_label(self.inputs, "topic", "general"),
-                    _label(self.inputs, "difficulty", "unrated"))
+        return Cell(
+            _label(self.inputs, "topic", "general"), _label(self.inputs, "difficulty", "unrated")
+        )
 
     @property
     def fingerprint(self) -> bytes:
@@ -99,8 +100,9 @@ class Candidate(BaseModel):
         return Cell(self.topic, self.difficulty)
 
 
-def fingerprint(domain: str, inputs: Mapping[str, JsonValue],
-                outputs: Mapping[str, JsonValue]) -> bytes:
+def fingerprint(
+    domain: str, inputs: Mapping[str, JsonValue], outputs: Mapping[str, JsonValue]
+) -> bytes:
     """SHA-256 over domain, inputs and outputs with letter case and white space levelled."""
     content = {"domain": domain, "inputs": _levelled(inputs), "outputs": _levelled(outputs)}
     return hashlib.sha256(canonical(content)).digest()
@@ -121,8 +123,12 @@ def check_document(value: object, *, path: str = "") -> None:
     _check(value, path, 0)
     size = len(canonical(value))
     if size > MAX_BYTES:
-        raise Malformed("too_large", path, f"{size:,} bytes of JSON, at most {MAX_BYTES:,} are kept",
-                        remedy="shorten the longest field")
+        raise Malformed(
+            "too_large",
+            path,
+            f"{size:,} bytes of JSON, at most {MAX_BYTES:,}",
+            remedy="shorten the longest field",
+        )
 
 
 def _label(inputs: Mapping[str, JsonValue], name: str, missing: str) -> str:
@@ -142,26 +148,39 @@ def _levelled(value: object) -> object:
 
 def _check(value: object, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise Malformed("too_deep", path, f"nested deeper than {MAX_DEPTH} levels",
-                        remedy="flatten the structure")
+        raise Malformed(
+            "too_deep",
+            path,
+            f"nested deeper than {MAX_DEPTH} levels",
+            remedy="flatten the structure",
+        )
     if isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             if not isinstance(key, str):
-                raise Malformed("key_not_text", path, f"the key {key!r} is not text",
-                                remedy="use text keys")
+                raise Malformed(
+                    "key_not_text", path, f"the key {key!r} is not text", remedy="use text keys"
+                )
             _check_text(key, path)
             _check(inner, f"{path}.{key}" if path else key, depth + 1)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             _check(inner, f"{path}[{index}]", depth + 1)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise Malformed("not_finite", path, f"{value} is not a JSON number",
-                        remedy="leave the field out or send text")
+        raise Malformed(
+            "not_finite",
+            path,
+            f"{value} is not a JSON number",
+            remedy="leave the field out or send text",
+        )
     elif not (value is None or isinstance(value, bool | int | float)):
-        raise Malformed("not_json", path, f"a {type(value).__name__} is not JSON",
-                        remedy="convert it to text, a number, a list or an object")
+        raise Malformed(
+            "not_json",
+            path,
+            f"a {type(value).__name__} is not JSON",
+            remedy="convert it to text, a number, a list or an object",
+        )
 
 
 def _check_text(text: str, path: str) -> None:
@@ -170,5 +189,9 @@ def _check_text(text: str, path: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Malformed("surrogate", path, "text holds half a surrogate pair",
-                        remedy="decode the source with the right encoding") from None
+        raise Malformed(
+            "surrogate",
+            path,
+            "text holds half a surrogate pair",
+            remedy="decode the source with the right encoding",
+        ) from None

@@ -1,4 +1,4 @@
-"""The built-in metric: is what the program wrote correct, new, and what was asked for?"""
+"""The built-in metric: is what the program wrote correct, new and as asked for."""
 
 from __future__ import annotations
 
@@ -50,8 +50,9 @@ class GenerationGrader:
         verdict = self._verifier.verify(self._domain, item.inputs, produced)
         if verdict.failed() or verdict.suspicious():
             return 0.0
-        checked = [c.outcome is Outcome.PASSED for c in verdict.checks
-                   if c.name in {"steps", "answer"}]
+        checked = [
+            c.outcome is Outcome.PASSED for c in verdict.checks if c.name in {"steps", "answer"}
+        ]
         return fmean(checked) if checked else 0.0
 
     def _on_topic(self, item: Item, produced: Document) -> float:
@@ -94,17 +95,22 @@ def _centroids(known: Iterable[Item]) -> dict[str, Vector]:
     sums: dict[str, Counter[str]] = {}
     for item in known:
         sums.setdefault(_text(item.inputs, "topic"), Counter()).update(
-            set(_words(_text(item.outputs, "problem"))))
+            set(_words(_text(item.outputs, "problem")))
+        )
     spread = Counter(word for words in sums.values() for word in words)
-    return {topic: {w: n * math.log(1 + len(sums) / spread[w]) for w, n in words.items()}
-            for topic, words in sums.items() if topic}
+    return {
+        topic: {w: n * math.log(1 + len(sums) / spread[w]) for w, n in words.items()}
+        for topic, words in sums.items()
+        if topic
+    }
 
 
 def _step_ranges(known: Iterable[Item]) -> dict[str, tuple[int, int]]:
     seen: dict[str, list[int]] = {}
     for item in known:
         seen.setdefault(_text(item.inputs, "difficulty"), []).append(
-            len(steps(_text(item.outputs, "solution"))))
+            len(steps(_text(item.outputs, "solution")))
+        )
     return {name: _middle(counts) for name, counts in seen.items() if name}
 
 
@@ -116,7 +122,11 @@ def _middle(counts: list[int]) -> tuple[int, int]:
 
 
 def _mentions(item: Item, produced: Document) -> float:
-    asked = [w for name in item.inputs if name not in {"topic", "difficulty"}
-             for w in _words(_text(item.inputs, name))]
+    asked = [
+        w
+        for name in item.inputs
+        if name not in {"topic", "difficulty"}
+        for w in _words(_text(item.inputs, name))
+    ]
     held = set(_words(_text(produced, "problem")))
     return fmean(word in held for word in asked) if asked else 1.0

@@ -11,13 +11,22 @@ from collections import Counter
 from tdsys.core.arithmetic import steps
 
 VERSION = "rules_v1"
+
+
+def _cue(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
+
+
 TOPICS = (
-    ("percent and ratio", re.compile(r"%|\bpercent|\bhalf\b|\btwice\b|\bthird|\bquarter|\bratio\b"
-                                     r"|\btimes as|\bdouble|\btriple|\d/\d", re.IGNORECASE)),
-    ("money", re.compile(r"\$|€|£|\bdollars?\b|\bcents?\b|\bcosts?\b|\bprices?\b|\bpaid\b|\bearns?\b",
-                         re.IGNORECASE)),
-    ("time and speed", re.compile(r"\b(hours?|minutes?|seconds?|days?|weeks?|months?|years?|miles?)\b",
-                                  re.IGNORECASE)),
+    (
+        "percent and ratio",
+        _cue(
+            r"%|\d/\d|\b(percent|half|twice|third|quarter|ratio|double|triple)"
+            r"|\btimes as"
+        ),
+    ),
+    ("money", _cue(r"\$|€|£|\b(dollars?|cents?|costs?|prices?|paid|earns?)\b")),
+    ("time and speed", _cue(r"\b(hours?|minutes?|seconds?|days?|weeks?|months?|years?|miles?)\b")),
 )
 OTHER_TOPIC = "quantities"
 EASY_STEPS = 2
@@ -25,17 +34,23 @@ MEDIUM_STEPS = 4
 CONTEXT_WORDS = 2
 WORD = re.compile(r"\b[a-z]{4,}\b")
 PLAIN = frozenset(
-    "about after again also another away back been before being both does each every from gave give "
-    "gets have here into just left many more most much needs only other over same some take than "
-    "that their them then there they this those total were what when where which while will with "
-    "would your whose much long times twice half third percent number first second next last day "
-    "days week weeks month months year years hour hours minute minutes dollars cents cost costs".split())
+    """
+    about after again also another away back been before being both does each every from gave give
+    gets have here into just left many more most much needs only other over same some take than
+    that their them then there they this those total were what when where which while will with
+    would your whose much long times twice half third percent number first second next last day
+    days week weeks month months year years hour hours minute minutes dollars cents cost costs
+    """.split()  # noqa: SIM905  # a list of a hundred quoted words reads worse
+)
 
 
 def labels(problem: str, solution: str) -> dict[str, str]:
     """Topic by vocabulary, difficulty by the number of steps, context by the commonest nouns."""
-    return {"topic": topic(problem), "difficulty": difficulty(solution),
-            "context": context(problem)}
+    return {
+        "topic": topic(problem),
+        "difficulty": difficulty(solution),
+        "context": context(problem),
+    }
 
 
 def topic(problem: str) -> str:

@@ -54,5 +54,7 @@ def after(state: State, move: Move) -> State:
         return MOVES[state, move]
     except KeyError:
         legal = sorted(m.value for s, m in MOVES if s is state)
-        raise Conflict(f"an example that is {state} cannot {move}",
-                       remedy=f"from {state} it can: {', '.join(legal) or 'nothing'}") from None
+        raise Conflict(
+            f"an example that is {state} cannot {move}",
+            remedy=f"from {state} it can: {', '.join(legal) or 'nothing'}",
+        ) from None

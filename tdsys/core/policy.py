@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -37,7 +38,7 @@ class Shares(BaseModel):
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> Shares:
-        if abs(self.train + self.val + self.test - 1) > 1e-9:
+        if not math.isclose(self.train + self.val + self.test, 1):
             raise ValueError("train, val and test shares must sum to 1")
         return self
 
@@ -55,11 +56,23 @@ class Policy(BaseModel):
     difficulties: tuple[str, ...] = ("easy", "medium", "hard")
     signature: Signature | None = None
     weights: dict[str, float] = {
-        "accuracy": 0.4, "coherence": 0.2, "relevance": 0.2, "educational_value": 0.2}
+        "accuracy": 0.4,
+        "coherence": 0.2,
+        "relevance": 0.2,
+        "educational_value": 0.2,
+    }
     reject_below: dict[str, float] = {
-        "accuracy": 0.3, "coherence": 0.3, "relevance": 0.3, "educational_value": 0.1}
+        "accuracy": 0.3,
+        "coherence": 0.3,
+        "relevance": 0.3,
+        "educational_value": 0.1,
+    }
     admit_from: dict[str, float] = {
-        "accuracy": 0.7, "coherence": 0.5, "relevance": 0.5, "educational_value": 0.3}
+        "accuracy": 0.7,
+        "coherence": 0.5,
+        "relevance": 0.5,
+        "educational_value": 0.3,
+    }
     admit_quality: float = Field(0.6, ge=0, le=1)
     min_examples: int = Field(50, ge=6)
     max_examples: int = Field(400, ge=6)

@@ -14,7 +14,7 @@ Auto = Literal["light", "medium", "heavy"]
 
 
 class Item(BaseModel):
-    """One example as a program sees it: signature fields only, and the id that is hidden from it."""
+    """One example as a program sees it: fields of the signature, and an id hidden from it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -120,18 +120,40 @@ class Optimizer(Protocol):
         """Whether that model is the offline one."""
         ...
 
-    def blockers(self, signature: Signature, train: Sequence[Item], val: Sequence[Item], *,
-                 grader: Grader, auto: Auto) -> list[str]:
+    def blockers(
+        self,
+        signature: Signature,
+        train: Sequence[Item],
+        val: Sequence[Item],
+        *,
+        grader: Grader,
+        auto: Auto,
+    ) -> list[str]:
         """Everything the optimizer would silently score 0.0 or crash on late, with remedies."""
         ...
 
-    def optimize(self, signature: Signature, train: Sequence[Item], val: Sequence[Item], *,
-                 grader: Grader, auto: Auto, seed: int, on_trial: Callable[[Trial], None],
-                 should_stop: Callable[[], bool]) -> Artefact:
+    def optimize(
+        self,
+        signature: Signature,
+        train: Sequence[Item],
+        val: Sequence[Item],
+        *,
+        grader: Grader,
+        auto: Auto,
+        seed: int,
+        on_trial: Callable[[Trial], None],
+        should_stop: Callable[[], bool],
+    ) -> Artefact:
         """Run MIPROv2; Cancelled when `should_stop` said so, ModelUnavailable when it died."""
         ...
 
-    def evaluate(self, signature: Signature, state: dict[str, JsonValue] | None,
-                 items: Sequence[Item], *, grader: Grader) -> list[ItemScore]:
+    def evaluate(
+        self,
+        signature: Signature,
+        state: dict[str, JsonValue] | None,
+        items: Sequence[Item],
+        *,
+        grader: Grader,
+    ) -> list[ItemScore]:
         """Score a program (None: the unoptimized one) on every item, in order."""
         ...

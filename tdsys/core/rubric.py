@@ -106,8 +106,9 @@ class Decision(BaseModel):
 class Judge(Protocol):
     """Scores examples; answers come back in the order of the questions."""
 
-    def assess(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], *,
-               attempt: int) -> list[Assessment | Unscored]:
+    def assess(
+        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], *, attempt: int
+    ) -> list[Assessment | Unscored]:
         """One answer per candidate; `attempt` > 0 asks for a fresh sample."""
         ...
 
@@ -126,25 +127,34 @@ def quality(assessment: Assessment, policy: Policy) -> float:
     return sum(policy.weights[d] * assessment.scores[d].value for d in Dimension) / total
 
 
-def decide(verdict: Verdict, assessment: Assessment, policy: Policy) -> Decision:
+def decide(  # noqa: PLR0911  # a ladder of vetoes, read top down
+    verdict: Verdict, assessment: Assessment, policy: Policy
+) -> Decision:
     """Admit, review or reject: a failed check vetoes, then thresholds, then the review band."""
     score = quality(assessment, policy)
     if failed := verdict.failed():
-        return Decision(move=Move.REJECT, reason=failed[0].name, detail=failed[0].evidence,
-                        quality=score)
+        return Decision(
+            move=Move.REJECT, reason=failed[0].name, detail=failed[0].evidence, quality=score
+        )
     if suspects := verdict.suspicious():
-        return Decision(move=Move.REVIEW, reason=suspects[0].name, detail=suspects[0].evidence,
-                        quality=score)
+        return Decision(
+            move=Move.REVIEW, reason=suspects[0].name, detail=suspects[0].evidence, quality=score
+        )
     if short := _below(assessment, policy.reject_below):
         return Decision(move=Move.REJECT, reason=f"low_{short[0]}", detail=short[1], quality=score)
     if policy.collection == "manual":
         return Decision(move=Move.REVIEW, reason="manual_collection", quality=score)
     if short := _below(assessment, policy.admit_from):
-        return Decision(move=Move.REVIEW, reason=f"unsure_{short[0]}", detail=short[1],
-                        quality=score)
+        return Decision(
+            move=Move.REVIEW, reason=f"unsure_{short[0]}", detail=short[1], quality=score
+        )
     if score < policy.admit_quality:
-        return Decision(move=Move.REVIEW, reason="unsure_quality",
-                        detail=f"{score:.2f} is below {policy.admit_quality:.2f}", quality=score)
+        return Decision(
+            move=Move.REVIEW,
+            reason="unsure_quality",
+            detail=f"{score:.2f} is below {policy.admit_quality:.2f}",
+            quality=score,
+        )
     return Decision(move=Move.ADMIT, reason="meets_policy", quality=score)
 
 
@@ -152,5 +162,6 @@ def _below(assessment: Assessment, limits: dict[str, float]) -> tuple[str, str] 
     for dimension in Dimension:
         score = assessment.scores[dimension]
         if score.value < limits[dimension]:
-            return dimension.value, f"{score.value:.2f} < {limits[dimension]:.2f}: {score.rationale}"
+            limit = limits[dimension]
+            return dimension.value, f"{score.value:.2f} < {limit:.2f}: {score.rationale}"
     return None

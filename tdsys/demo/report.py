@@ -31,30 +31,53 @@ def show(console: Console, result: Result, heat: Iterable[Heat], *, folder: str)
 
 def _funnel(result: Result) -> Table:
     total = result.captured + result.imported
-    table = Table("", "examples", "", title="What came in and what became of it",
-                  title_justify="left", title_style="bold")
+    table = Table(
+        "",
+        "examples",
+        "",
+        title="What came in and what became of it",
+        title_justify="left",
+        title_style="bold",
+    )
     for name, count in (
-            ("captured", result.captured), ("imported", result.imported),
-            ("admitted", result.admitted), ("rejected", result.rejected),
-            ("in review (for a person)", result.in_review), ("parked", result.parked)):
+        ("captured", result.captured),
+        ("imported", result.imported),
+        ("admitted", result.admitted),
+        ("rejected", result.rejected),
+        ("in review (for a person)", result.in_review),
+        ("parked", result.parked),
+    ):
         table.add_row(name, str(count), Text("█" * round(BAR * count / max(total, 1)), "cyan"))
     for reason, count in result.reasons.items():
-        table.add_row(Text(f"  {reason}", "dim"), Text(str(count), "dim"),
-                      Text("▒" * max(1, round(BAR * count / max(total, 1))), "dim"))
+        table.add_row(
+            Text(f"  {reason}", "dim"),
+            Text(str(count), "dim"),
+            Text("▒" * max(1, round(BAR * count / max(total, 1))), "dim"),
+        )
     return table
 
 
 def _faults(result: Result) -> Table:
-    table = Table("injected fault", "injected", "not admitted",
-                  title=f"Faults the generator was told to make: {_share(result)}",
-                  title_justify="left", title_style="bold")
+    table = Table(
+        "injected fault",
+        "injected",
+        "not admitted",
+        title=f"Faults the generator was told to make: {_share(result)}",
+        title_justify="left",
+        title_style="bold",
+    )
     for kind, numbers in result.faults.items():
         missed = numbers["injected"] - numbers["caught"]
-        table.add_row(kind, str(numbers["injected"]),
-                      Text(str(numbers["caught"]), "green" if not missed else "yellow"))
-    table.caption = (f"clean examples rejected: {result.clean_rejected} of {result.clean} "
-                     f"({_percent(result.clean_rejected, result.clean)}); "
-                     f"sent to a person: {result.clean_in_review}")
+        table.add_row(
+            kind,
+            str(numbers["injected"]),
+            Text(str(numbers["caught"]), "green" if not missed else "yellow"),
+        )
+    table.caption = (
+        f"clean examples rejected: {result.clean_rejected} of {result.clean} "
+        f"({_percent(result.clean_rejected, result.clean)}); "
+        f"sent to a person: {result.clean_in_review}"
+    )
     return table
 
 
@@ -69,8 +92,13 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _heat(one: Heat) -> Table:
-    table = Table("topic", *DIFFICULTIES, title=f"Admitted in {one.domain}, topic by difficulty",
-                  title_justify="left", title_style="bold")
+    table = Table(
+        "topic",
+        *DIFFICULTIES,
+        title=f"Admitted in {one.domain}, topic by difficulty",
+        title_justify="left",
+        title_style="bold",
+    )
     counts = {(c.topic, c.difficulty): c.n for c in one.cells if c.state == State.ADMITTED}
     most = max(counts.values(), default=1)
     for topic in sorted({topic for topic, _ in counts}):
@@ -84,8 +112,9 @@ def _shaded(count: int, most: int) -> Text:
 
 
 def _scores(result: Result) -> Panel:
-    table = Table("domain", "train/val/test", "before", "after", "95 % interval", "gain", "program",
-                  box=None)
+    table = Table(
+        "domain", "train/val/test", "before", "after", "95 % interval", "gain", "program", box=None
+    )
     for one in result.domains:
         table.add_row(*_score(one))
     word = "SIMULATED by the offline model" if result.simulated else f"measured on {result.model}"
@@ -96,10 +125,15 @@ def _score(one: DomainResult) -> tuple[str | Text, ...]:
     sizes = f"{one.train}/{one.val}/{one.test}"
     if one.before is None or one.after is None:
         return one.name, sizes, "", "", "", "", Text(one.why, "yellow")
-    return (one.name, sizes, f"{one.before:.3f}", Text(f"{one.after:.3f}", "bold green"),
-            f"{one.ci_low:.3f} to {one.ci_high:.3f}",
-            f"{one.after - one.before:+.3f} ({one.gain_low:+.3f} to {one.gain_high:+.3f})",
-            "active" if one.active else Text("not better, not activated", "yellow"))
+    return (
+        one.name,
+        sizes,
+        f"{one.before:.3f}",
+        Text(f"{one.after:.3f}", "bold green"),
+        f"{one.ci_low:.3f} to {one.ci_high:.3f}",
+        f"{one.after - one.before:+.3f} ({one.gain_low:+.3f} to {one.gain_high:+.3f})",
+        "active" if one.active else Text("not better, not activated", "yellow"),
+    )
 
 
 def _times(result: Result) -> Text:

@@ -75,24 +75,42 @@ class Result(BaseModel):
         return self.model_dump(mode="json")
 
 
-def summary(funnel: Funnel, domains: Iterable[DomainResult], *, stages: dict[str, float],
-            simulated: bool, model: str, seconds: float) -> Result:
+def summary(
+    funnel: Funnel,
+    domains: Iterable[DomainResult],
+    *,
+    stages: dict[str, float],
+    simulated: bool,
+    model: str,
+    seconds: float,
+) -> Result:
     """Put the counts of the store and the domains' results together."""
     caught = catches(funnel.labelled)
     hard = [c for c in caught if c.kind in HARD_FAULTS]
     soft = [c for c in caught if c.kind not in HARD_FAULTS]
     states = funnel.states
     return Result(
-        captured=funnel.captured, imported=funnel.imported,
-        admitted=states.get(State.ADMITTED, 0), rejected=states.get(State.REJECTED, 0),
-        in_review=states.get(State.IN_REVIEW, 0), parked=states.get(State.PARKED, 0),
-        faults_injected=_sum(hard, "injected"), faults_caught=_sum(hard, "caught"),
-        soft_faults_injected=_sum(soft, "injected"), soft_faults_caught=_sum(soft, "caught"),
-        clean=_clean(funnel.labelled), clean_rejected=_clean(funnel.labelled, State.REJECTED),
+        captured=funnel.captured,
+        imported=funnel.imported,
+        admitted=states.get(State.ADMITTED, 0),
+        rejected=states.get(State.REJECTED, 0),
+        in_review=states.get(State.IN_REVIEW, 0),
+        parked=states.get(State.PARKED, 0),
+        faults_injected=_sum(hard, "injected"),
+        faults_caught=_sum(hard, "caught"),
+        soft_faults_injected=_sum(soft, "injected"),
+        soft_faults_caught=_sum(soft, "caught"),
+        clean=_clean(funnel.labelled),
+        clean_rejected=_clean(funnel.labelled, State.REJECTED),
         clean_in_review=_clean(funnel.labelled, State.IN_REVIEW),
         faults={c.kind: {"injected": c.injected, "caught": c.caught} for c in caught},
-        reasons=_reasons(funnel), domains=list(domains), simulated=simulated, model=model,
-        stages=stages, seconds=seconds)
+        reasons=_reasons(funnel),
+        domains=list(domains),
+        simulated=simulated,
+        model=model,
+        stages=stages,
+        seconds=seconds,
+    )
 
 
 def _sum(caught: list[Catch], field: str) -> int:
@@ -100,8 +118,11 @@ def _sum(caught: list[Catch], field: str) -> int:
 
 
 def _clean(labelled: list[Labelled], state: State | None = None) -> int:
-    return sum(row.n for row in labelled
-               if row.fault is None and state in {None, row.state} and row.state != "duplicate")
+    return sum(
+        row.n
+        for row in labelled
+        if row.fault is None and state in {None, row.state} and row.state != "duplicate"
+    )
 
 
 def _reasons(funnel: Funnel) -> dict[str, int]:

@@ -21,7 +21,7 @@ WORKERS: dict[str, tuple[Queue, ...]] = {
 }
 # The truth is in Postgres and Flower reads events: workers need not know of each other.
 WORKER_FLAGS = ("-c", "1", "--without-mingle", "--without-gossip", "-E", "--loglevel=INFO")
-# Workers then end within their soft shutdown time even when an optimization has hours to go.
+# Workers then end at once, even with an optimization under way: what they did is in Postgres.
 WORKER_ENVIRONMENT = {"REMAP_SIGTERM": "SIGQUIT"}
 CELERY = ("-m", "celery", "-A", "tdsys.worker.app")
 FLOWER = "flower"

@@ -97,16 +97,20 @@ class Stack:
         """Look after the children until each has been ready; TdsysError if one never will."""
         deadline = time.monotonic() + timeout
         while not self._was_ready:
-            self.tick()
+            self.tend()
             late = [one for one in self._programs if one.state is not State.RUNNING]
-            lost = next((one for one in late if one.restarts >= HOPELESS), None)
-            if lost or (late and time.monotonic() > deadline):
-                one = lost or late[0]
-                reason = one.note or "it is not ready yet"
-                raise TdsysError(
-                    f"{one.child.name} does not start: {reason}", remedy=f"read {one.log}"
-                )
+            if late and time.monotonic() > deadline:
+                raise _not_starting(late[0])
             time.sleep(LOOK_EVERY)
+
+    def tend(self) -> None:
+        """Look once at every child; TdsysError when one dies again and again before it is ready."""
+        self.tick()
+        if self._was_ready:
+            return
+        for one in self._programs:
+            if one.state is not State.RUNNING and one.restarts >= HOPELESS:
+                raise _not_starting(one)
 
     def tick(self) -> bool:
         """Look once at every child, restart what is due; True if anything changed."""
@@ -263,6 +267,11 @@ class Stack:
                 f"{variable}={text} is not a port", remedy=f"use a number from 1 to {LAST_PORT}"
             )
         return int(text)
+
+
+def _not_starting(one: Supervised) -> TdsysError:
+    reason = one.note or "it is not ready yet"
+    return TdsysError(f"{one.child.name} does not start: {reason}", remedy=f"read {one.log}")
 
 
 def _says(text: str) -> Callable[[Life], bool]:

@@ -19,8 +19,9 @@ def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Inges
     raw = _read(records)
     captures, refusals = accept(raw)
     with store.begin() as tx:
-        return examples.ingest(tx, batch_id=batch_id, captures=captures, refusals=refusals,
-                               received=len(raw), now=now)
+        return examples.ingest(
+            tx, batch_id=batch_id, captures=captures, refusals=refusals, received=len(raw), now=now
+        )
 
 
 def accept(raw: Iterable[JsonValue]) -> tuple[list[Capture], list[Refusal]]:
@@ -31,8 +32,15 @@ def accept(raw: Iterable[JsonValue]) -> tuple[list[Capture], list[Refusal]]:
         try:
             captures.append(_capture(record))
         except Malformed as bad:
-            refusals.append(Refusal(position=position, code=bad.code, path=bad.path,
-                                    message=str(bad), raw=_shown(record)))
+            refusals.append(
+                Refusal(
+                    position=position,
+                    code=bad.code,
+                    path=bad.path,
+                    message=str(bad),
+                    raw=_shown(record),
+                )
+            )
     return captures, refusals
 
 
@@ -52,8 +60,12 @@ def _capture(record: JsonValue) -> Capture:
         return Capture.model_validate(record)
     except ValidationError as bad:
         first = bad.errors()[0]
-        raise Malformed("invalid", ".".join(map(str, first["loc"])), first["msg"],
-                        remedy="send domain, inputs, outputs and capture_id") from None
+        raise Malformed(
+            "invalid",
+            ".".join(map(str, first["loc"])),
+            first["msg"],
+            remedy="send domain, inputs, outputs and capture_id",
+        ) from None
 
 
 def _shown(record: JsonValue) -> str:

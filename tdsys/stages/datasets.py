@@ -22,8 +22,10 @@ def export(store: Store, *, domain: str, format_: str) -> Iterator[str]:
     with store.begin() as tx:
         version = datasets.latest(tx, domain=domain)
         if version is None:
-            raise NotReady(f"{domain} has no dataset version yet",
-                           remedy="see why with `tdsys optimize status`")
+            raise NotReady(
+                f"{domain} has no dataset version yet",
+                remedy="see why with `tdsys optimize status`",
+            )
         members = datasets.members(tx, version_id=version.id)
     lines = _jsonl(members) if format_ == "jsonl" else _dspy(members, version)
     yield from lines
@@ -34,8 +36,9 @@ def program(store: Store, *, domain: str) -> StoredProgram:
     with store.begin() as tx:
         found = programs.incumbent(tx, domain=domain)
     if found is None:
-        raise NotReady(f"{domain} has no active program yet",
-                       remedy="see why with `tdsys optimize status`")
+        raise NotReady(
+            f"{domain} has no active program yet", remedy="see why with `tdsys optimize status`"
+        )
     return found
 
 
@@ -50,21 +53,34 @@ def sizes(store: Store, *, domain: str) -> Counter[dataset.Split]:
 def _jsonl(members: list[Member]) -> Iterator[str]:
     for member in members:
         example = member.example
-        yield json.dumps({
-            "uid": example.fingerprint, "split": member.split, "topic": example.topic,
-            "difficulty": example.difficulty, "source": example.source,
-            "simulated": example.simulated, "quality": example.quality,
-            "inputs": example.inputs, "outputs": example.outputs},
-            sort_keys=True, ensure_ascii=False) + "\n"
+        yield (
+            json.dumps(
+                {
+                    "uid": example.fingerprint,
+                    "split": member.split,
+                    "topic": example.topic,
+                    "difficulty": example.difficulty,
+                    "source": example.source,
+                    "simulated": example.simulated,
+                    "quality": example.quality,
+                    "inputs": example.inputs,
+                    "outputs": example.outputs,
+                },
+                sort_keys=True,
+                ensure_ascii=False,
+            )
+            + "\n"
+        )
 
 
 def _dspy(members: list[Member], version: DatasetVersion) -> Iterator[str]:
     """`{fingerprint, inputs: [names], train|val|test: [fields of dspy.Example]}`."""
-    document: dict[str, object] = {"fingerprint": version.fingerprint,
-                                   "inputs": list(version.signature.inputs)}
+    document: dict[str, object] = {
+        "fingerprint": version.fingerprint,
+        "inputs": list(version.signature.inputs),
+    }
     for split in dataset.Split:
-        document[split.value] = [_fields(m, version.signature) for m in members
-                                 if m.split is split]
+        document[split.value] = [_fields(m, version.signature) for m in members if m.split is split]
     yield json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
 

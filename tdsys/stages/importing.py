@@ -14,8 +14,8 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from tdsys.core.example import Capture, Malformed, Source, check_document
 from tdsys.core.conversion import ImportOptions, convert
+from tdsys.core.example import Capture, Malformed, Source, check_document
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, examples, imports, policies
 from tdsys.store.examples import Refusal
@@ -40,13 +40,21 @@ class Parsed(NamedTuple):
     reject: Reject | None
 
 
-def receive(store: Store, *, path: Path, domain: str, options: ImportOptions,
-            now: datetime) -> tuple[UUID, bool]:
+def receive(
+    store: Store, *, path: Path, domain: str, options: ImportOptions, now: datetime
+) -> tuple[UUID, bool]:
     """Upload a file's bytes; the import's id, and whether the domain is new."""
     with store.begin() as tx:
         created = policies.ensure_domain(tx, domain=domain, now=now)
-        import_id = imports.receive(tx, domain=domain, filename=path.name, sha256=_sha256(path),
-                                    options=options.model_dump(), chunks=_chunks(path), now=now)
+        import_id = imports.receive(
+            tx,
+            domain=domain,
+            filename=path.name,
+            sha256=_sha256(path),
+            options=options.model_dump(),
+            chunks=_chunks(path),
+            now=now,
+        )
     return import_id, created
 
 
@@ -70,13 +78,20 @@ def _parse(store: Store, claimed: Import, *, clock: Clock, lease: timedelta) -> 
         parsed = [parse(line, claimed, options, clock()) for line in block]
         captures = [p.capture for p in parsed if p.capture]
         with store.begin() as tx:
-            added = examples.add(tx, captures=captures, source=Source.IMPORTED, due_at=clock(),
-                                 now=clock())
+            added = examples.add(
+                tx, captures=captures, source=Source.IMPORTED, due_at=clock(), now=clock()
+            )
             rejects = [p.reject for p in parsed if p.reject]
             rejects += [_refused(captures[one.position], one) for one in added.refused]
-            imports.advance(tx, import_id=claimed.id, read=len(block), rejects=rejects,
-                            new=added.new, duplicate=added.duplicate + added.conflicting,
-                            until=clock() + lease)
+            imports.advance(
+                tx,
+                import_id=claimed.id,
+                read=len(block),
+                rejects=rejects,
+                new=added.new,
+                duplicate=added.duplicate + added.conflicting,
+                until=clock() + lease,
+            )
     with store.begin() as tx:
         imports.finish(tx, import_id=claimed.id, state="finished", reason=None, now=clock())
         return imports.status(tx, import_id=claimed.id)
@@ -89,34 +104,59 @@ def parse(line: Line, claimed: Import, options: ImportOptions, now: datetime) ->
         check_document(record)
         found = convert(record, options)
     except Malformed as bad:
-        return Parsed(None, Reject(line=line.number, field=bad.path, code=bad.code,
-                                   message=bad.message, remedy=bad.remedy,
-                                   raw=line.text.decode(errors="replace")
-                                   .replace("\x00", "\\0")[:RAW_SHOWN]))
+        return Parsed(
+            None,
+            Reject(
+                line=line.number,
+                field=bad.path,
+                code=bad.code,
+                message=bad.message,
+                remedy=bad.remedy,
+                raw=line.text.decode(errors="replace").replace("\x00", "\\0")[:RAW_SHOWN],
+            ),
+        )
     provenance = {"file": claimed.filename, "sha256": claimed.sha256, "line": line.number}
-    return Parsed(Capture(
-        capture_id=uuid.uuid5(claimed.id, str(line.number)), domain=claimed.domain,
-        inputs=found.inputs, outputs=found.outputs, captured_at=now,
-        metadata={**found.metadata, "provenance": provenance}), None)
+    return Parsed(
+        Capture(
+            capture_id=uuid.uuid5(claimed.id, str(line.number)),
+            domain=claimed.domain,
+            inputs=found.inputs,
+            outputs=found.outputs,
+            captured_at=now,
+            metadata={**found.metadata, "provenance": provenance},
+        ),
+        None,
+    )
 
 
 def _refused(capture: Capture, why: Refusal) -> Reject:
     """A record that storage itself refused."""
     provenance = capture.metadata["provenance"]
     assert isinstance(provenance, dict)  # noqa: S101  # written by `parse`
-    return Reject(line=int(str(provenance["line"])), field=why.path, code=why.code,
-                  message=why.message, remedy="change the record", raw=why.raw)
+    return Reject(
+        line=int(str(provenance["line"])),
+        field=why.path,
+        code=why.code,
+        message=why.message,
+        remedy="change the record",
+        raw=why.raw,
+    )
 
 
 def _json(line: Line) -> JsonValue:
     try:
         record: JsonValue = json.loads(line.text, parse_constant=_no_constant)
     except UnicodeDecodeError as bad:
-        raise Malformed("encoding", "", f"not UTF-8 at byte {bad.start}",
-                        remedy="save the file as UTF-8") from None
+        raise Malformed(
+            "encoding", "", f"not UTF-8 at byte {bad.start}", remedy="save the file as UTF-8"
+        ) from None
     except json.JSONDecodeError as bad:
-        raise Malformed("not_json", "", f"{bad.msg} at column {bad.colno}",
-                        remedy="write one JSON object per line") from None
+        raise Malformed(
+            "not_json",
+            "",
+            f"{bad.msg} at column {bad.colno}",
+            remedy="write one JSON object per line",
+        ) from None
     except (RecursionError, ValueError) as bad:
         raise Malformed("not_json", "", str(bad)[:200], remedy="simplify the record") from None
     return record
@@ -128,9 +168,8 @@ def _no_constant(name: str) -> object:
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[Line]:
     """The non-empty lines of the file, numbered from 1."""
-    number = 0
-    for text in b"".join(chunks).removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        number += 1
+    whole = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
+    for number, text in enumerate(whole.split(b"\n"), start=1):
         if text.strip():
             yield Line(number, text)
 

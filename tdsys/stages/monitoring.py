@@ -54,8 +54,14 @@ def funnel(store: Store) -> Funnel:
         states[count.state] += count.n
         sources[count.source] += count.n
     duplicates = sum(row.n for row in labelled if row.state == "duplicate")
-    return Funnel(captured=sources[Source.CAPTURED] + duplicates, imported=sources[Source.IMPORTED],
-                  duplicates=duplicates, states=dict(states), reasons=reasons, labelled=labelled)
+    return Funnel(
+        captured=sources[Source.CAPTURED] + duplicates,
+        imported=sources[Source.IMPORTED],
+        duplicates=duplicates,
+        states=dict(states),
+        reasons=reasons,
+        labelled=labelled,
+    )
 
 
 def catches(labelled: Sequence[Labelled]) -> list[Catch]:

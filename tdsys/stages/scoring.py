@@ -51,8 +51,9 @@ class Answered(NamedTuple):
     answer: Assessment | Unscored
 
 
-def score_due(store: Store, *, judge: Judge, verifier: Verifier, clock: Clock,
-              limits: Limits) -> Scored:
+def score_due(
+    store: Store, *, judge: Judge, verifier: Verifier, clock: Clock, limits: Limits
+) -> Scored:
     """Work through what is due, block by block; `more` when the bell should ring again."""
     decided = postponed = 0
     for _ in range(BLOCKS_PER_BELL):
@@ -91,13 +92,26 @@ def _record(store: Store, answered: list[Answered], *, clock: Clock, limits: Lim
             decision = settle(one, policy, limits)
             if decision is None:
                 assert isinstance(one.answer, Unscored)  # noqa: S101  # settle decides the rest
-                examples.retry(tx, candidate=one.candidate, verdict=one.verdict,
-                               answer=one.answer, policy_version=version,
-                               due_at=clock() + backoff(one.candidate.attempts), now=clock())
+                examples.retry(
+                    tx,
+                    candidate=one.candidate,
+                    verdict=one.verdict,
+                    answer=one.answer,
+                    policy_version=version,
+                    due_at=clock() + backoff(one.candidate.attempts),
+                    now=clock(),
+                )
                 continue
             settled += examples.record(
-                tx, candidate=one.candidate, verdict=one.verdict, answer=one.answer,
-                decision=decision, policy_version=version, actor=ACTOR, now=clock())
+                tx,
+                candidate=one.candidate,
+                verdict=one.verdict,
+                answer=one.answer,
+                decision=decision,
+                policy_version=version,
+                actor=ACTOR,
+                now=clock(),
+            )
     return settled
 
 
@@ -111,5 +125,5 @@ def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
 
 
 def backoff(attempts: int) -> timedelta:
-    """How long to wait after this many attempts: doubling from five seconds, at most ten minutes."""
+    """How long to wait after so many attempts: from five seconds, doubling, to ten minutes."""
     return min(timedelta(seconds=BACKOFF_SECONDS * 2 ** min(attempts - 1, 10)), LONGEST_BACKOFF)

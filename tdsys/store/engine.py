@@ -17,7 +17,6 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tdsys.errors import ConfigurationError, StoreUnavailable
-from tdsys.store import migrations
 from tdsys.store.values import dump
 
 Tx: TypeAlias = Connection
@@ -33,6 +32,9 @@ LIMITS = {
     "idle_in_transaction_session_timeout": "60s",
 }
 WHERE_TO_SET = "set TDSYS_DATABASE_URL to postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
+# undefined_table, undefined_column (SQLSTATE, PostgreSQL appendix A)
+FOREIGN_SCHEMA = frozenset({"42P01", "42703"})
 
 
 class Store:
@@ -58,6 +60,11 @@ class Store:
                 remedy="start fewer threads in this process",
             ) from busy
         except DBAPIError as failed:
+            if getattr(failed.orig, "sqlstate", None) in FOREIGN_SCHEMA:
+                raise ConfigurationError(
+                    f"the database schema is not this program's: {_first_line(failed)}",
+                    remedy="run `tdsys db upgrade`",
+                ) from failed
             if not _is_outage(failed):
                 raise
             raise StoreUnavailable(
@@ -73,11 +80,15 @@ class Store:
 
     def upgrade(self) -> None:
         """Bring the schema to this program's version; harmless when it is, or when two do it."""
+        from tdsys.store import migrations  # noqa: PLC0415  # alembic is slow to import, rarely used
+
         with self.begin() as tx:
             migrations.upgrade(tx)
 
     def check_schema(self) -> None:
         """ConfigurationError unless the schema is the one this program was written for."""
+        from tdsys.store import migrations  # noqa: PLC0415
+
         with self.begin() as tx:
             found, needed = migrations.revisions(tx)
         if found == needed:

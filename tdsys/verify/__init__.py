@@ -5,9 +5,10 @@ One rule: only a contradiction fails; what cannot be decided in bounded time sta
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
-from tdsys.core.answers import Equality
+from tdsys.core.answers import Equality, Symbolic
 from tdsys.core.example import Document
 from tdsys.core.rubric import Verdict
 from tdsys.core.screening import NEEDED, screen, text_of
@@ -15,6 +16,8 @@ from tdsys.verify.engine import SymbolicEngine
 from tdsys.verify.evidence import answer_check, equations_check, grounded_check, steps_check
 
 __all__ = ["EvidenceVerifier", "SymbolicEngine"]
+
+PATIENCE = 10.0  # seconds of algebra for one example
 
 
 class EvidenceVerifier:
@@ -31,7 +34,7 @@ class EvidenceVerifier:
         surface = screen(inputs, outputs, needed=self._needed)
         evidence = (
             steps_check(solution),
-            answer_check(solution, answer, self._compare),
+            answer_check(solution, answer, self._patiently()),
             equations_check(solution),
             grounded_check(problem, solution),
         )
@@ -41,5 +44,13 @@ class EvidenceVerifier:
         """End the symbolic engine's child process."""
         self._engine.close()
 
-    def _compare(self, left: str, right: str) -> Equality:
-        return self._engine.compare(left, right).equality
+    def _patiently(self) -> Symbolic:
+        """The engine, until one example has taken its share of time."""
+        deadline = time.monotonic() + PATIENCE
+
+        def compare(left: str, right: str) -> Equality:
+            if time.monotonic() > deadline:
+                return Equality.UNKNOWN
+            return self._engine.compare(left, right).equality
+
+        return compare

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from fractions import Fraction
 
-from tdsys.core.answers import Equality, Symbolic, compare, final_answer
+from tdsys.core.answers import Equality, Kind, Symbolic, compare, final_answer, read
 from tdsys.core.arithmetic import (
     NotArithmetic,
     Step,
@@ -42,9 +42,9 @@ _WORDED = {"a": 1, "half": 2, "twice": 2, "double": 2, "pair": 2, "couple": 2, "
            "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15,
            "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
 # Numbers a method brings along: counting, shares, per cent, clock, calendar, dozens.
-_OF_THE_METHOD = frozenset(map(Fraction, (
-    0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 52, 60, 100, 365, 1000,
-    "0.01", "0.05", "0.1", "0.25", "0.5", "0.75", "1.5")))
+_OF_THE_METHOD = frozenset(Fraction(hundredths, 100) for hundredths in (
+    0, 1, 5, 10, 25, 50, 75, 100, 150, 200, 300, 400, 700, 1000, 1200, 2400, 3000, 5200, 6000,
+    10_000, 36_500, 100_000))
 MIN_FOREIGN = 2
 
 
@@ -114,7 +114,7 @@ def answer_check(solution: str, answer: str, symbolic: Symbolic) -> Check:
         return _answer(Outcome.FAILED, answer, f"the solution ends with {final}")
     stated = [step for step in _steps(solution) if stated_value(step) is not None]
     if not stated:
-        return _without_steps(solution, answer, same)
+        return _without_steps(solution, answer, None if final is None else same)
     last = compare(answer, stated[-1].stated, symbolic)
     if last is Equality.EQUAL:
         return _answer(Outcome.PASSED, answer, "the last step comes to it")
@@ -127,21 +127,21 @@ def _foreign(answer: str, stated: list[Step], symbolic: Symbolic) -> Check:
     """The last step is another value, and the text after it does not come to the answer."""
     last = f"the last step is {stated[-1].stated}"
     earlier = [compare(answer, step.stated, symbolic) for step in stated[:-1]]
-    if Equality.EQUAL in earlier:
-        return _answer(Outcome.SUSPICIOUS, answer, f"an earlier step comes to it, {last}")
+    if set(earlier) - {Equality.UNEQUAL}:
+        return _answer(Outcome.SUSPICIOUS, answer, f"only an earlier step comes to it, {last}")
     values = {n.value for n in numbers(answer)}
     result = stated_value(stated[-1]) or Fraction(0)
     scaled = {result * 100, result / 100}  # dollars and cents, shares and per cent
-    if Equality.UNKNOWN in earlier or values & scaled:
+    if values & scaled:
         return _answer(Outcome.UNKNOWN, answer, last)
     return _answer(Outcome.FAILED, answer, f"no step comes to it, {last}")
 
 
-def _without_steps(solution: str, answer: str, same: Equality) -> Check:
-    if same is Equality.EQUAL:
+def _without_steps(solution: str, answer: str, final: Equality | None) -> Check:
+    if final is Equality.EQUAL:
         return _answer(Outcome.PASSED, answer, "the solution ends with it")
-    body = without_final_line(solution)
-    if numbers(answer) and numbers(body) and not _is_mentioned(answer, body):
+    is_number = read(answer).kind is Kind.QUANTITY
+    if final is None and is_number and numbers(solution) and not _is_mentioned(answer, solution):
         return _answer(Outcome.SUSPICIOUS, answer, "the solution never comes to it")
     return _answer(Outcome.UNKNOWN, answer, "no step is annotated")
 

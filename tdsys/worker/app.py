@@ -97,8 +97,9 @@ def _create_or_exit() -> Celery:
 app = _create_or_exit()
 
 
-def task(name: wire.Task, *, acks_late: bool = False) -> Callable[
-        [Callable[..., object]], Callable[..., None]]:
+def task(
+    name: wire.Task, *, acks_late: bool = False
+) -> Callable[[Callable[..., object]], Callable[..., None]]:
     """Register a shell under `name`: bells are cleared first, expected errors end quietly."""
 
     def register(work: Callable[..., object]) -> Callable[..., None]:
@@ -116,8 +117,13 @@ def task(name: wire.Task, *, acks_late: bool = False) -> Callable[
         shell.__name__ = work.__name__
         shell.__doc__ = work.__doc__
         registered: Callable[..., None] = app.task(
-            shell, name=name.value, bind=True, acks_late=acks_late,
-            reject_on_worker_lost=acks_late, max_retries=None)
+            shell,
+            name=name.value,
+            bind=True,
+            acks_late=acks_late,
+            reject_on_worker_lost=acks_late,
+            max_retries=None,
+        )
         return registered
 
     return register

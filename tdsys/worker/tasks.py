@@ -31,8 +31,13 @@ def parse() -> object:
 def score() -> object:
     """Verify, judge and decide the candidates that are due."""
     here = runtime.current()
-    outcome = scoring.score_due(here.store, judge=here.judge, verifier=here.verifier,
-                                clock=here.now, limits=here.scoring_limits)
+    outcome = scoring.score_due(
+        here.store,
+        judge=here.judge,
+        verifier=here.verifier,
+        clock=here.now,
+        limits=here.scoring_limits,
+    )
     if outcome.more:
         here.ring(Task.SCORE)
     here.ring(Task.PLAN)
@@ -53,8 +58,13 @@ def plan() -> object:
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
-    return optimizing.run_due(here.store, optimizer=here.optimizer, verifier=here.verifier,
-                              clock=here.now, lease=here.lease)
+    return optimizing.run_due(
+        here.store,
+        optimizer=here.optimizer,
+        verifier=here.verifier,
+        clock=here.now,
+        lease=here.lease,
+    )
 
 
 @task(Task.FRESHNESS)

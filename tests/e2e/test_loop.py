@@ -157,8 +157,8 @@ def end_state(home: Path, *, kill: bool) -> dict[str, Any]:
             for problem in ReferenceGenerator(seed=3, fault_rate=0.2).stream(DOMAINS, 200):
                 client.capture(
                     domain=problem.domain,
-                    inputs=dict(problem.inputs),
-                    outputs=dict(problem.outputs),
+                    inputs={**problem.inputs},
+                    outputs={**problem.outputs},
                     metadata={"fault": problem.fault},
                 )
             if kill:

@@ -32,10 +32,12 @@ INJECTIONS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path))
-    monkeypatch.setenv("OPENAI_API_KEY", "any text")
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPY_CACHEDIR", str(tmp_path_factory.mktemp("answers")))
+        patch.setenv("OPENAI_API_KEY", "any text")
+        yield
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def stub() -> Iterator[StubProvider]:
 
 
 def over(stub: StubProvider, *, threads: int = 4) -> ModelJudge:
-    return ModelJudge(Model("openai/small", api_base=stub.api_base, retries=0), threads=threads)
+    return ModelJudge(Model(stub.model, api_base=stub.api_base, retries=0), threads=threads)
 
 
 def candidate(number: int = 0, *, topic: str = "", **outputs: object) -> Candidate:

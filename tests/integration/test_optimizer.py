@@ -34,10 +34,12 @@ WRONG_TOPICS = items(12, seed=4, topics=TOPICS[3:])
 SEEDS = (1, 2, 3, 4, 5)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
-    monkeypatch.setenv("OPENAI_API_KEY", "any text")
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPY_CACHEDIR", str(tmp_path_factory.mktemp("answers")))
+        patch.setenv("OPENAI_API_KEY", "any text")
+        yield
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def stub() -> Iterator[StubProvider]:
 
 
 def over(stub: StubProvider, *, threads: int = 4) -> MiproOptimizer:
-    return MiproOptimizer(Model("openai/small", api_base=stub.api_base, retries=0), threads=threads)
+    return MiproOptimizer(Model(stub.model, api_base=stub.api_base, retries=0), threads=threads)
 
 
 def never() -> bool:
@@ -261,12 +263,9 @@ def test_a_failing_metric_or_record_ends_the_run_unchanged() -> None:
         run(optimizer, on_trial=lost)
 
 
-def test_a_killed_run_starts_again_and_pays_only_for_what_is_missing(
-    stub: StubProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_starts_again_and_pays_only_for_what_is_missing(stub: StubProvider) -> None:
     whole: list[float] = []
     run(MiproOptimizer(Model(seed=stub.seed), threads=4), on_trial=lambda t: whole.append(t.score))
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "killed"))
     kill_after(stub, 60)
     run_to_rest(stub)
     paid = prompts(stub)
@@ -287,7 +286,7 @@ def kill_after(stub: StubProvider, requests: int) -> None:
     """Run the same optimization in a process of its own and kill -9 it after some requests."""
     code = f"""
         from tests.integration.test_optimizer import MiproOptimizer, Model, run
-        model = Model("openai/small", api_base={stub.api_base!r}, retries=0)
+        model = Model({stub.model!r}, api_base={stub.api_base!r}, retries=0)
         run(MiproOptimizer(model, threads=4))
     """
     child = subprocess.Popen(

@@ -21,10 +21,12 @@ from tests.stub_provider import StubProvider
 REQUEST = {"topic": "area", "difficulty": "easy", "context": "zoo"}
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
-    monkeypatch.setenv("OPENAI_API_KEY", "any text")
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPY_CACHEDIR", str(tmp_path_factory.mktemp("answers")))
+        patch.setenv("OPENAI_API_KEY", "any text")
+        yield
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def ask(model: Model, **config: object) -> object:
 
 
 def test_an_optimization_over_http_equals_one_in_this_process(stub: StubProvider) -> None:
-    over_http = trials_on(Model("openai/small", api_base=stub.api_base))
+    over_http = trials_on(Model(stub.model, api_base=stub.api_base))
     in_process = trials_on(Model(seed=stub.seed))
     assert len(over_http) == 11
     plain = {"seconds"}
@@ -73,7 +75,7 @@ def test_an_address_in_the_environment_is_honoured_without_litellm(
     stub: StubProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_BASE", stub.api_base)
-    assert ask(Model("openai/from-environment", retries=0))
+    assert ask(Model(stub.model, retries=0))
     assert len(stub.requests) == 1
     assert os.environ["OPENAI_API_BASE"] == stub.api_base
     assert "litellm" not in sys.modules
@@ -83,7 +85,7 @@ def test_the_given_address_comes_before_the_environment(
     stub: StubProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    assert ask(Model("openai/given", api_base=stub.api_base, retries=0))
+    assert ask(Model(stub.model, api_base=stub.api_base, retries=0))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_a_usable_model_name_passes(name: str) -> None:
 
 def test_a_rate_limit_is_waited_out(stub: StubProvider) -> None:
     stub.behaviour.refuse_next = 3
-    assert ask(Model("openai/small", api_base=stub.api_base))
+    assert ask(Model(stub.model, api_base=stub.api_base))
     assert len(stub.requests) == 4
 
 
@@ -135,16 +137,16 @@ def test_every_refusal_has_a_meaning(
 ) -> None:
     stub.behaviour.status = status
     with pytest.raises(meaning):
-        ask(Model("openai/small", api_base=stub.api_base, retries=0))
+        ask(Model(stub.model, api_base=stub.api_base, retries=0))
 
 
 def test_nobody_listening_is_a_model_that_is_unavailable() -> None:
     with pytest.raises(ModelUnavailable):
-        ask(Model("openai/small", api_base="http://127.0.0.1:9/v1", retries=0))
+        ask(Model(stub.model, api_base="http://127.0.0.1:9/v1", retries=0))
 
 
 def test_an_answer_is_paid_once_and_a_fresh_sample_again(stub: StubProvider) -> None:
-    model = Model("openai/small", api_base=stub.api_base, retries=0)
+    model = Model(stub.model, api_base=stub.api_base, retries=0)
     for _ in range(3):
         ask(model)
     assert len(stub.requests) == 1
@@ -161,7 +163,7 @@ def test_fresh_samples_of_the_offline_model_differ_and_repeat() -> None:
 
 def test_tokens_are_counted_across_threads(stub: StubProvider) -> None:
     requests = [{**REQUEST, "context": f"zoo {number}"} for number in range(20)]
-    model = Model("openai/small", api_base=stub.api_base, retries=0)
+    model = Model(stub.model, api_base=stub.api_base, retries=0)
     with using(model.lm()) as spent:
         run_all(problem_program(SIGNATURE), requests, threads=8)
     first = spent.tokens

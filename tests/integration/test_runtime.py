@@ -24,7 +24,7 @@ def runtime(redis_url: str, tmp_path: Path) -> Runtime:
 
 
 def waiting(runtime: Runtime, task: Task) -> int:
-    return int(runtime.broker.llen(wire.queue_key(task.queue)))  # type: ignore[arg-type]
+    return int(runtime.broker.llen(wire.queue_key(task.queue)))
 
 
 def test_many_rings_make_one_message_until_the_bell_is_answered(runtime: Runtime) -> None:
@@ -71,11 +71,20 @@ assert conf.accept_content == ["json"] and conf.task_serializer == "json"
 
 def test_only_the_message_that_carries_data_is_acked_late(redis_url: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", BEAT + "\nbeat_schedule.app.loader.import_default_modules()\n"
-         + BEAT.split("conf =")[0]], env={"TDSYS_REDIS_URL": redis_url, "TDSYS_HOME": str(tmp_path),
-                                          "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+        [
+            sys.executable,
+            "-c",
+            BEAT
+            + "\nbeat_schedule.app.loader.import_default_modules()\n"
+            + BEAT.split("conf =", maxsplit=1)[0],
+        ],
+        env={"TDSYS_REDIS_URL": redis_url, "TDSYS_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
     assert done.returncode == 0, done.stderr
-    told = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    told = {line.split(maxsplit=1)[0]: line.split()[1:] for line in done.stdout.splitlines()}
     assert set(told) == {t.value for t in Task}
     assert {name for name, (late, _) in told.items() if late == "True"} == {"capture.ingest"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -184,3 +184,10 @@ def test_closing_gives_the_connections_back_and_the_store_can_be_used_again(
     store.close()
     wait_until_gone(database_url, pid)
     assert backend(store) != pid
+
+
+def test_a_database_without_our_schema_says_how_to_get_it(new_database: Callable[[], str]) -> None:
+    store = Store(new_database())
+    with pytest.raises(ConfigurationError, match="run `tdsys db upgrade`"), store.begin() as tx:
+        policies.domains(tx)
+    store.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +16,13 @@ from typing import Any
 import pytest
 
 from tdsys.core.answers import Equality
+from tdsys.core.example import Document
 from tdsys.core.rubric import Outcome, Verdict, Verifier
+from tdsys.reference.faults import Fault
+from tdsys.reference.generator import DOMAINS, ReferenceGenerator
 from tdsys.verify import EvidenceVerifier, SymbolicEngine
 
+GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
 BOUND = 20.0  # seconds for one hostile item: three of silence, and a new child on a busy machine
 SOUND: dict[str, Any] = {
     "problem": "Ann sold 48 clips in April and half as many in May. How many in all?",
@@ -40,6 +46,11 @@ def engine() -> Iterator[SymbolicEngine]:
 
 def verify(verifier: EvidenceVerifier, **changed: Any) -> Verdict:
     return verifier.verify("arithmetic", {"topic": "sums"}, SOUND | changed)
+
+
+def document(value: Any) -> Document:
+    """What arrives after storage."""
+    return dict(json.loads(json.dumps(value)))
 
 
 def outcome(verdict: Verdict, name: str) -> Outcome:
@@ -162,6 +173,21 @@ def test_a_hostile_example_gets_a_verdict_and_the_next_is_fine(
     assert not verify(verifier).failed()
 
 
+def test_many_slow_questions_of_one_example_share_one_bound(verifier: EvidenceVerifier) -> None:
+    slow = ["10^{10^{10}}+" + letter for letter in "abcdefghk"]
+    started = time.monotonic()
+    verdict = verify(verifier, solution=f"\\boxed{{{', '.join(slow)}}}",
+                     answer=", ".join(f"2{part}" for part in slow))
+    assert time.monotonic() - started < 2 * BOUND
+    assert outcome(verdict, "answer") is Outcome.UNKNOWN
+
+
+def test_a_quarter_megabyte_of_steps_gets_a_verdict(verifier: EvidenceVerifier) -> None:
+    started = time.process_time()
+    verify(verifier, solution="<<1+1=2>>2 " * 24_000, answer="3")
+    assert time.process_time() - started < BOUND
+
+
 def test_a_killed_child_costs_at_most_one_answer(engine: SymbolicEngine) -> None:
     assert engine.compare("x+1", "1+x").equality is Equality.EQUAL
     first = engine.pid
@@ -251,3 +277,44 @@ def test_a_child_sees_no_secret_of_its_parents_environment(
         pytest.skip("there is no /proc here")
     names = {entry.partition(b"=")[0] for entry in environment.read_bytes().split(b"\0") if entry}
     assert names <= {b"PATH", b"LC_CTYPE"}
+
+
+VISIBLE = {Fault.WRONG_ANSWER, Fault.WRONG_STEP, Fault.TRUNCATED, Fault.HINT_LEAK, Fault.INJECTION}
+
+
+@pytest.mark.criterion("4.3")
+def test_visible_faults_are_caught_and_clean_problems_pass(verifier: EvidenceVerifier) -> None:
+    seen: Counter[str | None] = Counter()
+    caught: Counter[str | None] = Counter()
+    for problem in ReferenceGenerator(seed=4, fault_rate=0.5).stream(list(DOMAINS), 1500):
+        verdict = verifier.verify(problem.domain, document(problem.inputs),
+                                  document(problem.outputs))
+        seen[problem.fault] += 1
+        caught[problem.fault] += bool(verdict.failed() or verdict.suspicious())
+    assert caught[None] <= 0.01 * seen[None]
+    for fault in VISIBLE:
+        assert caught[fault] >= 0.97 * seen[fault] > 0, fault
+    assert caught[Fault.SWAPPED_SOLUTION] > 0.3 * seen[Fault.SWAPPED_SOLUTION]
+
+
+@pytest.mark.skipif(not GSM8K.exists(), reason="the shared GSM8K copy is absent")
+def test_gsm8k_is_rejected_in_at_most_one_of_two_hundred(verifier: EvidenceVerifier) -> None:
+    rows = [json.loads(line) for line in (GSM8K / "train.jsonl").read_text().splitlines()[:3000]]
+    verdicts = [verify(verifier, problem=row["question"], solution=row["answer"],
+                       answer=row["answer"].rpartition("####")[2].strip(), hints=[])
+                for row in rows]
+    assert sum(bool(v.failed()) for v in verdicts) <= 0.005 * len(rows)
+    assert sum(v.passed("steps") and v.passed("answer") for v in verdicts) >= 0.9 * len(rows)
+
+
+@pytest.mark.skipif(not GSM8K.exists(), reason="the shared GSM8K copy is absent")
+def test_a_failed_model_solution_is_really_wrong(verifier: EvidenceVerifier) -> None:
+    lines = (GSM8K / "example_model_solutions.jsonl").read_text().splitlines()[:600]
+    labels = []
+    for row in map(json.loads, lines):
+        solution, _, answer = row["6b_finetuning"]["solution"].rpartition("\nA:")
+        if verify(verifier, problem=row["question"], solution=solution, answer=answer,
+                  hints=[]).failed():
+            labels.append(row["6b_finetuning"]["is_correct"])
+    assert len(labels) >= 10
+    assert labels.count(True) <= 0.1 * len(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -86,6 +87,14 @@ def test_any_two_texts_compare_the_same_both_ways(left: str, right: str) -> None
 @given(st.text(alphabet="0123456789.,+-/()[]{}$%:\\ abcdefrx", max_size=MAX_CHARS))
 def test_every_text_is_some_kind_of_answer(text: str) -> None:
     assert read(text).kind in Kind
+
+
+@pytest.mark.parametrize(("opening", "closing"), ["{}", "()", "[]"])
+def test_nesting_costs_no_more_than_its_length(opening: str, closing: str) -> None:
+    nested = opening * 60 + "1" + f",2{closing}" * 60
+    started = time.process_time()
+    assert compare(nested, nested.replace("1", "3")) is Equality.UNKNOWN
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(("text", "answer"), [

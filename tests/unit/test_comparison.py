@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,8 +32,6 @@ def test_a_clear_gain_is_better_and_noise_is_not() -> None:
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    import random
-
     draw = random.Random(1)
     inside = 0
     for _ in range(60):

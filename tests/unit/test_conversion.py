@@ -10,18 +10,26 @@ from tdsys.core.conversion import ImportOptions, convert
 from tdsys.core.example import Malformed
 from tdsys.core.labelling import context, difficulty, labels, topic
 
-GSM8K = {"question": "A shop sells 3 pens at $2 each. What do they cost?",
-         "answer": "They cost 3*2=<<3*2=6>>6 dollars.\n#### 6", "source": "book"}
+GSM8K = {
+    "question": "A shop sells 3 pens at $2 each. What do they cost?",
+    "answer": "They cost 3*2=<<3*2=6>>6 dollars.\n#### 6",
+    "source": "book",
+}
 OPTIONS = ImportOptions(mapping={"question": "problem", "answer": "solution"})
 
 
 def test_a_gsm8k_record_becomes_problem_solution_and_answer_with_labels() -> None:
     found = convert(dict(GSM8K), OPTIONS)
-    assert found.outputs == {"problem": GSM8K["question"], "answer": "6",
-                             "solution": "They cost 3*2=<<3*2=6>>6 dollars."}
+    assert found.outputs == {
+        "problem": GSM8K["question"],
+        "answer": "6",
+        "solution": "They cost 3*2=<<3*2=6>>6 dollars.",
+    }
     assert found.inputs == {"topic": "money", "difficulty": "easy", "context": "shop and sells"}
-    assert found.metadata == {"source": "book",
-                              "labelled_by": "rules_v1: context, difficulty, topic"}
+    assert found.metadata == {
+        "source": "book",
+        "labelled_by": "rules_v1: context, difficulty, topic",
+    }
 
 
 def test_what_the_file_says_stands_and_constants_stand_above_it() -> None:
@@ -30,28 +38,38 @@ def test_what_the_file_says_stands_and_constants_stand_above_it() -> None:
     assert (found.inputs["topic"], found.inputs["difficulty"]) == ("arithmetic", "hard")
 
 
-@pytest.mark.parametrize(("record", "code", "path"), [
-    ([1], "not_an_object", ""),
-    ({"answer": "6"}, "missing_field", "problem"),
-    ({"problem": "What?", "solution": "no final answer"}, "missing_field", "answer"),
-    ({"problem": "  ", "answer": "6"}, "missing_field", "problem"),
-])
+@pytest.mark.parametrize(
+    ("record", "code", "path"),
+    [
+        ([1], "not_an_object", ""),
+        ({"answer": "6"}, "missing_field", "problem"),
+        ({"problem": "What?", "solution": "no final answer"}, "missing_field", "answer"),
+        ({"problem": "  ", "answer": "6"}, "missing_field", "problem"),
+    ],
+)
 def test_a_record_that_lacks_a_field_names_it(record: object, code: str, path: str) -> None:
     with pytest.raises(Malformed) as refused:
         convert(record, ImportOptions())  # type: ignore[arg-type]
     assert (refused.value.code, refused.value.path) == (code, path)
 
 
-@pytest.mark.parametrize(("text", "name"), [
-    ("Half of the 20 apples", "percent and ratio"), ("She paid $4", "money"),
-    ("It takes 3 hours", "time and speed"), ("Ann has 3 hats and 2 cats", "quantities"),
-])
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Half of the 20 apples", "percent and ratio"),
+        ("She paid $4", "money"),
+        ("It takes 3 hours", "time and speed"),
+        ("Ann has 3 hats and 2 cats", "quantities"),
+    ],
+)
 def test_topics_follow_the_vocabulary(text: str, name: str) -> None:
     assert topic(text) == name
 
 
-@pytest.mark.parametrize(("count", "name"), [
-    (0, "unrated"), (1, "easy"), (2, "easy"), (3, "medium"), (4, "medium"), (5, "hard")])
+@pytest.mark.parametrize(
+    ("count", "name"),
+    [(0, "unrated"), (1, "easy"), (2, "easy"), (3, "medium"), (4, "medium"), (5, "hard")],
+)
 def test_difficulty_counts_written_steps(count: int, name: str) -> None:
     assert difficulty(" ".join(f"<<{n}+1={n + 1}>>" for n in range(count))) == name
 

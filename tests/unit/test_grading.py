@@ -11,10 +11,14 @@ from tests.factories import make_verdict
 from tests.scripted import ScriptedVerifier
 
 PROBLEMS = list(ReferenceGenerator(seed=5).stream(("statistics",), 90))
-KNOWN = [Item(uid=str(n), inputs=dict(p.inputs), outputs=dict(p.outputs))
-         for n, p in enumerate(PROBLEMS[:60])]
-FRESH = [Item(uid=str(n), inputs=dict(p.inputs), outputs=dict(p.outputs))
-         for n, p in enumerate(PROBLEMS[60:])]
+KNOWN = [
+    Item(uid=str(n), inputs={**p.inputs}, outputs={**p.outputs})
+    for n, p in enumerate(PROBLEMS[:60])
+]
+FRESH = [
+    Item(uid=str(n), inputs={**p.inputs}, outputs={**p.outputs})
+    for n, p in enumerate(PROBLEMS[60:])
+]
 
 
 def grader(**outcomes: str) -> GenerationGrader:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from importlinter.application.use_cases import SUCCESS, lint_imports
+from importlinter.application.use_cases import lint_imports
 from importlinter.configuration import configure
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def test_the_layers_hold() -> None:
     configure()
-    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) is SUCCESS
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None)
 
 
 def test_ruff_has_nothing_to_say() -> None:

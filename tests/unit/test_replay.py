@@ -55,7 +55,8 @@ def test_a_hint_is_told_with_the_new_numbers_in_the_old_format() -> None:
         ("<<x=48>>48", 50, "the step cannot be read"),
         ("It is clear.\n#### 48", 50, "there is no step"),
         ("<<48+2=50>>50\n#### 7", 52, "the final answer comes from nowhere"),
-        ("Half is 48/2 = 24. <<24+1=25>>25", 50, "a result nobody annotated would stay old"),
+        ("The <<48-42=6>>6th floor.", 50, "a result is told as an ordinal"),
+    ("Half is 48/2 = 24. <<24+1=25>>25", 50, "a result nobody annotated would stay old"),
     ],
 )
 def test_there_is_no_example_when(solution: str, new: int, reason: str) -> None:
@@ -78,6 +79,13 @@ def test_a_percentage_is_known_as_a_decimal_too() -> None:
     again = told("20% of 50 eggs", "50*.2=<<50*.2=10>>10", _20=40)
     assert again is not None
     assert again.solution == "50*0.4=<<50*0.4=20>>20"
+
+
+def test_a_fraction_that_is_a_result_stays_a_fraction() -> None:
+    again = told("3 of 7 are red; 70 draws", "3/7=<<3/7=3/7>>3/7, so 70*(3/7)=<<70*(3/7)=30>>30",
+                 _3=5)
+    assert again is not None
+    assert again.solution == "5/7=<<5/7=5/7>>5/7, so 70*(5/7)=<<70*(5/7)=50>>50"
 
 
 def test_small_constants_stay() -> None:

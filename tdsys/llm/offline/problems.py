@@ -269,16 +269,21 @@ def _exchanged(written: Written, old: str, new: str) -> Written:
     pattern = re.compile(rf"\b{re.escape(old)}\b", re.IGNORECASE)
 
     def told(text: str) -> str:
-        return pattern.sub(lambda _: new, text)
+        return pattern.sub(lambda found: _as_begun(new, found[0]), text)
 
     problem = told(written.problem)
     if problem == written.problem:
-        problem = f"{new[:1].upper()}{new[1:]}: {problem}"
+        problem = f"{_as_begun(new, 'A')}: {problem}"
     return written._replace(
         problem=problem,
         solution=told(written.solution),
         hints=tuple(told(hint) for hint in written.hints),
     )
+
+
+def _as_begun(text: str, model: str) -> str:
+    """The text with a capital where the model has one."""
+    return text[:1].upper() + text[1:] if model[:1].isupper() else text
 
 
 def _generic(asked: Asked, draw: Draw) -> Written:

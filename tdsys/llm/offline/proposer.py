@@ -19,7 +19,7 @@ INSTRUCTIONS = (
         "context. Solve it step by step and double-check the arithmetic."
     ),
     (
-        "Follow the worked examples closely: same topic, same number of steps, other numbers. "
+        "Follow the worked examples closely, with the same topic and length but other numbers. "
         "Recompute each step and check that the last one is the answer."
     ),
     "Create a clear problem for the request, solve it and give the answer.",
