@@ -8,7 +8,9 @@ from typing import Any
 
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate, Capture, Source, fingerprint
+from tdsys.core.program import Item
 from tdsys.core.rubric import Assessment, Check, Dimension, DimensionScore, Outcome, Verdict
+from tdsys.reference import ReferenceGenerator
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PROBLEM: dict[str, Any] = {
@@ -105,3 +107,12 @@ def make_verdict(**outcomes: str) -> Verdict:
             Check(name=n, outcome=Outcome(o), evidence=f"{n} {o}") for n, o in named.items()
         )
     )
+
+
+def make_items(domain: str, count: int, *, seed: int = 1, start: int = 0) -> list[Item]:
+    """Clean reference problems as a program sees them."""
+    problems = list(ReferenceGenerator(seed=seed).stream((domain,), start + count))[start:]
+    return [
+        Item.model_validate({"uid": f"{seed}-{n}", "inputs": p.inputs, "outputs": p.outputs})
+        for n, p in enumerate(problems, start)
+    ]

@@ -61,23 +61,42 @@ Symbolic = Callable[[str, str], Equality]
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{")
 _FINAL = re.compile(r"^####(.*)$", re.MULTILINE)
 _WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\s{0,9}\{([^{}]*)\}")
-_SPELLINGS = (("\\$", "$"), ("\\%", "%"), ("{,}", ","), ("^\\circ", "°"), ("^{\\circ}", "°"),
-              ("\\left", ""), ("\\right", ""), ("\\!", ""), ("\\,", " "), ("~", " "),
-              ("−", "-"), ("–", "-"))
-_SPOKEN = re.compile(r"(?:(?:so|thus|therefore|hence),? )?(?:the |final |my ){0,3}answer"
-                     r"(?: is|:| =){1,2}:? |\\?[a-z] ?= ?(?=[-+$\\(0-9])", re.IGNORECASE)
-_FRACTION = re.compile(r"(?P<whole>(?<![0-9.,])[0-9]{1,9})? ?\\[dt]?frac ?"
-                       r"(?:\{(?P<a>[0-9]{1,20})\} ?\{(?P<b>[0-9]{1,20})\}"
-                       r"|(?P<c>[0-9]) ?(?P<d>[0-9]))")
+_SPELLINGS = (
+    ("\\$", "$"),
+    ("\\%", "%"),
+    ("{,}", ","),
+    ("^\\circ", "°"),
+    ("^{\\circ}", "°"),
+    ("\\left", ""),
+    ("\\right", ""),
+    ("\\!", ""),
+    ("\\,", " "),
+    ("~", " "),
+    ("−", "-"),
+    ("–", "-"),
+)
+_SPOKEN = re.compile(
+    r"(?:(?:so|thus|therefore|hence),? )?(?:the |final |my ){0,3}answer"
+    r"(?: is|:| =){1,2}:? |\\?[a-z] ?= ?(?=[-+$\\(0-9])",
+    re.IGNORECASE,
+)
+_FRACTION = re.compile(
+    r"(?P<whole>(?<![0-9.,])[0-9]{1,9})? ?\\[dt]?frac ?"
+    r"(?:\{(?P<a>[0-9]{1,20})\} ?\{(?P<b>[0-9]{1,20})\}"
+    r"|(?P<c>[0-9]) ?(?P<d>[0-9]))"
+)
 _QUANTITY = re.compile(
     r"(?P<sign>[-+]?) ?(?P<currency>[$€£¥₹]?) ?(?P<signed>-?)"
     r"(?:(?P<whole>[0-9]{1,20}) )?(?P<number>[0-9][0-9,]{0,60}(?:\.[0-9]{1,60})?|\.[0-9]{1,60})"
     r"(?: ?/ ?(?P<over>[0-9]{1,40}))?(?P<power>e[-+]?[0-9]{1,2}(?![0-9a-z]))?"
-    r"(?P<unit> ?[^\W\d_][^\W_^/]*(?:[-/ .^][^\W_]{1,20}\.?){0,5}[²³]?| ?[%¢°€£$])?")
+    r"(?P<unit> ?[^\W\d_][^\W_^/]*(?:[-/ .^][^\W_]{1,20}\.?){0,5}[²³]?| ?[%¢°€£$])?"
+)
 _NOT_UNITS = frozenset({"pi", "sqrt", "sin", "cos", "tan", "log", "ln", "exp", "mod", "and", "or"})
-_TIME = re.compile(r"(?P<h>[0-9]{1,2})(?:[:.](?P<m>[0-5][0-9]))?(?::(?P<s>[0-5][0-9]))? ?"
-                   r"(?P<half>[ap])\.?m\.?"
-                   r"|(?P<h24>[0-9]{1,2}):(?P<m24>[0-5][0-9])(?::(?P<s24>[0-5][0-9]))?")
+_TIME = re.compile(
+    r"(?P<h>[0-9]{1,2})(?:[:.](?P<m>[0-5][0-9]))?(?::(?P<s>[0-5][0-9]))? ?"
+    r"(?P<half>[ap])\.?m\.?"
+    r"|(?P<h24>[0-9]{1,2}):(?P<m24>[0-5][0-9])(?::(?P<s24>[0-5][0-9]))?"
+)
 _RATIO = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?: ?([0-9]{1,9}(?:\.[0-9]{1,9})?)")
 _BASED = re.compile(r"([0-9a-z]{1,64})_\{?([0-9]{1,2})\}?")
 _CHOICE = re.compile(r"\(?([a-h])[).]?|(?:option|choice) \(?([a-h])\)?")
@@ -87,23 +106,64 @@ _ALGEBRA_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3,}")
 _FUNCTIONS = frozenset({"sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp"})
 _OPEN, _CLOSE = "([{", ")]}"
 
-_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-         "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
-         "eighteen", "nineteen"]
+_ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_NUMBER_WORDS = ({word: n for n, word in enumerate(_ONES)}
-                 | {word: 20 + 10 * n for n, word in enumerate(_TENS)}
-                 | {f"{ten}-{one}": 20 + 10 * n + m + 1 for n, ten in enumerate(_TENS)
-                    for m, one in enumerate(_ONES[1:10])}
-                 | {"one hundred": 100, "a hundred": 100, "one thousand": 1000})
+_NUMBER_WORDS = (
+    {word: n for n, word in enumerate(_ONES)}
+    | {word: 20 + 10 * n for n, word in enumerate(_TENS)}
+    | {
+        f"{ten}-{one}": 20 + 10 * n + m + 1
+        for n, ten in enumerate(_TENS)
+        for m, one in enumerate(_ONES[1:10])
+    }
+    | {"one hundred": 100, "a hundred": 100, "one thousand": 1000}
+)
 # Two words of one group with different meanings exclude each other; others may be synonyms.
-_MEANINGS = ({"yes": "yes", "true": "yes", "correct": "yes",
-              "no": "no", "false": "no", "incorrect": "no"},
-             {day: day for day in ("monday", "tuesday", "wednesday", "thursday", "friday",
-                                   "saturday", "sunday")},
-             {month: month for month in (
-                 "january", "february", "march", "april", "may", "june", "july", "august",
-                 "september", "october", "november", "december")})
+_MEANINGS = (
+    {"yes": "yes", "true": "yes", "correct": "yes", "no": "no", "false": "no", "incorrect": "no"},
+    {
+        day: day
+        for day in ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+    },
+    {
+        month: month
+        for month in (
+            "january",
+            "february",
+            "march",
+            "april",
+            "may",
+            "june",
+            "july",
+            "august",
+            "september",
+            "october",
+            "november",
+            "december",
+        )
+    },
+)
 
 
 def undecided(_left: str, _right: str) -> Equality:
@@ -152,8 +212,11 @@ def _unwrapped(text: str) -> str:
         plain = plain.replace(old, new)
     plain = " ".join(_WRAPPERS.sub(r"\1", plain).split())
     for _ in range(3):
-        plain = _peeled(_SPOKEN.sub("", plain.strip(), count=1)
-                        if _SPOKEN.match(plain.strip()) else plain.strip())
+        plain = _peeled(
+            _SPOKEN.sub("", plain.strip(), count=1)
+            if _SPOKEN.match(plain.strip())
+            else plain.strip()
+        )
     return plain
 
 
@@ -162,7 +225,7 @@ def _peeled(text: str) -> str:
     if box := _BOXED.match(text):
         return _balanced(text, box.end()) or text
     for opening, closing in (("**", "**"), ("\\(", "\\)"), ("\\[", "\\]"), ("$", "$")):
-        inner = text[len(opening):-len(closing)]
+        inner = text[len(opening) : -len(closing)]
         if text == f"{opening}{inner}{closing}" and inner.strip() and opening not in inner:
             return inner.strip()
     return text.removesuffix(".") if not text.endswith("..") else text
@@ -194,8 +257,9 @@ def _quantity(low: str) -> Answer | None:
         return None
     places = len(found["number"].partition(".")[2])
     exact = bool(found["over"] or found["power"])
-    return Answer(Kind.QUANTITY, low, value, unit(named or found["currency"]),
-                  None if exact else places)
+    return Answer(
+        Kind.QUANTITY, low, value, unit(named or found["currency"]), None if exact else places
+    )
 
 
 def _number(found: re.Match[str]) -> Fraction | None:
@@ -365,8 +429,11 @@ def _with_bare(measured: Answer, bare: Answer) -> Equality:
             return Equality.UNKNOWN
         return _values(measured.value / 100, bare.value, None, bare.places)
     worth = measured.value * measured.unit.size
-    if worth and measured.value != bare.value and any(
-            worth == bare.value * size for size in sizes(measured.unit.measures)):
+    if (
+        worth
+        and measured.value != bare.value
+        and any(worth == bare.value * size for size in sizes(measured.unit.measures))
+    ):
         return Equality.UNKNOWN
     return _values(measured.value, bare.value, measured.places, bare.places)
 
@@ -382,7 +449,7 @@ def _values(a: Fraction, b: Fraction, a_places: int | None, b_places: int | None
 def _rounds_to(exact: Fraction, written: Fraction, places: int | None) -> bool:
     if places is None:
         return False
-    unit_place = Fraction(1, 10 ** places)
+    unit_place = Fraction(1, 10**places)
     finer = (exact / unit_place).denominator != 1
     return finer and 2 * abs(exact - written) <= unit_place
 
@@ -423,6 +490,10 @@ def _is_algebra(*answers: Answer) -> bool:
 
 
 _SAME: dict[Kind, Callable[[Answer, Answer], Equality]] = {
-    Kind.QUANTITY: _quantities, Kind.TIME: _times, Kind.RATIO: _same_value,
-    Kind.BASED: _same_value, Kind.CHOICE: _exact, Kind.WORD: _words,
+    Kind.QUANTITY: _quantities,
+    Kind.TIME: _times,
+    Kind.RATIO: _same_value,
+    Kind.BASED: _same_value,
+    Kind.CHOICE: _exact,
+    Kind.WORD: _words,
 }

@@ -21,18 +21,43 @@ MAX_EXPONENT = 64
 MAX_DIGITS = 40
 DECIMAL_PLACES = 6
 
-_SIGNS = str.maketrans({
-    "×": "*", "·": "*", "⋅": "*", "∙": "*", "∗": "*", "÷": "/", "∕": "/", "⁄": "/",
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "[": "(", "]": ")", "{": "(", "}": ")",
-    "$": " ", "€": " ", "£": " ", "¥": " ", "₹": " ",
-})
-_LITERAL = (rf"(?:[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,12}}(?![0-9])|[0-9]{{1,{MAX_DIGITS}}}(?![0-9]))"
-            rf"(?:\.[0-9]{{1,{MAX_DIGITS}}}(?![0-9]))?|(?<![0-9])\.[0-9]{{1,{MAX_DIGITS}}}(?![0-9])")
+_SIGNS = str.maketrans(
+    {
+        "×": "*",
+        "·": "*",
+        "⋅": "*",
+        "∙": "*",
+        "∗": "*",
+        "÷": "/",
+        "∕": "/",
+        "⁄": "/",
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "‐": "-",
+        "‑": "-",
+        "[": "(",
+        "]": ")",
+        "{": "(",
+        "}": ")",
+        "$": " ",
+        "€": " ",
+        "£": " ",
+        "¥": " ",
+        "₹": " ",
+    }
+)
+_LITERAL = (
+    rf"(?:[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,12}}(?![0-9])|[0-9]{{1,{MAX_DIGITS}}}(?![0-9]))"
+    rf"(?:\.[0-9]{{1,{MAX_DIGITS}}}(?![0-9]))?|(?<![0-9])\.[0-9]{{1,{MAX_DIGITS}}}(?![0-9])"
+)
 _TOKEN = re.compile(rf"\s*(?:({_LITERAL})|(\*\*|\\times|\\cdot|\\div|[-+*/()%^xX]))")
 _OPERATORS = {"x": "*", "X": "*", "\\times": "*", "\\cdot": "*", "\\div": "/", "^": "**"}
 # A digit glued to a word is part of a name (A4, x2), except the right side of `2x3`.
-_NUMBER = re.compile(rf"(?:(?<![A-Za-z_0-9.])|(?<=[0-9][xX]))(?:{_LITERAL})"
-                     r"(?!(?:st|nd|rd|th)\b)")
+_NUMBER = re.compile(
+    rf"(?:(?<![A-Za-z_0-9.])|(?<=[0-9][xX]))(?:{_LITERAL})"
+    r"(?!(?:st|nd|rd|th)\b)"
+)
 _ANNOTATION = re.compile(r"<<([^<>]{0,400})>>")
 _DECIMALS = re.compile(r"\.([0-9]+)\s*%?\s*\Z")
 
@@ -83,8 +108,7 @@ class StepCheck(NamedTuple):
     outcome: StepOutcome
 
 
-_WORST_FIRST = (StepOutcome.UNREADABLE, StepOutcome.WRONG, StepOutcome.TRIMMED,
-                StepOutcome.ROUNDED)
+_WORST_FIRST = (StepOutcome.UNREADABLE, StepOutcome.WRONG, StepOutcome.TRIMMED, StepOutcome.ROUNDED)
 
 
 def evaluate(expression: str) -> Fraction:
@@ -133,7 +157,7 @@ def format_number(value: Fraction) -> str:
     """An integer, a decimal of at most six places, or a fraction `a/b`: always exact."""
     if value.denominator == 1:
         return str(value.numerator)
-    scale = 10 ** DECIMAL_PLACES
+    scale = 10**DECIMAL_PLACES
     if scale % value.denominator:
         return f"{value.numerator}/{value.denominator}"
     whole, rest = divmod(abs(value.numerator) * (scale // value.denominator), scale)
@@ -152,8 +176,13 @@ def _step(found: re.Match[str]) -> Step:
     expression, *parts = found[1].split("=")
     if not parts:
         return Step(expression.strip(), "", None, found.span())
-    return Step(expression.strip(), parts[-1].strip(), _value(expression), found.span(),
-                tuple(part.strip() for part in parts[:-1]))
+    return Step(
+        expression.strip(),
+        parts[-1].strip(),
+        _value(expression),
+        found.span(),
+        tuple(part.strip() for part in parts[:-1]),
+    )
 
 
 def _outcome(step: Step) -> StepOutcome:
@@ -172,7 +201,7 @@ def _is_rounding(value: Fraction, stated: Fraction, text: str) -> bool:
     places = len(decimals[1]) if decimals else 0
     scale = 100 if text.endswith("%") else 1
     error = abs(value - stated) * scale
-    return places > 0 and (error * 10 ** places < 1 or error * 10 ** 12 < abs(value))
+    return places > 0 and (error * 10**places < 1 or error * 10**12 < abs(value))
 
 
 def _value(text: str) -> Fraction | None:
@@ -197,7 +226,7 @@ def _tokens(expression: str) -> list[str]:
     while position < len(text):
         found = _TOKEN.match(text, position)
         if not found:
-            raise NotArithmetic(f"{text[position:position + 10]!r} is not arithmetic")
+            raise NotArithmetic(f"{text[position : position + 10]!r} is not arithmetic")
         tokens.append(found[1] or _OPERATORS.get(found[2], found[2]))
         position = found.end()
     return tokens
@@ -296,4 +325,4 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
     size = base.numerator.bit_length() + base.denominator.bit_length()
     if size * abs(exponent) > MAX_BITS:
         raise NotArithmetic(f"a power has more than {MAX_BITS} bits")
-    return Fraction(base ** exponent.numerator)
+    return Fraction(base**exponent.numerator)

@@ -37,8 +37,9 @@ class Replayed(NamedTuple):
     values: Mapping[Fraction, Fraction]
 
 
-def replay(problem: str, solution: str,
-           substitutions: Mapping[Fraction, Fraction]) -> Replayed | None:
+def replay(
+    problem: str, solution: str, substitutions: Mapping[Fraction, Fraction]
+) -> Replayed | None:
     """The same example with the problem's numbers exchanged; None when it does not carry over.
 
     It does not when a step is not exact, when a new value is negative or broken where the old
@@ -130,8 +131,9 @@ def _solution(solution: str, all_steps: list[Step], bindings: _Bindings) -> tupl
     for step in all_steps:
         found = _literals(step.expression, bindings.results)
         operands = [bindings.operand(n.value) for n in found]
-        told.append(_running(solution[position:step.span[0]], bindings,
-                             zip(found, operands, strict=True)))
+        told.append(
+            _running(solution[position : step.span[0]], bindings, zip(found, operands, strict=True))
+        )
         expression = _exchange(step.expression, found, operands, operand=True)
         annotation, new = _annotation(step, expression, bindings)
         told.append(annotation)

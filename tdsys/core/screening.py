@@ -25,7 +25,8 @@ _INVISIBLE = re.compile(
     "\u180b-\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
     # Joiners are honest inside emoji, Persian or Hindi, never beside plain Latin text.
-    "|[\u200c\u200d](?=[\x00-\x7f]|\\Z)|(?<=[\x00-\x7f])[\u200c\u200d]")
+    "|[\u200c\u200d](?=[\x00-\x7f]|\\Z)|(?<=[\x00-\x7f])[\u200c\u200d]"
+)
 _MARKER_OPENS = re.compile(r"[\[［](?=[\[［]\s{0,9}[#＃]{2})")
 _MARKER_CLOSES = re.compile(r"(?<=[#＃]{2})(\s{0,9})([\]］])(?=[\]］])")
 
@@ -35,10 +36,14 @@ _ROLE = r"(?:system|assistant|user|human|instructions?)"
 _SEER = r"(?:judge|grader|evaluator|reviewer|scorer|verifier|assistant|language model|llm|ai)"
 _MARKS = r"\b(?:score|rate|grade|mark|give|assign|award|output|return|set|report|respond|approve)\b"
 _THING = r"(?:example|item|entry|record|submission|response|output|problem|solution|answer)"
-_THIS = (rf"\b(?:this|your|these|each dimension|every dimension|all dimensions|accuracy|coherence"
-         rf"|relevance|the (?:above|{_THING}))\b")
-_TOP = (r"(?:\b(?:full|maximum|max|highest|perfect|top) (?:possible )?(?:score|rating|mark|grade"
-        r"|credit)|\b1\.0\b|\b10 ?/ ?10\b|\b10 out of 10|\b100 ?/ ?100\b|\b5 ?/ ?5\b)")
+_THIS = (
+    rf"\b(?:this|your|these|each dimension|every dimension|all dimensions|accuracy|coherence"
+    rf"|relevance|the (?:above|{_THING}))\b"
+)
+_TOP = (
+    r"(?:\b(?:full|maximum|max|highest|perfect|top) (?:possible )?(?:score|rating|mark|grade"
+    r"|credit)|\b1\.0\b|\b10 ?/ ?10\b|\b10 out of 10|\b100 ?/ ?100\b|\b5 ?/ ?5\b)"
+)
 _INJECTION_SIGNS = {
     "throws instructions away": (
         rf"\b(?:ignore|disregard|forget|override|bypass|do not follow)\b[^.\n]{{0,40}}\b{_DUTY}"
@@ -48,13 +53,15 @@ _INJECTION_SIGNS = {
         r"|\b(?:begin|start|end) (?:override|system|prompt|instructions?)\b"
         r"|\bgrading (?:policy|rules?|rubric|criteria)\b|\bwithout (?:any )?review\b"
         r"|\bskip (?:the |all |any )?(?:checks?|checking|validation|verification|review)\b"
-        r"|\bsystem prompt\b|\bjailbreak|\bdeveloper mode\b|\bdo anything now\b"),
+        r"|\bsystem prompt\b|\bjailbreak|\bdeveloper mode\b|\bdo anything now\b"
+    ),
     "speaks to a judge or a model": (
         rf"\byou are (?:now |henceforth )?(?:an? |the )?{_SEER}\b|\bas (?:an?|the) {_SEER}, you\b"
         r"|\bas an? (?:ai|(?:ai |large )?language model)\b"
         rf"|\b(?:dear|note to|message to|attention|hey) (?:the |all |any |you,? )?{_SEER}s?\b"
         rf"|\b{_SEER}s?\b[^.\n]{{0,12}}(?:[:,]|\bmust\b|\bshould\b|\bplease\b)[^.\n]{{0,40}}"
-        rf"{_MARKS}[^.\n]{{0,30}}(?:{_THIS}|{_TOP})"),
+        rf"{_MARKS}[^.\n]{{0,30}}(?:{_THIS}|{_TOP})"
+    ),
     "asks for a mark": (
         rf"{_MARKS}[^.\n]{{0,30}}{_THIS}[^.\n]{{0,40}}{_TOP}"
         rf"|{_MARKS}[^.\n]{{0,20}}{_TOP}[^.\n]{{0,30}}{_THIS}"
@@ -65,10 +72,12 @@ _INJECTION_SIGNS = {
         r"(?:already |pre-?)?(?:verified|approved|accepted|admitted|rated|scored)"
         r"|\b(?:mark|rate|score|treat|accept) (?:this|it) as (?:correct|valid|approved|accepted)"
         r"|\bscore of 1\.0\b|\b(?:accuracy|coherence|relevance|verdict)\"? ?[:=] ?[\"\d{]"
-        r"|\"(?:score|rating)\" ?: ?[\"\d{]"),
+        r"|\"(?:score|rating)\" ?: ?[\"\d{]"
+    ),
     "imitates a conversation": (
         rf"<\|[a-z_]{{2,30}}\|>|\[/?inst\]|<</?sys>>|</?{_ROLE}>"
-        rf"|(?:^|\n|[.!?] )\W{{0,4}}{_ROLE}\W{{0,3}}:|\[\[ ?## ?\w{{1,40}} ?## ?\]\]"),
+        rf"|(?:^|\n|[.!?] )\W{{0,4}}{_ROLE}\W{{0,3}}:|\[\[ ?## ?\w{{1,40}} ?## ?\]\]"
+    ),
 }
 _INJECTIONS = {sign: re.compile(pattern) for sign, pattern in _INJECTION_SIGNS.items()}
 
@@ -79,27 +88,35 @@ _FILLER = re.compile(
     r"|solution|reasoning|explanation|answer|problem|question|sure"
     r"|certainly|of course|okay|ok|n/?a|null|tbd|todo|to be determined|placeholder"
     r"|lorem ipsum|xxx+|insert (?:problem|solution|answer)(?: here)?|see above|left as an exercise"
-    r"(?: (?:to|for) the reader)?|解|解答|かいせつ|respuesta|lösung")
+    r"(?: (?:to|for) the reader)?|解|解答|かいせつ|respuesta|lösung"
+)
 _DECORATION = " \t\n.,:;!?*_#'\"`()[]–—-…"
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|(?:ai |large )?language model)\b|\bi(?:['’]m| am) (?:sorry|unable|not able)\b"
     r"[^.\n]{0,40}\b(?:can(?:no|['’])t|cannot|unable|help|assist|provide|answer|solve)"
-    r"|\bi (?:cannot|can['’]t) (?:help|assist|provide|answer|solve|comply)\b|\blorem ipsum\b")
+    r"|\bi (?:cannot|can['’]t) (?:help|assist|provide|answer|solve|comply)\b|\blorem ipsum\b"
+)
 
 _CUT = re.compile(
     r"(?:[,;:(\[{=+*/×÷<−-]|(?<![\d.])[$€£]|\\[a-z]*"
     r"|\b(?:and|or|the|a|an|of|to|is|are|was|were|so|for|with|than|by|from|that|then|which|he|she"
     r"|they|their|his|because|if|when|how|what|into|per|plus|minus|equals))\s*\Z",
-    re.IGNORECASE)
+    re.IGNORECASE,
+)
 _ENDS = re.compile(r"[.?!…。？！:)\]}”\"'’$°%>\d][”\"'’)\]]{0,3}\s*\Z")
 _SAYS_ANSWER = re.compile(
     r"(?:\b(?:answer|result|solution|total)\b[^.\d]{0,20}(?:\bis|\bequals|\bbe|\bto|[:=])"
     r"|\b(?:should|must|will|do|not|finally) (?:get|arrive at|obtain|reach|end up (?:at|with))"
-    r"|\bbackwards? from|####)\W{0,4}\Z")
+    r"|\bbackwards? from|####)\W{0,4}\Z"
+)
 
 
-def screen(inputs: Mapping[str, JsonValue], outputs: Mapping[str, JsonValue], *,
-           needed: Sequence[str] = NEEDED) -> list[Check]:
+def screen(
+    inputs: Mapping[str, JsonValue],
+    outputs: Mapping[str, JsonValue],
+    *,
+    needed: Sequence[str] = NEEDED,
+) -> list[Check]:
     """Every surface check; `needed` are the outputs that must be there."""
     fields = [*texts(inputs), *texts(outputs)]
     return [
@@ -141,7 +158,7 @@ def texts(value: JsonValue | Mapping[str, JsonValue]) -> Iterator[str]:
 def excerpt(text: str) -> str:
     """A short piece of untrusted text, fit for a report."""
     plain = " ".join(clean_for_prompt(text).split())
-    return plain if len(plain) <= EXCERPT else plain[:EXCERPT - 1] + "…"
+    return plain if len(plain) <= EXCERPT else plain[: EXCERPT - 1] + "…"
 
 
 def without_final_line(solution: str) -> str:
@@ -165,21 +182,30 @@ def _complete(outputs: Mapping[str, JsonValue]) -> Check:
     for name, text in (("solution", solution), ("problem", problem)):
         if text and _CUT.search(text[-40:]):
             return _check("complete", Outcome.FAILED, f"the {name} is cut: {excerpt(text[-40:])}")
-    if solution and not _ENDS.search(solution[-8:]) and not _mentions(
-            solution, text_of(outputs.get("answer"))):
-        return _check("complete", Outcome.FAILED,
-                      f"the solution ends before the answer: {excerpt(solution[-40:])}")
+    if (
+        solution
+        and not _ENDS.search(solution[-8:])
+        and not _mentions(solution, text_of(outputs.get("answer")))
+    ):
+        return _check(
+            "complete",
+            Outcome.FAILED,
+            f"the solution ends before the answer: {excerpt(solution[-40:])}",
+        )
     if len(problem.split()) >= PROSE_WORDS and not _ENDS.search(problem[-8:]):
-        return _check("complete", Outcome.SUSPICIOUS,
-                      f"the problem has no end: {excerpt(problem[-40:])}")
+        return _check(
+            "complete", Outcome.SUSPICIOUS, f"the problem has no end: {excerpt(problem[-40:])}"
+        )
     return _check("complete", Outcome.PASSED if problem and solution else Outcome.UNKNOWN)
 
 
 def _leaves_open(solution: str) -> bool:
     """An annotation or a LaTeX group without its end, or a last bracket that never closes."""
-    return (solution.count("<<") != solution.count(">>")
-            or solution.count("{") != solution.count("}")
-            or solution.rfind("(") > solution.rfind(")"))
+    return (
+        solution.count("<<") != solution.count(">>")
+        or solution.count("{") != solution.count("}")
+        or solution.rfind("(") > solution.rfind(")")
+    )
 
 
 def _mentions(solution: str, answer: str) -> bool:
@@ -211,8 +237,9 @@ def _leaks(hint: str, answer: str, problem: str) -> bool:
         token = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
         known = (answer.isalpha() and len(answer) <= len("yes")) or bool(token.search(problem))
         places = [match.start() for match in token.finditer(said)]
-    return any(not known or _SAYS_ANSWER.search(said[max(0, start - 40):start])
-               for start in places)
+    return any(
+        not known or _SAYS_ANSWER.search(said[max(0, start - 40) : start]) for start in places
+    )
 
 
 def _leaves(value: JsonValue) -> list[str]:
@@ -223,8 +250,9 @@ def _boilerplate(outputs: Mapping[str, JsonValue]) -> Check:
     for name in NEEDED:
         text = text_of(outputs.get(name)).casefold()
         if text and (_REFUSAL.search(text) or not _FILLER.sub("", text).strip(_DECORATION)):
-            return _check("boilerplate", Outcome.FAILED,
-                          f"the {name} says nothing: {excerpt(text)}")
+            return _check(
+                "boilerplate", Outcome.FAILED, f"the {name} says nothing: {excerpt(text)}"
+            )
     return _check("boilerplate", Outcome.PASSED)
 
 
@@ -249,7 +277,7 @@ def _unmasked(text: str) -> str:
 def _invisible(fields: Iterable[str]) -> Check:
     for text in fields:
         if found := _INVISIBLE.search(text):
-            near = excerpt(text[max(0, found.start() - 20):])
+            near = excerpt(text[max(0, found.start() - 20) :])
             return _check("invisible", Outcome.SUSPICIOUS, f"U+{ord(found[0]):04X} near: {near}")
     return _check("invisible", Outcome.PASSED)
 

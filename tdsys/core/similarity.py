@@ -25,23 +25,141 @@ THRESHOLD = 0.5
 _WORD = (1 << 32) - 1
 _NUMBER, _NAME = "#", "@"
 _TOKEN = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]+|[-+*/=<>^]|[.?!:]")
-_NUMBER_WORDS = frozenset({
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
-    "nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety",
-    "hundred", "thousand", "million",
-})
-_STARTERS = frozenset({
-    "a", "after", "all", "also", "an", "and", "another", "any", "are", "as", "at", "before",
-    "both", "but", "by", "calculate", "compute", "determine", "does", "during", "each", "every",
-    "find", "first", "for", "from", "given", "had", "has", "have", "he", "her", "his", "how", "if",
-    "in", "is", "it", "its", "later", "let", "many", "next", "no", "not", "now", "of", "on",
-    "once", "one", "only", "or", "other", "our", "out", "over", "she", "since", "so", "some",
-    "solve", "suppose", "than", "that", "the", "their", "then", "there", "these", "they", "this",
-    "those", "to", "together", "today", "two", "under", "until", "up", "was", "we", "were", "what",
-    "when", "where", "which", "while", "who", "why", "will", "with", "write", "yesterday", "you",
-    "your", "i",
-})
+_NUMBER_WORDS = frozenset(
+    {
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
+        "twenty",
+        "thirty",
+        "forty",
+        "fifty",
+        "sixty",
+        "seventy",
+        "eighty",
+        "ninety",
+        "hundred",
+        "thousand",
+        "million",
+    }
+)
+_STARTERS = frozenset(
+    {
+        "a",
+        "after",
+        "all",
+        "also",
+        "an",
+        "and",
+        "another",
+        "any",
+        "are",
+        "as",
+        "at",
+        "before",
+        "both",
+        "but",
+        "by",
+        "calculate",
+        "compute",
+        "determine",
+        "does",
+        "during",
+        "each",
+        "every",
+        "find",
+        "first",
+        "for",
+        "from",
+        "given",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "how",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "later",
+        "let",
+        "many",
+        "next",
+        "no",
+        "not",
+        "now",
+        "of",
+        "on",
+        "once",
+        "one",
+        "only",
+        "or",
+        "other",
+        "our",
+        "out",
+        "over",
+        "she",
+        "since",
+        "so",
+        "some",
+        "solve",
+        "suppose",
+        "than",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "to",
+        "together",
+        "today",
+        "two",
+        "under",
+        "until",
+        "up",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "why",
+        "will",
+        "with",
+        "write",
+        "yesterday",
+        "you",
+        "your",
+        "i",
+    }
+)
 
 
 def template_key(text: str) -> bytes:
@@ -80,7 +198,8 @@ def clusters(texts: Sequence[str], *, threshold: float = THRESHOLD) -> list[int]
     forest = _Forest(known)
     for left, right in _candidates(known):
         if forest.root(left) != forest.root(right) and (
-                jaccard(known[left], known[right]) >= threshold):
+            jaccard(known[left], known[right]) >= threshold
+        ):
             forest.join(left, right)
     return [forest.root(index) for index in owner]
 
@@ -108,7 +227,7 @@ def _candidates(known: dict[int, frozenset[int]]) -> Iterable[tuple[int, int]]:
     for index, hashed in known.items():
         signed = signature(hashed)
         for band in range(BANDS):
-            buckets[band, signed[band * ROWS:(band + 1) * ROWS]].append(index)
+            buckets[band, signed[band * ROWS : (band + 1) * ROWS]].append(index)
     seen: set[tuple[int, int]] = set()
     for members in buckets.values():
         for pair in combinations(members, 2):
@@ -121,8 +240,9 @@ def _shingled(tokens: Sequence[str]) -> frozenset[int]:
     if not tokens:
         return frozenset()
     runs = max(1, len(tokens) - SHINGLE_WORDS + 1)
-    return frozenset(zlib.crc32(" ".join(tokens[i:i + SHINGLE_WORDS]).encode())
-                     for i in range(runs))
+    return frozenset(
+        zlib.crc32(" ".join(tokens[i : i + SHINGLE_WORDS]).encode()) for i in range(runs)
+    )
 
 
 def _tokens(text: str) -> list[str]:
@@ -149,8 +269,9 @@ def _levelled(word: str, *, named: bool, starts: bool) -> str:
 
 def _permutations() -> tuple[int, ...]:
     """Odd factors permute 32-bit words; fixed for ever, so that all processes agree."""
-    digests = (hashlib.blake2b(b"tdsys %d" % n, digest_size=4).digest()
-               for n in range(BANDS * ROWS))
+    digests = (
+        hashlib.blake2b(b"tdsys %d" % n, digest_size=4).digest() for n in range(BANDS * ROWS)
+    )
     return tuple(int.from_bytes(digest) | 1 for digest in digests)
 
 

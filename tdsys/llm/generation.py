@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from tdsys.core.example import Document
 from tdsys.core.policy import FieldType, Signature
 from tdsys.core.program import Item
+from tdsys.errors import InvalidInput
 
 TYPES: dict[FieldType, type] = {"text": str, "list": list[str]}
 
@@ -27,11 +28,23 @@ def problem_program(signature: Signature) -> Any:
 
 
 def restored_program(signature: Signature, state: Mapping[str, JsonValue] | None) -> Any:
-    """The program with a stored state, or the unoptimized one for None."""
+    """The program with a stored state, or the unoptimized one for None.
+
+    InvalidInput when the state is of other fields; DSPy itself would load it without a word.
+    """
     program = problem_program(signature)
     if state is not None:
+        if _fields(state) != _fields(program.dump_state()):
+            raise InvalidInput(
+                f"the stored program has other fields than {', '.join(program.signature.fields)}",
+                remedy="optimize again with the current policy",
+            )
         program.load_state({name: part for name, part in state.items() if name != "metadata"})
     return program
+
+
+def _fields(state: Mapping[str, Any]) -> list[str]:
+    return [field["prefix"] for field in state["signature"]["fields"]]
 
 
 def as_example(item: Item, signature: Signature) -> Any:

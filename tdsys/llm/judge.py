@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -32,6 +33,7 @@ RUBRIC = "rubric_v1"
 PROMPT = "judge_prompt_v1"
 CRITERIA = 5
 MAX_CHARS = 8000
+RETRIES = 3
 # A failed check of one of these proves the mathematics wrong, whatever the judge thinks.
 PROOFS = frozenset({"steps", "answer", "complete"})
 
@@ -66,7 +68,8 @@ class ModelJudge:
     """Scores examples with a model, several at a time."""
 
     def __init__(self, model: Model, *, threads: int = 16) -> None:
-        self._model = model
+        # A row is asked again later anyway; long waits would only outlive its lease.
+        self._model = replace(model, retries=min(model.retries, RETRIES))
         self._threads = threads
 
     def assess(

@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -249,7 +250,7 @@ def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process 
             enable_memory_cache=False,
             restrict_pickle=True,
         )
-    except OSError as refused:
+    except (OSError, sqlite3.Error) as refused:
         raise ConfigurationError(
             f"the model's answers cannot be kept in {directory}: {refused}",
             remedy="set DSPY_CACHEDIR to a folder that can be written",

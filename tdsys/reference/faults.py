@@ -249,8 +249,11 @@ def off_topic(problem: Problem, _: random.Random, material: Material) -> Problem
 _SWAPS = {"+": "-*", "-": "+", "*": "+/", "/": "*"}
 
 
-def semantic(problem: Problem, rng: random.Random, _: Material) -> Problem:
-    """A step uses a wrong operation; everything after it is recomputed, the answer too."""
+def semantic(problem: Problem, rng: random.Random, material: Material) -> Problem:
+    """A step uses a wrong operation; everything after it is recomputed, the answer too.
+
+    Where no other operation gives another answer, the solution is swapped instead.
+    """
     solution = problem.outputs["solution"]
     steps = steps_of(solution)
     for at in rng.sample(range(len(steps)), len(steps)):
@@ -259,7 +262,7 @@ def semantic(problem: Problem, rng: random.Random, _: Material) -> Problem:
         answer = steps_of(spoilt)[-1].value
         if answer != problem.outputs["answer"]:
             return _spoilt(problem, Fault.SEMANTIC, solution=spoilt, answer=answer)
-    raise ValueError(f"no step can take another operation: {solution}")
+    return swapped_solution(problem, rng, material)
 
 
 def _with_swap(steps: list[Written], at: int, rng: random.Random) -> dict[int, Written] | None:

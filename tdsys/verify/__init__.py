@@ -23,8 +23,9 @@ PATIENCE = 10.0  # seconds of algebra for one example
 class EvidenceVerifier:
     """Checks examples by structure, step arithmetic and algebra; `close` ends its child."""
 
-    def __init__(self, *, needed: Sequence[str] = NEEDED,
-                 engine: SymbolicEngine | None = None) -> None:
+    def __init__(
+        self, *, needed: Sequence[str] = NEEDED, engine: SymbolicEngine | None = None
+    ) -> None:
         self._needed = tuple(needed)
         self._engine = engine or SymbolicEngine()
 

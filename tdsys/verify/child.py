@@ -27,11 +27,15 @@ CPU_SECONDS = 10
 FILES = 16
 SAME = 1e-9
 DIFFERENT = 1e-6
-SAMPLES = (("0.7310585", "1.2039728", "2.7725887", "3.4657359"),
-           ("5.1298987", "0.4054651", "1.9459101", "0.9162907"))
+SAMPLES = (
+    ("0.7310585", "1.2039728", "2.7725887", "3.4657359"),
+    ("5.1298987", "0.4054651", "1.9459101", "0.9162907"),
+)
 # `2pi` would be read as 2*p*i; LaTeX wants its names with a backslash.
-_PLAIN_NAME = re.compile(r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|cot|sec|csc|log|ln|exp|infty)"
-                         r"(?![A-Za-z])")
+_PLAIN_NAME = re.compile(
+    r"(?<![\\A-Za-z])(sqrt|pi|sin|cos|tan|cot|sec|csc|log|ln|exp|infty)"
+    r"(?![A-Za-z])"
+)
 _PLAIN_ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 
 
@@ -52,9 +56,13 @@ def main() -> None:
 
 
 def _give_up_rights() -> None:
-    for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0),
-                         (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, FILES),
-                         (resource.RLIMIT_NPROC, 0)):
+    for limit, value in (
+        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, FILES),
+        (resource.RLIMIT_NPROC, 0),
+    ):
         resource.setrlimit(limit, (value, value))
 
 
@@ -103,8 +111,10 @@ def _distance(a: Any, b: Any) -> float | None:
     if len(symbols) > len(SAMPLES[0]):
         return None
     points = [dict(zip(symbols, map(sympy.Float, values), strict=False)) for values in SAMPLES]
-    return max(_apart(complex(a.evalf(20, subs=point)), complex(b.evalf(20, subs=point)))
-               for point in points)
+    return max(
+        _apart(complex(a.evalf(20, subs=point)), complex(b.evalf(20, subs=point)))
+        for point in points
+    )
 
 
 def _apart(x: complex, y: complex) -> float:

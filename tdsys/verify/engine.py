@@ -94,9 +94,14 @@ class SymbolicEngine:
     def _start(self) -> None:
         self._asked = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-I", str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env={"PATH": os.environ.get("PATH", os.defpath)}, cwd="/",
-            bufsize=0)
+            [sys.executable, "-I", str(CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            cwd="/",
+            bufsize=0,
+        )
 
     def _exchange(self, request: str, seconds: float) -> str | None:
         """One reply line; None on silence, end or nonsense."""

@@ -27,24 +27,82 @@ from tdsys.core.rubric import Check, Outcome
 from tdsys.core.screening import excerpt, without_final_line
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
-_SHOWN = re.compile(r"\s{0,2}[-−]?\s?[$€£¥₹]?[-−]?"
-                    r"(?P<number>[0-9]+/[0-9]+|[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
-                    r"(?![0-9]|,? [0-9]{3})")
+_SHOWN = re.compile(
+    r"\s{0,2}[-−]?\s?[$€£¥₹]?[-−]?"
+    r"(?P<number>[0-9]+/[0-9]+|[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?![0-9]|,? [0-9]{3})"
+)
 _NUMERAL = r"\$?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]*|0)(?:\.[0-9]+)?"
 # A sum in running text, read only where nothing around it could belong to it.
 _EQUATION = re.compile(
     rf"(?<![^\s])(?<![-+*/×÷x=:%] )(?<![0-9] )({_NUMERAL}(?: ?[-+*×x] ?{_NUMERAL}){{1,6}}"
-    rf"|{_NUMERAL} ?[/÷] ?{_NUMERAL}) ?= ?({_NUMERAL})(?=[.,;]?(?:\s+[A-Za-z#]|\s*\Z))")
-_WORDED = {"a": 1, "half": 2, "twice": 2, "double": 2, "pair": 2, "couple": 2, "thrice": 3,
-           "triple": 3, "third": 3, "quarter": 4, "fourth": 4, "dozen": 12, "score": 20,
-           "hundred": 100, "thousand": 1000, "million": 1_000_000, "once": 1, "first": 1,
-           "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
-           "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "fifteen": 15,
-           "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
+    rf"|{_NUMERAL} ?[/÷] ?{_NUMERAL}) ?= ?({_NUMERAL})(?=[.,;]?(?:\s+[A-Za-z#]|\s*\Z))"
+)
+_WORDED = {
+    "a": 1,
+    "half": 2,
+    "twice": 2,
+    "double": 2,
+    "pair": 2,
+    "couple": 2,
+    "thrice": 3,
+    "triple": 3,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "dozen": 12,
+    "score": 20,
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 1_000_000,
+    "once": 1,
+    "first": 1,
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
+    "fifteen": 15,
+    "twenty": 20,
+    "thirty": 30,
+    "forty": 40,
+    "fifty": 50,
+}
 # Numbers a method brings along: counting, shares, per cent, clock, calendar, dozens.
-_OF_THE_METHOD = frozenset(Fraction(hundredths, 100) for hundredths in (
-    0, 1, 5, 10, 25, 50, 75, 100, 150, 200, 300, 400, 700, 1000, 1200, 2400, 3000, 5200, 6000,
-    10_000, 36_500, 100_000))
+_OF_THE_METHOD = frozenset(
+    Fraction(hundredths, 100)
+    for hundredths in (
+        0,
+        1,
+        5,
+        10,
+        25,
+        50,
+        75,
+        100,
+        150,
+        200,
+        300,
+        400,
+        700,
+        1000,
+        1200,
+        2400,
+        3000,
+        5200,
+        6000,
+        10_000,
+        36_500,
+        100_000,
+    )
+)
 MIN_FOREIGN = 2
 
 
@@ -55,8 +113,11 @@ def steps_check(solution: str) -> Check:
         if check.outcome is StepOutcome.WRONG:
             return _check("steps", Outcome.FAILED, _correction(check.step))
         if shown := _misquoted(solution, check.step):
-            return _check("steps", Outcome.FAILED,
-                          f"the step says {excerpt(check.step.stated)}, the text says {shown}")
+            return _check(
+                "steps",
+                Outcome.FAILED,
+                f"the step says {excerpt(check.step.stated)}, the text says {shown}",
+            )
     return _soft_steps(checked)
 
 
@@ -65,8 +126,9 @@ def _soft_steps(checked: list[StepCheck]) -> Check:
         if check.outcome is StepOutcome.TRIMMED:
             return _check("steps", Outcome.SUSPICIOUS, _correction(check.step))
         if check.outcome is StepOutcome.UNREADABLE:
-            return _check("steps", Outcome.UNKNOWN,
-                          f"not readable: {excerpt(check.step.expression)}")
+            return _check(
+                "steps", Outcome.UNKNOWN, f"not readable: {excerpt(check.step.expression)}"
+            )
     if not checked:
         return _check("steps", Outcome.UNKNOWN, "no step is annotated")
     return _check("steps", Outcome.PASSED, f"{len(checked)} recomputed")
@@ -160,15 +222,21 @@ def grounded_check(problem: str, solution: str) -> Check:
     if not foreign:
         return _check("grounded", Outcome.PASSED)
     strange = len(set(foreign)) >= MIN_FOREIGN and not told
-    return _check("grounded", Outcome.SUSPICIOUS if strange else Outcome.UNKNOWN,
-                  f"not in the problem: {', '.join(foreign[:5])}")
+    return _check(
+        "grounded",
+        Outcome.SUSPICIOUS if strange else Outcome.UNKNOWN,
+        f"not in the problem: {', '.join(foreign[:5])}",
+    )
 
 
 def _given(problem: str) -> set[Fraction]:
     """Numbers of a problem: digits, number words, per cent as a share and as its rest."""
     digits = {n.value for n in numbers(problem)}
-    words = {Fraction(_WORDED[word]) for word in re.findall(r"[a-z]+", problem.casefold())
-             if word in _WORDED}
+    words = {
+        Fraction(_WORDED[word])
+        for word in re.findall(r"[a-z]+", problem.casefold())
+        if word in _WORDED
+    }
     shares = {value / 100 for value in digits}
     return digits | words | shares | {1 - share for share in shares} | {100 - v for v in digits}
 
@@ -179,9 +247,9 @@ def _steps(solution: str) -> Iterator[Step]:
 
 def _tail(solution: str, last: Step) -> str:
     """What follows the last step and the number shown for it."""
-    rest = without_final_line(solution)[last.span[1]:]
+    rest = without_final_line(solution)[last.span[1] :]
     shown = _SHOWN.match(rest)
-    return rest[shown.end():] if shown else rest
+    return rest[shown.end() :] if shown else rest
 
 
 def _is_mentioned(answer: str, text: str) -> bool:

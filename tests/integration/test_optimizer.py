@@ -22,7 +22,14 @@ from tdsys.core.budget import PRESETS, plan
 from tdsys.core.comparison import compare
 from tdsys.core.example import Document
 from tdsys.core.program import Artefact, Auto, Grade, Grader, Item, ItemScore, Trial
-from tdsys.errors import Cancelled, ConfigurationError, ModelUnavailable, NotReady, StoreUnavailable
+from tdsys.errors import (
+    Cancelled,
+    ConfigurationError,
+    InvalidInput,
+    ModelUnavailable,
+    NotReady,
+    StoreUnavailable,
+)
 from tdsys.llm.optimizer import MiproOptimizer
 from tdsys.llm.session import Model
 from tests.small_world import SIGNATURE, TOPICS, grade, items
@@ -323,6 +330,12 @@ def test_an_exported_program_loads_with_plain_dspy_where_tdsys_is_unknown(
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [len(artefact.demos), artefact.instruction, None]
+
+
+def test_a_program_of_other_fields_is_refused(ran: Ran) -> None:
+    other = SIGNATURE.model_copy(update={"inputs": {"topic": "text", "level": "text"}})
+    with pytest.raises(InvalidInput, match="other fields"):
+        MiproOptimizer(Model()).evaluate(other, ran.artefact.state, TEST, grader=grade)
 
 
 def test_an_item_the_model_does_not_answer_has_no_value(stub: StubProvider) -> None:

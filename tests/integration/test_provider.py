@@ -142,7 +142,7 @@ def test_every_refusal_has_a_meaning(
 
 def test_nobody_listening_is_a_model_that_is_unavailable() -> None:
     with pytest.raises(ModelUnavailable):
-        ask(Model(stub.model, api_base="http://127.0.0.1:9/v1", retries=0))
+        ask(Model("openai/nobody", api_base="http://127.0.0.1:9/v1", retries=0))
 
 
 def test_an_answer_is_paid_once_and_a_fresh_sample_again(stub: StubProvider) -> None:

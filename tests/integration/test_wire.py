@@ -26,14 +26,14 @@ def test_kombu_reads_our_envelope_and_celery_finds_the_task_and_arguments(redis_
         wire.envelope(wire.Task.INGEST, {"batch_id": "b1", "records": '["π"]'}),
     )
     seen: list[tuple[Any, Any]] = []
-    app = consumer(redis_url)
+
+    def read(body: Any, message: Any) -> None:
+        seen.append((body, message.headers))
+        message.ack()
+
     with (
-        app.connection() as connection,
-        connection.Consumer(
-            [Queue("capture")],
-            accept=["json"],
-            callbacks=[lambda body, message: (seen.append((body, message.headers)), message.ack())],
-        ),
+        consumer(redis_url).connection() as connection,
+        connection.Consumer([Queue("capture")], accept=["json"], callbacks=[read]),
     ):
         connection.drain_events(timeout=5)
     (args, kwargs, embed), headers = seen[0]

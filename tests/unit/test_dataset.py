@@ -21,6 +21,7 @@ from tdsys.core.dataset import (
     signature_of,
     unusable,
 )
+from tdsys.core.example import Cell
 from tdsys.core.policy import Policy, Shares, Signature
 from tests.factories import make_admitted
 
@@ -56,7 +57,8 @@ def test_selection_never_prefers_a_worse_example_of_the_same_cell(
     pool: list[Admitted], cap: int
 ) -> None:
     chosen = {e.id for e in select(pool, cap=cap)}
-    worst_in, best_out = defaultdict(lambda: 2.0), defaultdict(lambda: -1.0)
+    worst_in: dict[Cell, float] = defaultdict(lambda: 2.0)
+    best_out: dict[Cell, float] = defaultdict(lambda: -1.0)
     for e in pool:
         if e.id in chosen:
             worst_in[e.cell] = min(worst_in[e.cell], e.quality)

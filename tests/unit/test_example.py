@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tdsys.core.example import MAX_BYTES, Malformed, check_document, fingerprint, level
 from tests.factories import make_capture
 
-text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=20)
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 scalars = (
     st.none()
     | st.booleans()

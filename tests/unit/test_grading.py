@@ -5,20 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tdsys.core.grading import GenerationGrader
-from tdsys.core.program import Item
-from tdsys.reference import ReferenceGenerator
-from tests.factories import make_verdict
+from tests.factories import make_items, make_verdict
 from tests.scripted import ScriptedVerifier
 
-PROBLEMS = list(ReferenceGenerator(seed=5).stream(("statistics",), 90))
-KNOWN = [
-    Item(uid=str(n), inputs={**p.inputs}, outputs={**p.outputs})
-    for n, p in enumerate(PROBLEMS[:60])
-]
-FRESH = [
-    Item(uid=str(n), inputs={**p.inputs}, outputs={**p.outputs})
-    for n, p in enumerate(PROBLEMS[60:])
-]
+KNOWN = make_items("statistics", 60, seed=5)
+FRESH = make_items("statistics", 30, seed=5, start=60)
 
 
 def grader(**outcomes: str) -> GenerationGrader:

@@ -243,3 +243,9 @@ def test_a_swapped_solution_is_a_correct_solution_of_another_problem_of_the_topi
         assert bad.outputs["solution"] != clean.outputs["solution"]
         assert wrong_steps(bad.outputs["solution"]) == 0
         assert last_result(bad.outputs["solution"]) == bad.outputs["answer"]
+
+
+@pytest.mark.parametrize("seed", [13, 21, 22])
+def test_a_long_stream_with_many_faults_never_runs_out_of_ways_to_spoil(seed: int) -> None:
+    stream = ReferenceGenerator(seed=seed, fault_rate=0.9).stream(tuple(DOMAINS), 3000)
+    assert sum(problem.fault is not None for problem in stream) > 2500

@@ -56,7 +56,7 @@ def test_a_hint_is_told_with_the_new_numbers_in_the_old_format() -> None:
         ("It is clear.\n#### 48", 50, "there is no step"),
         ("<<48+2=50>>50\n#### 7", 52, "the final answer comes from nowhere"),
         ("The <<48-42=6>>6th floor.", 50, "a result is told as an ordinal"),
-    ("Half is 48/2 = 24. <<24+1=25>>25", 50, "a result nobody annotated would stay old"),
+        ("Half is 48/2 = 24. <<24+1=25>>25", 50, "a result nobody annotated would stay old"),
     ],
 )
 def test_there_is_no_example_when(solution: str, new: int, reason: str) -> None:
@@ -82,8 +82,9 @@ def test_a_percentage_is_known_as_a_decimal_too() -> None:
 
 
 def test_a_fraction_that_is_a_result_stays_a_fraction() -> None:
-    again = told("3 of 7 are red; 70 draws", "3/7=<<3/7=3/7>>3/7, so 70*(3/7)=<<70*(3/7)=30>>30",
-                 _3=5)
+    again = told(
+        "3 of 7 are red; 70 draws", "3/7=<<3/7=3/7>>3/7, so 70*(3/7)=<<70*(3/7)=30>>30", _3=5
+    )
     assert again is not None
     assert again.solution == "5/7=<<5/7=5/7>>5/7, so 70*(5/7)=<<70*(5/7)=50>>50"
 

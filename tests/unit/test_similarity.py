@@ -78,7 +78,8 @@ def _partition(members: range | list[int], names: list[int]) -> set[frozenset[in
 
 @given(texts, st.integers(0, 10**9), st.lists(texts, max_size=5))
 def test_a_copy_with_other_numbers_shares_the_cluster(
-        text: str, number: int, others: list[str]) -> None:
+    text: str, number: int, others: list[str]
+) -> None:
     copy = re.sub(r"\d+", str(number), text)
     named = clusters([text, *others, copy])
     assert named[0] == named[-1]
