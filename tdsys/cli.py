@@ -38,6 +38,7 @@ def up(*, detach: bool, no_flower: bool, as_json: bool) -> None:
     """Start the servers, the workers, beat and Flower."""
     from tdsys.embedded import terminal  # noqa: PLC0415  # only `up` needs the wheels
 
+    runtime.current().check_settings()
     terminal.up(
         runtime.current().settings.home, detach=detach, as_json=as_json, with_flower=not no_flower
     )

@@ -49,7 +49,12 @@ class Runtime:
     @cached_property
     def broker(self) -> Redis:
         """Redis or Valkey, for bells and acknowledgements."""
-        return Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
+        try:
+            return Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
+        except ValueError as bad:
+            raise ConfigurationError(
+                f"TDSYS_REDIS_URL is not usable: {bad}", remedy="use redis://:PASSWORD@HOST:PORT/0"
+            ) from None
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:
@@ -79,6 +84,17 @@ class Runtime:
         from tdsys.llm.session import Model  # noqa: PLC0415
 
         return Model(name=name, api_base=self.settings.lm_api_base, seed=self.settings.lm_seed)
+
+    def check_settings(self) -> None:
+        """Refuse what can never work, before anything is started; opens no connection."""
+        from tdsys.llm.naming import check_name  # noqa: PLC0415
+
+        for name in {self.settings.lm, self.settings.judge_lm or self.settings.lm}:
+            check_name(name)
+        if self.settings.database_url:
+            _ = self.store
+        if self.settings.redis_url:
+            _ = self.broker
 
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""

@@ -89,7 +89,7 @@ class RunningStack:
             if name.startswith("worker-") and one["pid"]
         ]
         for pid in pids:
-            for child in _children(pid):
+            for child in children(pid):
                 _kill(child)
             _kill(pid)
         return pids
@@ -102,7 +102,8 @@ class RunningStack:
         )
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes `pid` started."""
     try:
         return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:

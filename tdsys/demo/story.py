@@ -46,6 +46,8 @@ def run(*, lm: str | None, keep: bool, picture: Path | None, as_json: bool) -> N
     console = Console(stderr=as_json, record=picture is not None, width=100 if picture else None)
     home = runtime.current().settings.home if keep else Path(tempfile.mkdtemp(prefix="tdsys-demo-"))
     _environment(home, lm)
+    runtime.current().check_settings()
+    runtime.close()
     try:
         began = time.monotonic()
         with Stack(home, env=os.environ, report=lambda line: console.print(f"· {line}")) as stack:

@@ -25,6 +25,7 @@ from dspy.utils.callback import BaseCallback
 from dspy.utils.usage_tracker import UsageTracker
 
 from tdsys.errors import ConfigurationError, ModelUnavailable, NotReady, TdsysError
+from tdsys.llm.naming import OFFLINE, check_name
 from tdsys.llm.offline.engine import (
     BRAIN,
     AsyncOfflineEngine,
@@ -32,26 +33,11 @@ from tdsys.llm.offline.engine import (
     resampling,
 )
 
-OFFLINE = "offline"
 RETRIES = 8
 # Below the 120 s after which DSPy's Evaluate sends a slow request a second time.
 TIMEOUT_SECONDS = 90.0
 NOT_FOUND = 404
 CACHE_BYTES = 4 * 1024**3
-# The providers DSPy's own HTTP client reaches without litellm, with the variable of their key.
-KEY_VARIABLES: dict[str, str | None] = {
-    "anthropic": "ANTHROPIC_API_KEY",
-    "deepseek": "DEEPSEEK_API_KEY",
-    "gemini": "GEMINI_API_KEY",
-    "groq": "GROQ_API_KEY",
-    "hosted_vllm": None,
-    "moonshot": "MOONSHOT_API_KEY",
-    "ollama": None,
-    "ollama_chat": None,
-    "openai": "OPENAI_API_KEY",
-    "openrouter": "OPENROUTER_API_KEY",
-    "xai": "XAI_API_KEY",
-}
 REFUSALS = (
     dspy.LMAuthError,
     dspy.LMBillingError,
@@ -142,29 +128,6 @@ def open_model(
     address = api_base or _address_from_environment(name.partition("/")[0])
     options = {"api_base": address} if address else {}
     return dspy.LM(name, engine="lm15", num_retries=retries, timeout=TIMEOUT_SECONDS, **options)
-
-
-def check_name(name: str) -> None:
-    """Refuse a TDSYS_LM that cannot work, before anything depends on it."""
-    if name == OFFLINE:
-        return
-    provider, slash, model = name.partition("/")
-    if not slash or not model:
-        raise ConfigurationError(
-            f"TDSYS_LM={name!r} names no provider",
-            remedy="use offline, or PROVIDER/MODEL such as openai/gpt-4o-mini",
-        )
-    if provider not in KEY_VARIABLES:
-        raise ConfigurationError(
-            f"TDSYS_LM={name!r}: no provider is called {provider!r}",
-            remedy=f"use one of {', '.join(sorted(KEY_VARIABLES))}",
-        )
-    variable = KEY_VARIABLES[provider]
-    if variable and not os.environ.get(variable):
-        raise ConfigurationError(
-            f"TDSYS_LM={name} needs {variable}, which is not set",
-            remedy=f"export {variable}; a local server takes any text",
-        )
 
 
 def prepare_process() -> None:

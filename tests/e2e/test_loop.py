@@ -23,7 +23,8 @@ from tdsys.settings import addresses
 from tdsys.stages import monitoring, optimizing, policies
 from tdsys.store import datasets, examples, programs
 from tdsys.wire import Task
-from tests.running import RunningStack, until
+from tests.running import RunningStack, children, until
+from tests.stub_provider import StubProvider
 
 GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
 OURS = ImportOptions(mapping={"question": "problem", "answer": "solution"})
@@ -235,3 +236,41 @@ def test_flower_shows_workers_queues_and_tasks_and_wants_its_password(tmp_path: 
             lambda: "reports.freshness" in {t["name"] for t in ask("/api/tasks").values()},
             "a named task",
         )
+
+
+def test_the_same_loop_runs_on_a_provider_over_http_without_litellm(tmp_path: Path) -> None:
+    with (
+        StubProvider() as stub,
+        RunningStack(
+            tmp_path / "home",
+            TDSYS_LM=stub.model,
+            TDSYS_LM_API_BASE=stub.api_base,
+            OPENAI_API_KEY="none",
+        ) as stack,
+    ):
+        runtime = stack.runtime
+        hold(runtime, ("algebra",), held=True)
+        with CaptureClient(runtime.redis_url) as client:
+            for problem in ReferenceGenerator(seed=3).stream(("algebra",), 80):
+                client.capture(
+                    domain="algebra", inputs={**problem.inputs}, outputs={**problem.outputs}
+                )
+            assert client.flush(60).pending == 0
+        until(lambda: decided(runtime) == 80, "all decided", 120)
+        hold(runtime, ("algebra",), held=False)
+        runtime.ring(Task.PLAN)
+        done = until(lambda: ended(runtime, "algebra"), "the run ended", 180)
+        assert done.program, done.run.reason
+        assert done.program.envelope["model"] == stub.model
+        assert done.program.envelope["simulated"] is False
+        assert len(stub.requests) > 300
+        assert not _loads_litellm(stack)
+
+
+def _loads_litellm(stack: RunningStack) -> bool:
+    """litellm brings tokenizers, whose library would be mapped into the process."""
+    workers = [one["pid"] for name, one in stack.processes().items() if name.startswith("worker-")]
+    pids = [pid for worker in workers for pid in (worker, *children(worker))]
+    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in pids]
+    assert any("pydantic_core" in text for text in maps)
+    return any("tokenizers" in text or "tiktoken" in text for text in maps)

@@ -13,8 +13,9 @@ import pytest
 from tdsys.core.program import Trial
 from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.generation import problem_program
+from tdsys.llm.naming import check_name
 from tdsys.llm.optimizer import MiproOptimizer
-from tdsys.llm.session import Model, check_name, open_model, run_all, translate, using
+from tdsys.llm.session import Model, open_model, run_all, translate, using
 from tests.small_world import SIGNATURE, grade, items
 from tests.stub_provider import StubProvider
 
