@@ -92,6 +92,7 @@ class Candidate(BaseModel):
     inputs: Document
     outputs: Document
     attempts: int = 0
+    unusable_answers: int = 0
     simulated: bool = False
 
     @property

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
+from rich.box import SIMPLE_HEAD
+from rich.columns import Columns
 from rich.console import Console
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from tdsys.core.lifecycle import State
 from tdsys.demo.result import DomainResult, Heat, Result
+from tdsys.reference import HARD_FAULTS
 
 DIFFICULTIES = ("easy", "medium", "hard")
 SHADES = ("grey30", "dark_green", "green4", "green3", "spring_green2")
@@ -19,26 +22,27 @@ BAR = 30
 
 def show(console: Console, result: Result, heat: Iterable[Heat], *, folder: str) -> None:
     """Print the whole result."""
-    console.print()
-    console.print(_funnel(result))
-    console.print(_faults(result))
-    for one in heat:
-        console.print(_heat(one))
-    console.print(_scores(result))
+    for title, shown in (
+        ("What came in and what became of it", _funnel(result)),
+        (f"Faults the generator was told to make: {_share(result)}", _faults(result)),
+        ("Admitted examples, topic by difficulty", Columns([_heat(one) for one in heat])),
+        (f"Score on the test split, {_origin(result)}", _scores(result)),
+    ):
+        console.print(Text(f"\n{title}", style="bold"))
+        console.print(shown)
     console.print(_times(result))
     console.print(Text(f"programs, datasets and result.json are in {folder}"))
 
 
+def picture(console: Console) -> str:
+    """Everything printed on a recording console as SVG, without rich's fonts from the network."""
+    svg = console.export_svg(title="make demo")
+    return re.sub(r"@font-face\s*{[^}]*}", "", svg)
+
+
 def _funnel(result: Result) -> Table:
     total = result.captured + result.imported
-    table = Table(
-        "",
-        "examples",
-        "",
-        title="What came in and what became of it",
-        title_justify="left",
-        title_style="bold",
-    )
+    table = Table("", "examples", "", box=SIMPLE_HEAD)
     for name, count in (
         ("captured", result.captured),
         ("imported", result.imported),
@@ -58,33 +62,24 @@ def _funnel(result: Result) -> Table:
 
 
 def _faults(result: Result) -> Table:
-    table = Table(
-        "injected fault",
-        "injected",
-        "not admitted",
-        title=f"Faults the generator was told to make: {_share(result)}",
-        title_justify="left",
-        title_style="bold",
-    )
+    table = Table("injected fault", "injected", "not admitted", box=SIMPLE_HEAD)
     for kind, numbers in result.faults.items():
-        missed = numbers["injected"] - numbers["caught"]
-        table.add_row(
-            kind,
-            str(numbers["injected"]),
-            Text(str(numbers["caught"]), "green" if not missed else "yellow"),
-        )
-    table.caption = (
-        f"clean examples rejected: {result.clean_rejected} of {result.clean} "
-        f"({_percent(result.clean_rejected, result.clean)}); "
-        f"sent to a person: {result.clean_in_review}"
-    )
+        injected, caught = numbers["injected"], numbers["caught"]
+        colour = "green" if caught == injected else "yellow"
+        name = kind if kind in HARD_FAULTS else f"{kind} (soft)"
+        table.add_row(name, str(injected), Text(str(caught), colour))
     return table
 
 
 def _share(result: Result) -> str:
     hard = _percent(result.faults_caught, result.faults_injected)
     soft = _percent(result.soft_faults_caught, result.soft_faults_injected)
-    return f"{hard} of the hard and {soft} of the soft ones were not admitted"
+    return (
+        f"not admitted are {hard} of the hard, {soft} of the soft\n"
+        f"clean examples rejected: {result.clean_rejected} of {result.clean} "
+        f"({_percent(result.clean_rejected, result.clean)}); "
+        f"sent to a person: {result.clean_in_review}"
+    )
 
 
 def _percent(part: int, whole: int) -> str:
@@ -92,13 +87,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _heat(one: Heat) -> Table:
-    table = Table(
-        "topic",
-        *DIFFICULTIES,
-        title=f"Admitted in {one.domain}, topic by difficulty",
-        title_justify="left",
-        title_style="bold",
-    )
+    table = Table(one.domain, *DIFFICULTIES, box=SIMPLE_HEAD)
     counts = {(c.topic, c.difficulty): c.n for c in one.cells if c.state == State.ADMITTED}
     most = max(counts.values(), default=1)
     for topic in sorted({topic for topic, _ in counts}):
@@ -111,28 +100,33 @@ def _shaded(count: int, most: int) -> Text:
     return Text(f"{count:>5} ", style=f"bold white on {shade}")
 
 
-def _scores(result: Result) -> Panel:
+def _origin(result: Result) -> str:
+    return "SIMULATED by the offline model" if result.simulated else f"measured on {result.model}"
+
+
+def _scores(result: Result) -> Table:
     table = Table(
-        "domain", "train/val/test", "before", "after", "95 % interval", "gain", "program", box=None
-    )
+        "domain", "train/val/test", "before", "after", "95 %", "gain", "95 %", "program",
+        box=SIMPLE_HEAD,
+    )  # fmt: skip
     for one in result.domains:
         table.add_row(*_score(one))
-    word = "SIMULATED by the offline model" if result.simulated else f"measured on {result.model}"
-    return Panel(table, title=f"Score on the test split, {word}", title_align="left")
+    return table
 
 
 def _score(one: DomainResult) -> tuple[str | Text, ...]:
     sizes = f"{one.train}/{one.val}/{one.test}"
     if one.before is None or one.after is None:
-        return one.name, sizes, "", "", "", "", Text(one.why, "yellow")
+        return one.name, sizes, "", "", "", "", "", Text(one.why, "yellow")
     return (
         one.name,
         sizes,
         f"{one.before:.3f}",
         Text(f"{one.after:.3f}", "bold green"),
-        f"{one.ci_low:.3f} to {one.ci_high:.3f}",
-        f"{one.after - one.before:+.3f} ({one.gain_low:+.3f} to {one.gain_high:+.3f})",
-        "active" if one.active else Text("not better, not activated", "yellow"),
+        f"{one.ci_low:.3f}..{one.ci_high:.3f}",
+        f"{one.after - one.before:+.3f}",
+        f"{one.gain_low:.3f}..{one.gain_high:.3f}",
+        Text("active") if one.active else Text("not better: kept aside", "yellow"),
     )
 
 

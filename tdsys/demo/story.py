@@ -60,7 +60,7 @@ def run(*, lm: str | None, keep: bool, picture: Path | None, as_json: bool) -> N
     if keep:
         console.print(f"the data stay in {home}; `tdsys up` goes on with them")
     if picture:
-        console.save_svg(str(picture), title="make demo")
+        picture.write_text(report.picture(console))
     if as_json:
         Console().print_json(json.dumps(result.document()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -18,8 +19,10 @@ from tdsys.core.rubric import (
     Verifier,
     decide,
 )
+from tdsys.errors import TdsysError
 from tdsys.store import Store, examples, policies
 
+log = logging.getLogger("tdsys.scoring")
 Clock = Callable[[], datetime]
 ACTOR = "scoring"
 BLOCKS_PER_BELL = 20
@@ -71,13 +74,27 @@ def score_due(
 def think(claimed: list[Candidate], *, judge: Judge, verifier: Verifier) -> list[Answered]:
     """Evidence first, then the judge; no transaction is open meanwhile.
 
-    Candidates on their first attempt are asked together, later ones with a fresh sample each.
+    Whoever got an unusable answer is asked for a fresh sample. A bug that one candidate wakes
+    must not hold up its neighbours: then each is thought about alone.
     """
+    try:
+        return _think(claimed, judge=judge, verifier=verifier)
+    except TdsysError:
+        raise
+    except Exception as bug:
+        if len(claimed) > 1:
+            return [a for c in claimed for a in think([c], judge=judge, verifier=verifier)]
+        log.exception("example %d cannot be scored", claimed[0].id)
+        detail = f"{type(bug).__name__}: {bug}"[:300]
+        return [Answered(claimed[0], Verdict(checks=()), Unscored(reason="crash", detail=detail))]
+
+
+def _think(claimed: list[Candidate], *, judge: Judge, verifier: Verifier) -> list[Answered]:
     verdicts = {c.id: verifier.verify(c.domain, c.inputs, c.outputs) for c in claimed}
     answered: list[Answered] = []
-    for attempt in sorted({c.attempts for c in claimed}):
-        group = [c for c in claimed if c.attempts == attempt]
-        answers = judge.assess(group, [verdicts[c.id] for c in group], attempt=attempt - 1)
+    for attempt in sorted({c.unusable_answers for c in claimed}):
+        group = [c for c in claimed if c.unusable_answers == attempt]
+        answers = judge.assess(group, [verdicts[c.id] for c in group], attempt=attempt)
         answered += [Answered(c, verdicts[c.id], a) for c, a in zip(group, answers, strict=True)]
     return answered
 
@@ -119,7 +136,7 @@ def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
     """The decision, or None when the judge should be asked again later."""
     if isinstance(one.answer, Assessment):
         return decide(one.verdict, one.answer, policy)
-    if one.answer.transient or one.candidate.attempts < limits.max_attempts:
+    if one.answer.transient or one.candidate.unusable_answers + 1 < limits.max_attempts:
         return None
     return Decision(move=Move.PARK, reason=one.answer.reason, detail=one.answer.detail)
 

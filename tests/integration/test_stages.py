@@ -131,6 +131,26 @@ def test_one_unusable_answer_does_not_hold_up_its_block(store: Store) -> None:
     assert (outcome.decided, outcome.postponed) == (8, 2)
 
 
+def test_a_candidate_that_crashes_the_code_is_parked_and_its_neighbours_are_not(
+    store: Store,
+) -> None:
+    captured(store, [record(n) for n in range(6)])
+    clock = Clock()
+
+    class Fragile(ScriptedVerifier):
+        def verify(self, domain: str, inputs: Any, outputs: Any) -> Any:
+            if "Number 3" in str(outputs["problem"]):
+                raise ZeroDivisionError("a bug")
+            return super().verify(domain, inputs, outputs)
+
+    for _ in range(4):
+        score(store, clock, verifier=Fragile())
+        clock.forward(minutes=20)
+    assert states(store) == {"admitted": 5, "parked": 1}
+    (parked,) = [r for r in monitoring.funnel(store).reasons if r.state == "parked"]
+    assert parked.reason == "crash"
+
+
 def test_a_worker_that_died_while_thinking_leaves_its_candidates_to_the_next(store: Store) -> None:
     captured(store, [record(n) for n in range(5)])
     clock = Clock()

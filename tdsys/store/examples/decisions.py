@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import ScalarSelect, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.dataset import Admitted
@@ -66,11 +66,25 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
             kept.source,
             kept.attempts,
             kept.simulated,
+            _unusable_answers().label("unusable_answers"),
             example_bodies.c.payload,
         )
     ).mappings()
     claimed = [Candidate.model_validate({**row, **_content(row["payload"])}) for row in rows]
     return sorted(claimed, key=lambda candidate: candidate.id)
+
+
+def _unusable_answers() -> ScalarSelect[int]:
+    """How often a judge answered and it was no score; outages are not recorded as answers."""
+    return (
+        select(func.count())
+        .where(
+            scores.c.example_id == examples.c.id,
+            scores.c.kind == ScoreKind.JUDGE.value,
+            scores.c.outcome == "unscored",
+        )
+        .scalar_subquery()
+    )
 
 
 def record(
@@ -132,7 +146,10 @@ def retry(
     due_at: datetime,
     now: datetime,
 ) -> None:
-    """Keep an unscored candidate for `due_at`; nothing when it is decided or claimed again."""
+    """Keep an unscored candidate for `due_at`; nothing when it is decided or claimed again.
+
+    A model that was away gave no answer: then there is nothing to write to the ledger.
+    """
     kept = tx.scalar(
         update(examples)
         .where(
@@ -143,7 +160,7 @@ def retry(
         .values(due_at=due_at)
         .returning(examples.c.id)
     )
-    if kept is not None:
+    if kept is not None and not answer.transient:
         _append_scores(tx, candidate, verdict, answer, policy_version, now)
 
 
