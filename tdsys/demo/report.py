@@ -106,27 +106,25 @@ def _origin(result: Result) -> str:
 
 def _scores(result: Result) -> Table:
     table = Table(
-        "domain", "train/val/test", "before", "after", "95 %", "gain", "95 %", "program",
-        box=SIMPLE_HEAD,
-    )  # fmt: skip
+        "domain", "test", "before", "after", "95 %", "gain", "95 %", "active", box=SIMPLE_HEAD
+    )
     for one in result.domains:
         table.add_row(*_score(one))
     return table
 
 
 def _score(one: DomainResult) -> tuple[str | Text, ...]:
-    sizes = f"{one.train}/{one.val}/{one.test}"
     if one.before is None or one.after is None:
-        return one.name, sizes, "", "", "", "", "", Text(one.why, "yellow")
+        return one.name, str(one.test), "", "", "", "", "", Text(one.why, "yellow")
     return (
         one.name,
-        sizes,
-        f"{one.before:.3f}",
-        Text(f"{one.after:.3f}", "bold green"),
-        f"{one.ci_low:.3f}..{one.ci_high:.3f}",
-        f"{one.after - one.before:+.3f}",
-        f"{one.gain_low:.3f}..{one.gain_high:.3f}",
-        Text("active") if one.active else Text("not better: kept aside", "yellow"),
+        str(one.test),
+        f"{one.before:.2f}",
+        Text(f"{one.after:.2f}", "bold green"),
+        f"{one.ci_low:.2f}..{one.ci_high:.2f}",
+        f"{one.after - one.before:+.2f}",
+        f"{one.gain_low:.2f}..{one.gain_high:.2f}",
+        Text("yes") if one.active else Text("no", "yellow"),
     )
 
 
