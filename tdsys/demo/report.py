@@ -106,7 +106,16 @@ def _origin(result: Result) -> str:
 
 def _scores(result: Result) -> Table:
     table = Table(
-        "domain", "test", "before", "after", "95 %", "gain", "95 %", "active", box=SIMPLE_HEAD
+        "domain",
+        "test",
+        "before",
+        "after",
+        "95 %",
+        "gain",
+        "95 %",
+        "active",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
     )
     for one in result.domains:
         table.add_row(*_score(one))
