@@ -60,7 +60,10 @@ class DemoRef(BaseModel):
 
 
 class Trial(BaseModel):
-    """One candidate program evaluated during a run."""
+    """One candidate program evaluated during a run.
+
+    `score` is the mean over the items that got an answer; the others have no value.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -154,6 +157,11 @@ class Optimizer(Protocol):
         items: Sequence[Item],
         *,
         grader: Grader,
+        should_stop: Callable[[], bool],
     ) -> list[ItemScore]:
-        """Score a program (None: the unoptimized one) on every item, in order."""
+        """Score a program (None: the unoptimized one) on every item, in order.
+
+        An answer that cannot be read is asked for again, with a fresh sample, a few times.
+        Cancelled when `should_stop` said so.
+        """
         ...
