@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
+from tdsys.core.printable import printable
 from tdsys.errors import TdsysError
 
 NOT_INSTALLED = (
@@ -12,7 +14,7 @@ NOT_INSTALLED = (
 )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every expected error is one line and an exit code."""
     try:
         from tdsys.cli import cli  # noqa: PLC0415  # the client's installation has no click
@@ -22,9 +24,9 @@ def main() -> None:
         sys.stderr.write(f"tdsys: {missing.name} is missing: {NOT_INSTALLED}\n")
         raise SystemExit(78) from None
     try:
-        cli(prog_name="tdsys")
+        cli(args=arguments, prog_name="tdsys")
     except TdsysError as expected:
-        sys.stderr.write(f"tdsys: {expected}\n")
+        sys.stderr.write(f"tdsys: {printable(str(expected))}\n")
         raise SystemExit(expected.exit_code) from None
 
 

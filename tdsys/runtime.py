@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from tdsys import settings as settings_module
 from tdsys import wire
 from tdsys.errors import ConfigurationError
+from tdsys.llm.naming import OFFLINE, check_name
 from tdsys.settings import Settings
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
@@ -68,29 +69,51 @@ class Runtime:
         """The judge model with its rubric."""
         from tdsys.llm.judge import ModelJudge  # noqa: PLC0415  # dspy takes seconds to import
 
-        return ModelJudge(
-            self._model(self.settings.judge_lm or self.settings.lm),
-            threads=self.settings.lm_threads,
-        )
+        return ModelJudge(self.judge_model, threads=self.settings.lm_threads)
 
     @cached_property
     def optimizer(self) -> Optimizer:
         """MIPROv2 on the configured model."""
         from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
 
-        return MiproOptimizer(self._model(self.settings.lm), threads=self.settings.lm_threads)
+        return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
 
-    def _model(self, name: str) -> Model:
+    @property
+    def program_model(self) -> Model:
+        """The model the program runs on."""
+        return self._model("TDSYS_LM", self.settings.lm, self.settings.lm_api_base)
+
+    @property
+    def judge_model(self) -> Model:
+        """The model that judges; another model never gets the address meant for TDSYS_LM."""
+        setting, name = self._judge_named()
+        same = name == self.settings.lm
+        address = self.settings.judge_lm_api_base or (self.settings.lm_api_base if same else None)
+        return self._model(setting, name, address)
+
+    def _judge_named(self) -> tuple[str, str]:
+        """The setting that names the judge's model, and the name."""
+        if self.settings.judge_lm:
+            return "TDSYS_JUDGE_LM", self.settings.judge_lm
+        return "TDSYS_LM", self.settings.lm
+
+    def _model(self, setting: str, name: str, address: str | None) -> Model:
         from tdsys.llm.session import Model  # noqa: PLC0415
 
-        return Model(name=name, api_base=self.settings.lm_api_base, seed=self.settings.lm_seed)
+        check_name(name, setting=setting)
+        return Model(name=name, api_base=address, seed=self.settings.lm_seed)
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """Which roles the offline model plays: `program`, `judge`, both or none."""
+        played = {"program": self.settings.lm, "judge": self._judge_named()[1]}
+        return tuple(role for role, name in played.items() if name == OFFLINE)
 
     def check_settings(self) -> None:
         """Refuse what can never work, before anything is started; opens no connection."""
-        from tdsys.llm.naming import check_name  # noqa: PLC0415
-
-        for name in {self.settings.lm, self.settings.judge_lm or self.settings.lm}:
-            check_name(name)
+        check_name(self.settings.lm)
+        setting, name = self._judge_named()
+        check_name(name, setting=setting)
         if self.settings.database_url:
             _ = self.store
         if self.settings.redis_url:

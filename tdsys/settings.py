@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tdsys.errors import ConfigurationError
@@ -35,10 +35,11 @@ class Settings(BaseSettings):
     lm_api_base: str | None = None
     lm_seed: int = 7
     judge_lm: str | None = None
-    lm_threads: int = 16
-    scoring_block: int = 50
-    lease_seconds: int = 120
-    max_attempts: int = 5
+    judge_lm_api_base: str | None = None
+    lm_threads: int = Field(16, ge=1)
+    scoring_block: int = Field(50, ge=1)
+    lease_seconds: int = Field(120, ge=5)
+    max_attempts: int = Field(5, ge=1)
 
 
 def addresses(home: Path) -> dict[str, str]:

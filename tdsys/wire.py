@@ -56,6 +56,11 @@ def acknowledgement_key(batch_id: str) -> str:
     return f"{PREFIX}ack:{batch_id}"
 
 
+def waiting_key(batch_id: str) -> str:
+    """The Redis key that is set while one message of a capture batch waits for its next try."""
+    return f"{PREFIX}waiting:{batch_id}"
+
+
 def queue_key(queue: Queue) -> str:
     """The Redis list that holds the messages of `queue`."""
     return PREFIX + queue.value

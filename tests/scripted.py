@@ -124,6 +124,7 @@ class ScriptedOptimizer:
         items: Sequence[Item],
         *,
         grader: Grader,
+        should_stop: Callable[[], bool],
     ) -> list[ItemScore]:
         if self.fails_test:
             return [ItemScore(uid=i.uid, value=None, error="no answer") for i in items]

@@ -37,6 +37,7 @@ class Behaviour:
     latency: float = 0.0
     status: int = 200
     refuse_next: int = 0
+    key_lasts: int | None = None
     garbage_next: int = 0
     say: str | None = None
     retry_after: str = "0.05"
@@ -50,6 +51,7 @@ class StubProvider:
     behaviour: Behaviour = field(default_factory=Behaviour)
     requests: list[Message] = field(default_factory=list)
     refused: int = 0
+    granted: int = 0
     running: int = 0
     peak: int = 0
     port: int = 0
@@ -127,9 +129,12 @@ class StubProvider:
             self.behaviour.refuse_next -= 1
             self.refused += 1
             return 429, {"error": {"message": "slow down", "type": "rate_limit_error"}}
-        if self.behaviour.status != 200:
+        expired = self.behaviour.key_lasts is not None and self.granted >= self.behaviour.key_lasts
+        status = 401 if expired else self.behaviour.status
+        if status != 200:
             self.refused += 1
-            return self.behaviour.status, {"error": {"message": "refused by the test"}}
+            return status, {"error": {"message": "refused by the test"}}
+        self.granted += 1
         return 200, _completion(body, self._text(body))
 
     def _text(self, body: Message) -> str:

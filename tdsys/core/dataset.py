@@ -68,10 +68,18 @@ class Unusable(BaseModel):
     remedy: str
 
 
-def signature_of(examples: Sequence[Admitted], policy: Policy) -> Signature:
-    """The policy's signature, or the fields that nearly all of these examples hold."""
+def signature_of(
+    examples: Sequence[Admitted], policy: Policy, last: Signature | None = None
+) -> Signature:
+    """The policy's signature, or the fields that nearly all of these examples hold.
+
+    The last version's stays as long as enough examples fit it: a program's fields must not
+    change because one field fell below a threshold.
+    """
     if policy.signature is not None:
         return policy.signature
+    if last and sum(not unusable(e, last) for e in examples) >= policy.min_examples:
+        return last
     outputs = _common([e.outputs for e in examples])
     inputs = {n: t for n, t in _common([e.inputs for e in examples]).items() if n not in outputs}
     return Signature(inputs=inputs or Signature().inputs, outputs=outputs or Signature().outputs)
@@ -125,31 +133,41 @@ def select(examples: Iterable[Admitted], *, cap: int) -> list[Admitted]:
 
 
 def divide(
-    examples: Sequence[Admitted], clusters: Sequence[int], *, shares: Shares
+    examples: Sequence[Admitted],
+    clusters: Sequence[int],
+    *,
+    shares: Shares,
+    placed: Mapping[str, Split] | None = None,
 ) -> list[Member]:
     """Give every example a split: whole clusters together, each cell near its shares.
 
-    Big clusters go first; each goes where its cells, then the whole, are furthest below target.
+    What the last version has `placed` (by fingerprint) stays, so that no program meets in its
+    test what another was made of. Of new clusters the big ones go first; each goes where its
+    cells, then the whole, are furthest below target.
     """
     groups: dict[int, list[Admitted]] = defaultdict(list)
     for example, cluster in zip(examples, clusters, strict=True):
         groups[cluster].append(example)
-    targets = _targets(examples, shares)
-    placed: Counter[tuple[Cell | None, Split]] = Counter()
-    members: list[Member] = []
-    for cluster, held in sorted(groups.items(), key=lambda g: (-len(g[1]), _order(g[1]))):
-        split = max(Split, key=lambda s: _room(held, s, targets, placed))
-        for example in held:
-            placed[example.cell, split] += 1
-            placed[None, split] += 1
-            members.append(Member(example=example, split=split, cluster=cluster))
-    return sorted(members, key=lambda m: (list(Split).index(m.split), m.example.fingerprint))
+    division = _Division(_targets(examples, shares))
+    fresh = []
+    for held in sorted(groups.values(), key=lambda g: (-len(g), _order(g))):
+        before = {placed[e.fingerprint] for e in held if placed and e.fingerprint in placed}
+        if before:
+            # A new example may join two old clusters: train is where it can do no harm.
+            division.put(held, min(before, key=list(Split).index))
+        else:
+            fresh.append(held)
+    for held in fresh:
+        division.put(held, division.roomiest(held))
+    return division.members()
 
 
 def fingerprint(members: Sequence[Member], signature: Signature) -> str:
-    """The name of a version: SHA-256 over its content, its division and its signature."""
+    """The name of a version: SHA-256 over its content, its division and its ordered fields."""
     content = sorted([m.example.fingerprint, m.split.value] for m in members)
-    return hashlib.sha256(canonical([content, signature.model_dump()])).hexdigest()
+    fields = [signature.instructions, *map(list, signature.inputs.items()), "->",
+              *map(list, signature.outputs.items())]  # fmt: skip
+    return hashlib.sha256(canonical([content, fields])).hexdigest()
 
 
 def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
@@ -166,9 +184,9 @@ def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
     return found
 
 
-def has_grown(size: int, last: int | None, policy: Policy) -> bool:
-    """Whether `size` examples are enough beyond the `last` version's to optimize again."""
-    return last is None or size >= last * (1 + policy.growth)
+def has_grown(new: int, last: int | None, policy: Policy) -> bool:
+    """Whether `new` examples beyond the last version of `last` are enough to optimize again."""
+    return last is None or new >= last * policy.growth
 
 
 def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType]:
@@ -178,9 +196,10 @@ def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType
         for name, value in d.items()
         if (kind := _kind(value)) is not None
     )
-    order = {name: i for i, name in enumerate(dict.fromkeys(n for d in documents for n in d))}
+    orders = Counter(tuple(d) for d in documents)
+    usual = list(dict.fromkeys(n for keys, _ in orders.most_common() for n in keys))
     common = [(n, k) for (n, k), count in kinds.items() if count >= COMMON_FIELD * len(documents)]
-    return dict(sorted(common, key=lambda pair: order[pair[0]]))
+    return dict(sorted(common, key=lambda pair: usual.index(pair[0])))
 
 
 def _kind(value: JsonValue) -> FieldType | None:
@@ -204,22 +223,35 @@ def _order(held: Sequence[Admitted]) -> str:
     return min(e.fingerprint for e in held)
 
 
-def _room(
-    held: Sequence[Admitted],
-    split: Split,
-    targets: Mapping[tuple[Cell | None, Split], float],
-    placed: Mapping[tuple[Cell | None, Split], int],
-) -> tuple[float, float]:
-    whole = targets[None, split]
-    in_cells = sum(
-        (targets[e.cell, split] - placed[e.cell, split]) / max(targets[e.cell, split], 1)
-        for e in held
-    )
-    return (
-        in_cells / len(held) if _fits(held, whole, placed[None, split]) else -1e9,
-        (whole - placed[None, split]) / max(whole, 1),
-    )
+class _Division:
+    """Members placed so far, against the targets of every cell and of the whole."""
 
+    def __init__(self, targets: Mapping[tuple[Cell | None, Split], float]) -> None:
+        self._targets = targets
+        self._placed: Counter[tuple[Cell | None, Split]] = Counter()
+        self._members: list[Member] = []
+        self._clusters = 0
 
-def _fits(held: Sequence[Admitted], whole: float, placed: int) -> bool:
-    return placed == 0 or placed + len(held) <= whole + 1
+    def put(self, held: Sequence[Admitted], split: Split) -> None:
+        for example in held:
+            self._placed[example.cell, split] += 1
+            self._placed[None, split] += 1
+            self._members.append(Member(example=example, split=split, cluster=self._clusters))
+        self._clusters += 1
+
+    def roomiest(self, held: Sequence[Admitted]) -> Split:
+        return max(Split, key=lambda split: self._room(held, split))
+
+    def members(self) -> list[Member]:
+        splits = list(Split)
+        return sorted(self._members, key=lambda m: (splits.index(m.split), m.example.fingerprint))
+
+    def _room(self, held: Sequence[Admitted], split: Split) -> tuple[float, float]:
+        whole, taken = self._targets[None, split], self._placed[None, split]
+        fits = taken == 0 or taken + len(held) <= whole + 1
+        in_cells = sum(
+            (self._targets[e.cell, split] - self._placed[e.cell, split])
+            / max(self._targets[e.cell, split], 1)
+            for e in held
+        )
+        return (in_cells / len(held) if fits else -1e9, (whole - taken) / max(whole, 1))

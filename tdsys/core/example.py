@@ -7,16 +7,16 @@ import json
 import math
 import unicodedata
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, field_validator
 
 from tdsys.errors import InvalidInput
 
 MAX_DEPTH = 32
+LONGEST_NAME = 100
 MAX_BYTES = 256 * 1024
 Document = dict[str, JsonValue]
 
@@ -53,18 +53,19 @@ class Capture(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     capture_id: UUID
-    domain: str = Field(min_length=1, max_length=100)
+    domain: str
     inputs: Document
     outputs: Document
     metadata: Document = {}
-    captured_at: datetime
+    captured_at: AwareDatetime
 
     @field_validator("domain")
     @classmethod
     def _domain_is_a_plain_name(cls, name: str) -> str:
-        if name.strip() != name or any(unicodedata.category(c).startswith("C") for c in name):
-            raise ValueError("a domain name has no control characters and no blanks at its ends")
-        return name
+        try:
+            return check_domain(name)
+        except InvalidInput as bad:
+            raise ValueError(str(bad)) from None
 
     @property
     def cell(self) -> Cell:
@@ -99,6 +100,17 @@ class Candidate(BaseModel):
     def cell(self) -> Cell:
         """The cell it belongs to."""
         return Cell(self.topic, self.difficulty)
+
+
+def check_domain(name: str) -> str:
+    """The name of a domain as it was, or InvalidInput: 1 to 100 characters on one line."""
+    plain = not any(unicodedata.category(c).startswith("C") for c in name)
+    if plain and name == name.strip() and 0 < len(name) <= LONGEST_NAME:
+        return name
+    raise InvalidInput(
+        f"{name[:LONGEST_NAME]!r} is not a domain name",
+        remedy=f"use 1 to {LONGEST_NAME} characters on one line, without blanks at the ends",
+    )
 
 
 def fingerprint(

@@ -56,7 +56,7 @@ class GenerationGrader:
         return fmean(checked) if checked else 0.0
 
     def _on_topic(self, item: Item, produced: Document) -> float:
-        asked = self._topics.get(_text(item.inputs, "topic"))
+        asked = self._topics.get(level(_text(item.inputs, "topic")))
         if asked is None:
             return 1.0
         text = _vector(_text(produced, "problem"))
@@ -64,7 +64,7 @@ class GenerationGrader:
         return _cosine(text, asked) / best if best else 0.0
 
     def _difficulty(self, item: Item, produced: Document) -> float:
-        known = self._steps.get(_text(item.inputs, "difficulty"))
+        known = self._steps.get(level(_text(item.inputs, "difficulty")))
         if known is None:
             return 1.0
         count = len(steps(_text(produced, "solution")))
@@ -94,7 +94,7 @@ def _centroids(known: Iterable[Item]) -> dict[str, Vector]:
     """Per topic the mean word vector, weighted down for words that all topics share."""
     sums: dict[str, Counter[str]] = {}
     for item in known:
-        sums.setdefault(_text(item.inputs, "topic"), Counter()).update(
+        sums.setdefault(level(_text(item.inputs, "topic")), Counter()).update(
             set(_words(_text(item.outputs, "problem")))
         )
     spread = Counter(word for words in sums.values() for word in words)
@@ -108,7 +108,7 @@ def _centroids(known: Iterable[Item]) -> dict[str, Vector]:
 def _step_ranges(known: Iterable[Item]) -> dict[str, tuple[int, int]]:
     seen: dict[str, list[int]] = {}
     for item in known:
-        seen.setdefault(_text(item.inputs, "difficulty"), []).append(
+        seen.setdefault(level(_text(item.inputs, "difficulty")), []).append(
             len(steps(_text(item.outputs, "solution")))
         )
     return {name: _middle(counts) for name, counts in seen.items() if name}

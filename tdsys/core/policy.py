@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FieldType = Literal["text", "list"]
+# Three splits of at least ten examples each; with fewer no interval means anything.
+FEWEST_EXAMPLES = 30
 
 
 class Signature(BaseModel):
@@ -43,6 +45,32 @@ class Shares(BaseModel):
         return self
 
 
+class PerDimension(BaseModel):
+    """One number in [0, 1] for each dimension a judge scores."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accuracy: float = Field(ge=0, le=1)
+    coherence: float = Field(ge=0, le=1)
+    relevance: float = Field(ge=0, le=1)
+    educational_value: float = Field(ge=0, le=1)
+
+    def of(self, dimension: str) -> float:
+        """The number for one dimension."""
+        found: float = getattr(self, dimension)
+        return found
+
+
+class Weights(PerDimension):
+    """How much each dimension counts; only their ratio matters."""
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> Weights:
+        if not any(self.model_dump().values()):
+            raise ValueError("at least one weight must be above 0")
+        return self
+
+
 class Policy(BaseModel):
     """What a domain collects, admits and optimizes; every decision records its version.
 
@@ -52,30 +80,17 @@ class Policy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     collection: Literal["automatic", "manual", "off"] = "automatic"
-    topics: tuple[str, ...] = ()
-    difficulties: tuple[str, ...] = ("easy", "medium", "hard")
     signature: Signature | None = None
-    weights: dict[str, float] = {
-        "accuracy": 0.4,
-        "coherence": 0.2,
-        "relevance": 0.2,
-        "educational_value": 0.2,
-    }
-    reject_below: dict[str, float] = {
-        "accuracy": 0.3,
-        "coherence": 0.3,
-        "relevance": 0.3,
-        "educational_value": 0.1,
-    }
-    admit_from: dict[str, float] = {
-        "accuracy": 0.7,
-        "coherence": 0.5,
-        "relevance": 0.5,
-        "educational_value": 0.3,
-    }
+    weights: Weights = Weights(accuracy=0.4, coherence=0.2, relevance=0.2, educational_value=0.2)
+    reject_below: PerDimension = PerDimension(
+        accuracy=0.3, coherence=0.3, relevance=0.3, educational_value=0.1
+    )
+    admit_from: PerDimension = PerDimension(
+        accuracy=0.7, coherence=0.5, relevance=0.5, educational_value=0.3
+    )
     admit_quality: float = Field(0.6, ge=0, le=1)
-    min_examples: int = Field(50, ge=6)
-    max_examples: int = Field(400, ge=6)
+    min_examples: int = Field(50, ge=FEWEST_EXAMPLES)
+    max_examples: int = Field(400, ge=FEWEST_EXAMPLES)
     shares: Shares = Shares()
     optimization: Literal["automatic", "hold"] = "automatic"
     growth: float = Field(0.2, gt=0)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tdsys.core.example import Candidate, Document
 from tdsys.core.lifecycle import Move
-from tdsys.core.policy import Policy
+from tdsys.core.policy import PerDimension, Policy
 
 
 class Dimension(StrEnum):
@@ -123,8 +123,16 @@ class Verifier(Protocol):
 
 def quality(assessment: Assessment, policy: Policy) -> float:
     """The weighted mean of the four scores; weights from the policy."""
-    total = sum(policy.weights[d] for d in Dimension)
-    return sum(policy.weights[d] * assessment.scores[d].value for d in Dimension) / total
+    total = sum(policy.weights.of(d) for d in Dimension)
+    return sum(policy.weights.of(d) * assessment.scores[d].value for d in Dimension) / total
+
+
+def veto(verdict: Verdict) -> Decision | None:
+    """Reject what a check has refuted, whatever a judge says or fails to say."""
+    failed = verdict.failed()
+    if not failed:
+        return None
+    return Decision(move=Move.REJECT, reason=failed[0].name, detail=failed[0].evidence)
 
 
 def decide(  # noqa: PLR0911  # a ladder of vetoes, read top down
@@ -132,10 +140,8 @@ def decide(  # noqa: PLR0911  # a ladder of vetoes, read top down
 ) -> Decision:
     """Admit, review or reject: a failed check vetoes, then thresholds, then the review band."""
     score = quality(assessment, policy)
-    if failed := verdict.failed():
-        return Decision(
-            move=Move.REJECT, reason=failed[0].name, detail=failed[0].evidence, quality=score
-        )
+    if refuted := veto(verdict):
+        return refuted.model_copy(update={"quality": score})
     if suspects := verdict.suspicious():
         return Decision(
             move=Move.REVIEW, reason=suspects[0].name, detail=suspects[0].evidence, quality=score
@@ -158,10 +164,10 @@ def decide(  # noqa: PLR0911  # a ladder of vetoes, read top down
     return Decision(move=Move.ADMIT, reason="meets_policy", quality=score)
 
 
-def _below(assessment: Assessment, limits: dict[str, float]) -> tuple[str, str] | None:
+def _below(assessment: Assessment, limits: PerDimension) -> tuple[str, str] | None:
     for dimension in Dimension:
         score = assessment.scores[dimension]
-        if score.value < limits[dimension]:
-            limit = limits[dimension]
+        if score.value < limits.of(dimension):
+            limit = limits.of(dimension)
             return dimension.value, f"{score.value:.2f} < {limit:.2f}: {score.rationale}"
     return None

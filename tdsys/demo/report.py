@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tdsys.core.lifecycle import State
+from tdsys.core.printable import printable
 from tdsys.demo.result import DomainResult, Heat, Result
 from tdsys.reference import HARD_FAULTS
 
@@ -28,10 +29,11 @@ def show(console: Console, result: Result, heat: Iterable[Heat], *, folder: str)
         ("Admitted examples, topic by difficulty", Columns([_heat(one) for one in heat])),
         (f"Score on the test split, {_origin(result)}", _scores(result)),
     ):
-        console.print(Text(f"\n{title}", style="bold"))
+        console.print()
+        console.print(_title(title))
         console.print(shown)
     console.print(_times(result))
-    console.print(Text(f"programs, datasets and result.json are in {folder}"))
+    console.print(_shown(f"programs, datasets and result.json are in {folder}"))
 
 
 def picture(console: Console) -> str:
@@ -40,9 +42,19 @@ def picture(console: Console) -> str:
     return re.sub(r"@font-face\s*{[^}]*}", "", svg)
 
 
+def _shown(text: str, style: str = "") -> Text:
+    """Text that may come from a generator, a file or a model: never markup, never obeyed."""
+    return Text(printable(text), style)
+
+
+def _table(*titles: str) -> Table:
+    columns = (Column(header=_shown(title)) for title in titles)
+    return Table(*columns, box=SIMPLE_HEAD)
+
+
 def _funnel(result: Result) -> Table:
     total = result.captured + result.imported
-    table = Table("", "examples", "", box=SIMPLE_HEAD)
+    table = _table("", "examples", "")
     for name, count in (
         ("captured", result.captured),
         ("imported", result.imported),
@@ -54,7 +66,7 @@ def _funnel(result: Result) -> Table:
         table.add_row(name, str(count), Text("█" * round(BAR * count / max(total, 1)), "cyan"))
     for reason, count in result.reasons.items():
         table.add_row(
-            Text(f"  {reason}", "dim"),
+            _shown(f"  {reason}", "dim"),
             Text(str(count), "dim"),
             Text("▒" * max(1, round(BAR * count / max(total, 1))), "dim"),
         )
@@ -62,12 +74,12 @@ def _funnel(result: Result) -> Table:
 
 
 def _faults(result: Result) -> Table:
-    table = Table("injected fault", "injected", "not admitted", box=SIMPLE_HEAD)
+    table = _table("injected fault", "injected", "not admitted")
     for kind, numbers in result.faults.items():
         injected, caught = numbers["injected"], numbers["caught"]
         colour = "green" if caught == injected else "yellow"
         name = kind if kind in HARD_FAULTS else f"{kind} (soft)"
-        table.add_row(name, str(injected), Text(str(caught), colour))
+        table.add_row(_shown(name), str(injected), Text(str(caught), colour))
     return table
 
 
@@ -87,11 +99,11 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _heat(one: Heat) -> Table:
-    table = Table(one.domain, *DIFFICULTIES, box=SIMPLE_HEAD)
+    table = _table(one.domain, *DIFFICULTIES)
     counts = {(c.topic, c.difficulty): c.n for c in one.cells if c.state == State.ADMITTED}
     most = max(counts.values(), default=1)
     for topic in sorted({topic for topic, _ in counts}):
-        table.add_row(topic, *(_shaded(counts.get((topic, d), 0), most) for d in DIFFICULTIES))
+        table.add_row(_shown(topic), *(_shaded(counts.get((topic, d), 0), most) for d in DIFFICULTIES))
     return table
 
 
@@ -101,22 +113,20 @@ def _shaded(count: int, most: int) -> Text:
 
 
 def _origin(result: Result) -> str:
-    return "SIMULATED by the offline model" if result.simulated else f"measured on {result.model}"
+    """Who made the numbers; the word SIMULATED wherever the offline model played a part."""
+    program, judge = (role in result.simulated_roles for role in ("program", "judge"))
+    if program and judge:
+        return "SIMULATED by the offline model"
+    if program:
+        return f"SIMULATED: the program runs on the offline model, {result.judge} judges"
+    if judge:
+        return f"SIMULATED in part: the program runs on {result.model}, the offline model judges"
+    return f"measured on {result.model}"
 
 
 def _scores(result: Result) -> Table:
-    table = Table(
-        "domain",
-        "test",
-        "before",
-        "after",
-        "95 %",
-        "gain",
-        "95 %",
-        "active",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-    )
+    table = _table("domain", "test", "before", "after", "95 %", "gain", "95 %", "active")
+    table.pad_edge = False
     for one in result.domains:
         table.add_row(*_score(one))
     return table
@@ -124,9 +134,9 @@ def _scores(result: Result) -> Table:
 
 def _score(one: DomainResult) -> tuple[str | Text, ...]:
     if one.before is None or one.after is None:
-        return one.name, str(one.test), "", "", "", "", "", Text(one.why, "yellow")
+        return _shown(one.name), str(one.test), "", "", "", "", "", _shown(one.why, "yellow")
     return (
-        one.name,
+        _shown(one.name),
         str(one.test),
         f"{one.before:.2f}",
         Text(f"{one.after:.2f}", "bold green"),

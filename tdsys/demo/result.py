@@ -44,7 +44,8 @@ class Heat(NamedTuple):
 class Result(BaseModel):
     """Everything the demo reports; `faults_*` count the hard kinds, `soft_faults_*` the others.
 
-    `caught` means not admitted. The interval `ci_*` is that of the score after.
+    `caught` means not admitted. The interval `ci_*` is that of the score after. `simulated` says
+    that the offline model played a part: program, judge or both, in `simulated_roles`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -66,7 +67,9 @@ class Result(BaseModel):
     reasons: dict[str, int]
     domains: list[DomainResult]
     simulated: bool
+    simulated_roles: tuple[str, ...]
     model: str
+    judge: str
     stages: dict[str, float]
     seconds: float
 
@@ -80,8 +83,9 @@ def summary(
     domains: Iterable[DomainResult],
     *,
     stages: dict[str, float],
-    simulated: bool,
+    simulated: tuple[str, ...],
     model: str,
+    judge: str,
     seconds: float,
 ) -> Result:
     """Put the counts of the store and the domains' results together."""
@@ -106,8 +110,10 @@ def summary(
         faults={c.kind: {"injected": c.injected, "caught": c.caught} for c in caught},
         reasons=_reasons(funnel),
         domains=list(domains),
-        simulated=simulated,
+        simulated=bool(simulated),
+        simulated_roles=simulated,
         model=model,
+        judge=judge,
         stages=stages,
         seconds=seconds,
     )

@@ -11,23 +11,27 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from tdsys import runtime
 from tdsys.client import CaptureClient
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.dataset import Split
+from tdsys.core.patience import Patience
 from tdsys.core.policy import Policy
+from tdsys.core.printable import printable
 from tdsys.demo import report
 from tdsys.demo.result import DomainResult, Heat, Result, summary
 from tdsys.embedded.stack import Stack
-from tdsys.errors import TdsysError
+from tdsys.errors import NotReady, TdsysError
 from tdsys.reference import ReferenceGenerator
 from tdsys.stages import datasets, importing, monitoring, optimizing
 from tdsys.stages import policies as rules
+from tdsys.store import Store
 from tdsys.wire import Task
 
 DOMAINS = ("algebra", "fractions", "statistics")
@@ -37,41 +41,99 @@ FAULT_RATE = 0.2
 SEED = 1
 RESULTS = Path(".tdsys") / "demo"
 LOOK_EVERY = 0.15
-# Nothing in the demo may take longer; what does is broken and must say so.
+# A real model may take long over all; what shows no progress for this long is broken.
 PATIENCE_SECONDS = 600
+OWN_SERVERS = ("TDSYS_DATABASE_URL", "TDSYS_REDIS_URL")
 
 
 def run(*, lm: str | None, keep: bool, picture: Path | None, as_json: bool) -> None:
     """Run the whole loop and print what came out."""
     console = Console(stderr=as_json, record=picture is not None, width=100 if picture else None)
-    home = runtime.current().settings.home if keep else Path(tempfile.mkdtemp(prefix="tdsys-demo-"))
-    _environment(home, lm)
+    _environment(console, lm, keep=keep)
     runtime.current().check_settings()
-    runtime.close()
-    try:
+    with _home(keep=keep) as home:
         began = time.monotonic()
-        with Stack(home, env=os.environ, report=lambda line: console.print(f"· {line}")) as stack:
+        with Stack(home, env=os.environ, report=lambda line: _tell(console, f"· {line}")) as stack:
+            if keep:
+                refuse_used(runtime.current().store)
             result, heat = _Story(console, stack, began).tell()
-    finally:
-        runtime.close()
-        if not keep:
-            shutil.rmtree(home, ignore_errors=True)
     report.show(console, result, heat, folder=str(RESULTS))
     if keep:
-        console.print(f"the data stay in {home}; `tdsys up` goes on with them")
+        _tell(console, f"the data stay in {home}; `tdsys up` goes on with them")
     if picture:
-        picture.write_text(report.picture(console))
+        picture.write_text(report.picture(console), encoding="utf-8")
     if as_json:
         Console().print_json(json.dumps(result.document()))
 
 
-def _environment(home: Path, lm: str | None) -> None:
-    """Give this process and all it starts one home and one model."""
+def refuse_used(store: Store) -> None:
+    """NotReady when the store holds examples: the demo writes 500 more and sets policies."""
+    held = sum(monitoring.funnel(store).states.values())
+    if held:
+        raise NotReady(
+            f"the store already holds {held} examples, which the demo would mix with its own",
+            remedy="leave --keep out, or set TDSYS_HOME to an empty folder and unset "
+            + " and ".join(OWN_SERVERS),
+        )
+
+
+def _environment(console: Console, lm: str | None, *, keep: bool) -> None:
+    """Give this process and all it starts one model, and servers of its own unless kept."""
     runtime.close()
-    os.environ["TDSYS_HOME"] = str(home)
+    given = [name for name in OWN_SERVERS if os.environ.get(name)]
+    if given and not keep:
+        _tell(console, f"{' and '.join(given)} set aside: the demo runs on servers of its own")
+        for name in given:
+            del os.environ[name]
     os.environ.setdefault("TDSYS_LEASE_SECONDS", "20")
     if lm:
         os.environ["TDSYS_LM"] = lm
+
+
+@contextmanager
+def _home(*, keep: bool) -> Iterator[Path]:
+    """Where the demo lives: TDSYS_HOME, or a new folder that stays only when the demo fails."""
+    kept = runtime.current().settings.home
+    home = kept if keep else Path(tempfile.mkdtemp(prefix="tdsys-demo-"))
+    os.environ["TDSYS_HOME"] = str(home)
+    runtime.close()
+    try:
+        yield home
+    except Exception as failed:
+        _point_to(home, failed)
+        raise
+    except BaseException:
+        _leave(home, keep=keep)
+        raise
+    else:
+        _leave(home, keep=keep)
+    finally:
+        runtime.close()
+
+
+def _point_to(home: Path, failed: Exception) -> None:
+    """Say in the error where what it left behind is."""
+    where = f"data and logs stay in {home}"
+    if isinstance(failed, TdsysError):
+        failed.remedy = f"{failed.remedy}; {where}" if failed.remedy else where
+    else:
+        failed.add_note(where)
+
+
+def _leave(home: Path, *, keep: bool) -> None:
+    if not keep:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _tell(console: Console, line: str, style: str = "") -> None:
+    console.print(Text(printable(line), style=style), soft_wrap=True)
+
+
+class _Seen(NamedTuple):
+    """One look at what is waited for; as long as `mark` changes there is progress."""
+
+    done: bool
+    mark: object
 
 
 class _Story:
@@ -102,7 +164,7 @@ class _Story:
     @contextmanager
     def _chapter(self, name: str) -> Iterator[None]:
         began = time.monotonic()
-        self._console.print(f"[bold]{name}[/bold]")
+        _tell(self._console, name, "bold")
         yield
         self._stages[name] = round(time.monotonic() - began, 2)
 
@@ -161,10 +223,10 @@ class _Story:
                 lambda: _all(self._advance(bars, rows, name) for name in names), "the optimizations"
             )
 
-    def _advance(self, bars: Progress, rows: dict[str, Any], domain: str) -> bool:
+    def _advance(self, bars: Progress, rows: dict[str, Any], domain: str) -> _Seen:
         (found,) = optimizing.status(self._here.store, domain=domain, clock=self._here.now)
         if found.run is None:
-            return False
+            return _Seen(done=False, mark=found.because)
         total = found.run.plan.trials + 1
         done = found.run.state in {"finished", "failed", "cancelled"}
         bars.update(
@@ -173,26 +235,26 @@ class _Story:
             description=f"{domain}: trials",
             completed=total if done else int(str(found.run.progress.get("trials", 0))),
         )
-        return done
+        return _Seen(done, (found.run.state, found.run.attempts, found.run.progress))
 
     def _wait(self, what: str, total: int, count: Callable[[], int]) -> None:
         with self._bars() as bars:
             row = bars.add_task(what, total=total)
 
-            def look() -> bool:
+            def look() -> _Seen:
                 done = count()
                 bars.update(row, completed=done)
-                return done >= total
+                return _Seen(done >= total, done)
 
             self._until(look, what)
 
-    def _until(self, look: Callable[[], bool], what: str) -> None:
+    def _until(self, look: Callable[[], _Seen], what: str) -> None:
         """Look again and again, keeping the stack alive meanwhile."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not look():
-            if time.monotonic() > deadline:
+        patience = Patience(PATIENCE_SECONDS)
+        while not (seen := look()).done:
+            if patience.is_out(seen.mark, now=time.monotonic()):
                 raise TdsysError(
-                    f"{what}: no end after {PATIENCE_SECONDS} s",
+                    f"{what}: no progress for {PATIENCE_SECONDS // 60} minutes",
                     remedy=f"read the logs in {self._stack.home / 'logs'}",
                 )
             self._stack.tend()
@@ -200,7 +262,7 @@ class _Story:
 
     def _bars(self) -> Progress:
         return Progress(
-            TextColumn("  {task.description:<32}"),
+            TextColumn("  {task.description:<32}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -215,11 +277,14 @@ class _Story:
             monitoring.funnel(self._here.store),
             domains,
             stages=self._stages,
-            simulated=self._here.settings.lm == "offline",
+            simulated=self._here.simulated,
             model=self._here.settings.lm,
+            judge=self._here.settings.judge_lm or self._here.settings.lm,
             seconds=round(time.monotonic() - self._began, 2),
         )
-        (RESULTS / "result.json").write_text(json.dumps(result.document(), indent=1) + "\n")
+        (RESULTS / "result.json").write_text(
+            json.dumps(result.document(), indent=1) + "\n", encoding="utf-8"
+        )
         return result, [Heat(n, monitoring.cells(self._here.store, domain=n)) for n in names]
 
     def _domain(self, name: str) -> DomainResult:
@@ -231,8 +296,10 @@ class _Story:
         score = best.comparison
         stem = name.replace(" ", "-")
         program, dataset = RESULTS / f"program-{stem}.json", RESULTS / f"dataset-{stem}.jsonl"
-        program.write_text(json.dumps(best.state, indent=1, ensure_ascii=False) + "\n")
-        dataset.write_text("".join(datasets.export(self._here.store, domain=name, format_="jsonl")))
+        lines = datasets.export(self._here.store, domain=name, format_="jsonl")
+        dataset.write_text("".join(lines), encoding="utf-8")
+        state = json.dumps(best.state, indent=1, ensure_ascii=False) + "\n"
+        program.write_text(state, encoding="utf-8")
         return DomainResult(
             name=name,
             train=sizes[Split.TRAIN],
@@ -251,6 +318,7 @@ class _Story:
         )
 
 
-def _all(answers: Iterable[bool]) -> bool:
-    """Whether all are true; unlike `all`, it asks every one, since asking moves its bar."""
-    return all(list(answers))
+def _all(looks: Iterable[_Seen]) -> _Seen:
+    """Whether all are done; it asks every one, since asking moves its bar."""
+    seen = list(looks)
+    return _Seen(all(one.done for one in seen), [one.mark for one in seen])

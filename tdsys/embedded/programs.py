@@ -14,10 +14,11 @@ import tdsys
 from tdsys.wire import Queue
 
 WORKERS: dict[str, tuple[Queue, ...]] = {
-    "capture": (Queue.CAPTURE, Queue.IMPORTS),
+    # Alone, because a generator waits for its acknowledgements: nothing long may stand before it.
+    "capture": (Queue.CAPTURE,),
     "scoring": (Queue.SCORING, Queue.SYNTHESIS),
     "optimization": (Queue.OPTIMIZATION,),
-    "lifecycle": (Queue.LIFECYCLE, Queue.REPORTS),
+    "lifecycle": (Queue.LIFECYCLE, Queue.REPORTS, Queue.IMPORTS),
 }
 # The truth is in Postgres and Flower reads events: workers need not know of each other.
 WORKER_FLAGS = ("-c", "1", "--without-mingle", "--without-gossip", "-E", "--loglevel=INFO")

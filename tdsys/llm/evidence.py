@@ -12,53 +12,12 @@ from statistics import fmean
 from typing import Any
 
 import dspy
-from dspy.utils.callback import BaseCallback
 
 from tdsys.core.example import canonical
 from tdsys.core.policy import Signature
 from tdsys.core.program import DemoRef, Grader, Item, ItemScore, Trial
-from tdsys.errors import NotReady
 from tdsys.llm.generation import produced_by
-from tdsys.llm.session import translate
-
-CHECK_SECONDS = 0.5
-
-
-class Stopped(BaseException):
-    """Ends a run from inside; a BaseException, because DSPy swallows every Exception."""
-
-
-class Ledger:
-    """Why the run should end, shared by everything that may notice it first."""
-
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        self._should_stop = should_stop
-        self._lock = threading.Lock()
-        self._checked_at = 0.0
-        self.failure: Exception | None = None
-        self.is_cancelled = False
-
-    def fail(self, error: Exception) -> None:
-        """Record the first failure; the run stops at the next call."""
-        self.failure = self.failure or error
-
-    def check(self) -> None:
-        """Stopped once there is a reason; asks `should_stop` at most every half second."""
-        with self._lock:
-            if not self._has_ended() and time.monotonic() - self._checked_at >= CHECK_SECONDS:
-                self._ask()
-        if self._has_ended():
-            raise Stopped
-
-    def _ask(self) -> None:
-        self._checked_at = time.monotonic()
-        try:
-            self.is_cancelled = self._should_stop()
-        except Exception as error:  # noqa: BLE001  # raised again, unchanged, by the optimizer
-            self.fail(error)
-
-    def _has_ended(self) -> bool:
-        return self.is_cancelled or self.failure is not None
+from tdsys.llm.stopping import Gate, Ledger, Stopped
 
 
 class Metric:
@@ -79,7 +38,7 @@ class Metric:
         try:
             grade = self._grader(self._items[uid], produced_by(prediction, self._signature))
         except Exception as error:
-            self._ledger.fail(error)
+            self._ledger.end(error)
             raise Stopped from error
         for _, inputs, outputs in trace or ():
             self._origins[_content({**inputs, **dict(outputs)})] = uid
@@ -93,12 +52,12 @@ class Metric:
         return DemoRef(uid=self._origins.get(_content(content)), role="bootstrapped")
 
 
-class Evidence(BaseCallback):  # type: ignore[misc]
+class Evidence(Gate):
     """Turns DSPy's callbacks into Trials, one at a time, as they happen."""
 
     def __init__(self, metric: Metric, ledger: Ledger, on_trial: Callable[[Trial], None]) -> None:
+        super().__init__(ledger)
         self._metric = metric
-        self._ledger = ledger
         self._on_trial = on_trial
         self._lock = threading.Lock()
         self._programs: dict[str, tuple[Any, str, float, int]] = {}
@@ -107,16 +66,16 @@ class Evidence(BaseCallback):  # type: ignore[misc]
         self.trials: list[Trial] = []
         self.calls = 0
 
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
+    @property
+    def errors(self) -> list[str]:
+        """Why program calls got no answer, each reason once."""
+        return sorted(set(self._errors.values()))
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Count the call, or stop the run before it is made."""
-        self._ledger.check()
+        super().on_lm_start(call_id, instance, inputs)
         with self._lock:
             self.calls += 1
-
-    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: ARG002
-        """A model that does not answer ends the run; one prompt it cannot take does not."""
-        if isinstance(exception, dspy.LMError) and not isinstance(translate(exception), NotReady):
-            self._ledger.fail(exception)
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """Remember what a program call was asked, to name its error later."""
@@ -133,7 +92,7 @@ class Evidence(BaseCallback):  # type: ignore[misc]
         with self._lock:
             asked = self._running.pop(call_id, b"")
             if exception is not None:
-                self._errors[asked] = _reason(exception)
+                self._errors[asked] = why_unanswered(exception)
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """A trial begins."""
@@ -149,15 +108,18 @@ class Evidence(BaseCallback):  # type: ignore[misc]
         program, kind, started, calls = self._programs.pop(call_id)
         if exception is not None or outputs is None:
             if isinstance(exception, Exception):
-                self._ledger.fail(exception)
+                self._ledger.end(exception)
             return
         rows = tuple(self._row(*row) for row in outputs.results)
+        values = [row.value for row in rows if row.value is not None]
+        if not values:
+            return  # without one answer there is nothing that could be called a score
         trial = Trial.model_validate(
             {
                 "number": len(self.trials) + 1,
                 "kind": kind,
                 "items": rows,
-                "score": fmean(row.value or 0.0 for row in rows),
+                "score": fmean(values),
                 "instruction": program.signature.instructions,
                 "demos": tuple(self._metric.origin(demo) for demo in program.demos),
                 "seconds": time.monotonic() - started,
@@ -165,15 +127,8 @@ class Evidence(BaseCallback):  # type: ignore[misc]
             }
         )
         self.trials.append(trial)
-        self._report(trial)
-
-    def _report(self, trial: Trial) -> None:
         # DSPy logs and forgets what a callback raises, so a lost record must go by the ledger.
-        try:
-            self._on_trial(trial)
-        except Exception as error:  # raised again, unchanged, by the optimizer
-            self._ledger.fail(error)
-            raise Stopped from error
+        self._ledger.report(lambda: self._on_trial(trial))
 
     def _row(self, example: Any, prediction: Any, score: float) -> ItemScore:
         uid = example.get("dspy_uid")
@@ -187,7 +142,8 @@ def _content(values: Mapping[str, Any]) -> bytes:
     return canonical({name: values[name] for name in sorted(values)})
 
 
-def _reason(error: BaseException) -> str:
+def why_unanswered(error: BaseException) -> str:
+    """One line for a program call that came to nothing."""
     text = " ".join(str(error).split())[:200]
     if isinstance(error, dspy.AdapterParseError):
         return f"unparseable: {text}"

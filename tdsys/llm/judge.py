@@ -77,7 +77,8 @@ class ModelJudge:
     ) -> list[Assessment | Unscored]:
         """One answer per candidate, in order; `attempt` > 0 asks for a fresh sample.
 
-        ConfigurationError when the model refuses us altogether; any other failure is Unscored.
+        A failure is Unscored, for its own candidate only: the other answers are paid for. It is
+        transient when it is ours or the provider's, not the answer's.
         """
         # The cache would repeat an unusable answer for ever, were the sample not a new one.
         fresh = {"rollout_id": attempt, "temperature": 1.0} if attempt else {}
@@ -156,7 +157,7 @@ def _unscored(error: Exception) -> Unscored:
         return Unscored(reason="unparseable", detail=" ".join(str(error).split())[:300])
     meaning = translate(error)
     if isinstance(meaning, ConfigurationError):
-        raise meaning from error
+        return Unscored(reason="configuration", detail=str(meaning), transient=True)
     if isinstance(meaning, ModelUnavailable):
         return Unscored(reason="model_unavailable", detail=str(meaning), transient=True)
     return Unscored(reason="refused", detail=str(meaning))

@@ -23,24 +23,24 @@ KEY_VARIABLES: dict[str, str | None] = {
 }
 
 
-def check_name(name: str) -> None:
-    """Refuse a TDSYS_LM that cannot work, before anything depends on it."""
+def check_name(name: str, *, setting: str = "TDSYS_LM") -> None:
+    """Refuse a model that cannot work, before anything depends on it; `setting` named it."""
     if name == OFFLINE:
         return
     provider, slash, model = name.partition("/")
     if not slash or not model:
         raise ConfigurationError(
-            f"TDSYS_LM={name!r} names no provider",
+            f"{setting}={name!r} names no provider",
             remedy="use offline, or PROVIDER/MODEL such as openai/gpt-4o-mini",
         )
     if provider not in KEY_VARIABLES:
         raise ConfigurationError(
-            f"TDSYS_LM={name!r}: no provider is called {provider!r}",
+            f"{setting}={name!r}: no provider is called {provider!r}",
             remedy=f"use one of {', '.join(sorted(KEY_VARIABLES))}",
         )
     variable = KEY_VARIABLES[provider]
     if variable and not os.environ.get(variable):
         raise ConfigurationError(
-            f"TDSYS_LM={name} needs {variable}, which is not set",
+            f"{setting}={name} needs {variable}, which is not set",
             remedy=f"export {variable}; a local server takes any text",
         )

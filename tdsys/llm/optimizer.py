@@ -7,8 +7,7 @@ DSPy's disk cache a killed run starts again and pays only for what is missing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dspy
@@ -17,15 +16,18 @@ from pydantic import JsonValue
 
 from tdsys.core.policy import Signature
 from tdsys.core.program import Artefact, Auto, Grader, Item, ItemScore, Trial
-from tdsys.errors import Cancelled, ConfigurationError, NotReady
+from tdsys.errors import NotReady
 from tdsys.llm import readiness
-from tdsys.llm.evidence import Evidence, Ledger, Metric, Stopped
+from tdsys.llm.evidence import Evidence, Metric, why_unanswered
 from tdsys.llm.generation import as_example, problem_program, produced_by, restored_program
-from tdsys.llm.session import Model, Outcome, quiet, run_all, translate, using
+from tdsys.llm.session import Model, Outcome, quiet, run_all, using
+from tdsys.llm.stopping import Gate, Ledger, attended
 
 # Without a threshold MIPROv2 takes any answer that scores above 0 for a demo.
 DEMO_FROM = 0.7
 NEVER = 10**9
+# The cache repeats an answer that cannot be read for ever; a fresh sample may be readable.
+FRESH_SAMPLES = 2
 
 
 class MiproOptimizer:
@@ -73,12 +75,13 @@ class MiproOptimizer:
         """Run MIPROv2. Cancelled, ModelUnavailable, ConfigurationError, or NotReady when flat.
 
         `calls` counts answers asked for, cached ones included; `tokens` only what was paid.
+        `on_trial` is called from another thread, one trial at a time.
         """
         readiness.require_optuna()
-        ledger = Ledger(should_stop)
+        ledger = Ledger()
         metric = Metric(grader, signature, [*train, *val], ledger)
         evidence = Evidence(metric, ledger, on_trial)
-        with using(self._model.lm(), callbacks=[evidence]) as spent, quiet(), _ending(ledger):
+        with using(self._model.lm(), callbacks=[evidence]) as spent, quiet():
             mipro = dspy.MIPROv2(
                 metric=metric,
                 auto=auto,
@@ -87,12 +90,16 @@ class MiproOptimizer:
                 max_errors=NEVER,
                 metric_threshold=DEMO_FROM,
             )
-            best = mipro.compile(
-                problem_program(signature),
-                trainset=[as_example(item, signature) for item in train],
-                valset=[as_example(item, signature) for item in val],
+            best = attended(
+                lambda: mipro.compile(
+                    problem_program(signature),
+                    trainset=[as_example(item, signature) for item in train],
+                    valset=[as_example(item, signature) for item in val],
+                ),
+                ledger,
+                should_stop,
             )
-        _refuse_flat(evidence.trials)
+        _refuse_flat(evidence)
         return Artefact(
             state=program_state(best),
             instruction=best.signature.instructions,
@@ -111,20 +118,26 @@ class MiproOptimizer:
         items: Sequence[Item],
         *,
         grader: Grader,
+        should_stop: Callable[[], bool],
     ) -> list[ItemScore]:
         """Score a program (None: the unoptimized one) on every item, in order.
 
-        An item without an answer has value None and the error; ConfigurationError when the model
-        refuses us altogether.
+        An item the model gives no readable answer to, fresh samples included, has value None and
+        the error. Cancelled, ModelUnavailable or ConfigurationError end the whole evaluation.
         """
         program = restored_program(signature, state)
-        requests = [{n: item.inputs.get(n) for n in signature.inputs} for item in items]
-        with using(self._model.lm()), quiet():
-            outcomes = run_all(program, requests, threads=self._threads)
-        return [
-            _scored(item, outcome, signature, grader)
-            for item, outcome in zip(items, outcomes, strict=True)
-        ]
+        ledger = Ledger()
+
+        def score() -> list[ItemScore]:
+            requests = [{n: item.inputs.get(n) for n in signature.inputs} for item in items]
+            outcomes = _answers(program, requests, threads=self._threads)
+            return [
+                _scored(item, outcome, signature, grader, ledger)
+                for item, outcome in zip(items, outcomes, strict=True)
+            ]
+
+        with using(self._model.lm(), callbacks=[Gate(ledger)]), quiet():
+            return attended(score, ledger, should_stop)
 
 
 def program_state(program: Any) -> dict[str, JsonValue]:
@@ -134,44 +147,37 @@ def program_state(program: Any) -> dict[str, JsonValue]:
     return plain
 
 
-@contextmanager
-def _ending(ledger: Ledger) -> Iterator[None]:
-    """Turn the reason a run was stopped for into our error; nothing passes as a finished run."""
-    try:
-        yield
-    except Stopped:
-        pass
-    except dspy.LMError as error:
-        raise translate(error) from error
-    except dspy.AdapterParseError as error:
-        raise NotReady(
-            f"the model's answers cannot be read: {' '.join(str(error).split())[:200]}",
-            remedy="choose a model that keeps to an output format",
-        ) from error
-    if isinstance(ledger.failure, dspy.LMError):
-        raise translate(ledger.failure) from ledger.failure
-    if ledger.failure is not None:
-        raise ledger.failure
-    if ledger.is_cancelled:
-        raise Cancelled("the optimization was stopped on request")
-
-
-def _refuse_flat(trials: Sequence[Trial]) -> None:
-    if any(trial.score for trial in trials):
+def _refuse_flat(evidence: Evidence) -> None:
+    if any(trial.score for trial in evidence.trials):
         return
-    errors = sorted({item.error for trial in trials for item in trial.items if item.error})
-    reason = f"; first error: {errors[0]}" if errors else ""
+    reason = f"; first error: {evidence.errors[0]}" if evidence.errors else ""
     raise NotReady(
-        f"flat metric: all {len(trials)} trials scored 0{reason}",
+        f"flat metric: all {len(evidence.trials)} trials scored 0{reason}",
         remedy="look at the examples and the metric; no program was kept",
     )
 
 
-def _scored(item: Item, outcome: Outcome, signature: Signature, grader: Grader) -> ItemScore:
-    if outcome.error is None:
-        grade = grader(item, produced_by(outcome.prediction, signature))
-        return ItemScore(uid=item.uid, value=grade.value)
-    meaning = translate(outcome.error) if isinstance(outcome.error, dspy.LMError) else outcome.error
-    if isinstance(meaning, ConfigurationError):
-        raise meaning from outcome.error
-    return ItemScore(uid=item.uid, value=None, error=f"{type(meaning).__name__}: {meaning}"[:300])
+def _answers(
+    program: Any, requests: Sequence[dict[str, JsonValue]], *, threads: int
+) -> list[Outcome]:
+    """Every request's answer; what cannot be read is asked for again, as a fresh sample."""
+    outcomes = run_all(program, requests, threads=threads)
+    for attempt in range(1, FRESH_SAMPLES + 1):
+        unread = [n for n, o in enumerate(outcomes) if isinstance(o.error, dspy.AdapterParseError)]
+        if not unread:
+            break
+        fresh = {"config": {"rollout_id": attempt, "temperature": 1.0}}
+        again = run_all(program, [requests[n] | fresh for n in unread], threads=threads)
+        for number, outcome in zip(unread, again, strict=True):
+            outcomes[number] = outcome
+    return outcomes
+
+
+def _scored(
+    item: Item, outcome: Outcome, signature: Signature, grader: Grader, ledger: Ledger
+) -> ItemScore:
+    ledger.check()
+    if outcome.error is not None:
+        return ItemScore(uid=item.uid, value=None, error=why_unanswered(outcome.error))
+    grade = grader(item, produced_by(outcome.prediction, signature))
+    return ItemScore(uid=item.uid, value=grade.value)

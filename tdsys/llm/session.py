@@ -25,13 +25,8 @@ from dspy.utils.callback import BaseCallback
 from dspy.utils.usage_tracker import UsageTracker
 
 from tdsys.errors import ConfigurationError, ModelUnavailable, NotReady, TdsysError
-from tdsys.llm.naming import OFFLINE, check_name
-from tdsys.llm.offline.engine import (
-    BRAIN,
-    AsyncOfflineEngine,
-    OfflineEngine,
-    resampling,
-)
+from tdsys.llm.naming import OFFLINE
+from tdsys.llm.offline.engine import BRAIN, OfflineEngine, resampling
 
 RETRIES = 8
 # Below the 120 s after which DSPy's Evaluate sends a slow request a second time.
@@ -54,9 +49,6 @@ class Model:
     api_base: str | None = None
     seed: int = 7
     retries: int = RETRIES
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
 
     @property
     def label(self) -> str:
@@ -107,38 +99,10 @@ class Resampling(BaseCallback):  # type: ignore[misc]
         resampling.set(int(asked.get("rollout_id") or 0))
 
 
-def open_model(
-    name: str, *, api_base: str | None = None, seed: int = 7, retries: int = RETRIES
-) -> Any:
-    """A new `dspy.LM`: the offline one for "offline", else "provider/model" over HTTP.
-
-    ConfigurationError for an unknown provider or a missing key. `engine="lm15"` keeps litellm out
-    whatever OPENAI_API_BASE says; that variable is honoured as the address.
-    """
-    check_name(name)
-    prepare_process()
-    if name == OFFLINE:
-        engine = OfflineEngine(seed=seed)
-        return dspy.LM(
-            _offline_name(seed),
-            engine=engine,
-            async_engine=AsyncOfflineEngine(engine),
-            callbacks=[Resampling()],
-        )
-    address = api_base or _address_from_environment(name.partition("/")[0])
-    options = {"api_base": address} if address else {}
-    return dspy.LM(name, engine="lm15", num_retries=retries, timeout=TIMEOUT_SECONDS, **options)
-
-
-def prepare_process() -> None:
-    """Point DSPy's response cache at DSPY_CACHEDIR and silence its log, once per process."""
-    _prepared(os.getpid(), default_cache_dir())
-
-
 @contextlib.contextmanager
 def using(lm: Any, *, callbacks: Sequence[Any] = ()) -> Iterator[SharedTracker]:
     """Run DSPy code on `lm`; yields the tracker of what it costs."""
-    prepare_process()
+    _prepare_process()
     tracker = SharedTracker()
     with dspy.context(
         lm=lm,
@@ -198,7 +162,22 @@ def translate(error: BaseException) -> TdsysError:
 
 @lru_cache(maxsize=8)
 def _opened(pid: int, model: Model) -> Any:  # noqa: ARG001  # the process is part of the key
-    return open_model(model.name, api_base=model.api_base, seed=model.seed, retries=model.retries)
+    _prepare_process()
+    if model.simulated:
+        return dspy.LM(model.label, engine=OfflineEngine(seed=model.seed), callbacks=[Resampling()])
+    address = model.api_base or _address_from_environment(model.name.partition("/")[0])
+    return dspy.LM(
+        model.name,
+        engine="lm15",  # litellm stays out, whatever OPENAI_API_BASE says
+        num_retries=model.retries,
+        timeout=TIMEOUT_SECONDS,
+        **({"api_base": address} if address else {}),
+    )
+
+
+def _prepare_process() -> None:
+    """Point DSPy's response cache at DSPY_CACHEDIR and silence its log, once per process."""
+    _prepared(os.getpid(), default_cache_dir())
 
 
 @lru_cache(maxsize=1)

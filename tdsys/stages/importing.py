@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
+import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from tdsys.core.conversion import ImportOptions, convert
-from tdsys.core.example import Capture, Malformed, Source, check_document
+from tdsys.core.example import Capture, Malformed, Source, check_document, check_domain
+from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, examples, imports, policies
 from tdsys.store.examples import Refusal
 from tdsys.store.imports import Import, Reject
 
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
 BLOCK = 500
 CHUNK_BYTES = 1 << 20
 RAW_SHOWN = 2000
+FIELD_SHOWN = 200
+# Far more than restarts explain: a file that kills its worker must end as failed.
+MOST_CLAIMS = 20
+
+log = logging.getLogger("tdsys.importing")
 
 
 class Line(NamedTuple):
@@ -44,17 +55,21 @@ def receive(
     store: Store, *, path: Path, domain: str, options: ImportOptions, now: datetime
 ) -> tuple[UUID, bool]:
     """Upload a file's bytes; the import's id, and whether the domain is new."""
+    check_domain(domain)
+    digest, again = _sha256(path), hashlib.sha256()
     with store.begin() as tx:
         created = policies.ensure_domain(tx, domain=domain, now=now)
         import_id = imports.receive(
             tx,
             domain=domain,
             filename=path.name,
-            sha256=_sha256(path),
+            sha256=digest,
             options=options.model_dump(),
-            chunks=_chunks(path),
+            chunks=_chunks(path, again),
             now=now,
         )
+        if again.hexdigest() != digest:
+            raise InvalidInput(f"{path} changed while it was read", remedy="import it once more")
     return import_id, created
 
 
@@ -66,35 +81,60 @@ def parse_due(store: Store, *, clock: Clock, lease: timedelta) -> list[Import]:
             claimed = imports.claim(tx, lease=lease, now=clock())
         if claimed is None:
             return done
-        done.append(_parse(store, claimed, clock=clock, lease=lease))
+        done.append(_settle(store, claimed, clock=clock, lease=lease))
 
 
-def _parse(store: Store, claimed: Import, *, clock: Clock, lease: timedelta) -> Import:
-    options = ImportOptions.model_validate(claimed.options)
+def _settle(store: Store, claimed: Import, *, clock: Clock, lease: timedelta) -> Import:
+    """Parse to the end, whatever the end is: no import may be claimed for ever."""
+    reason = None
+    if claimed.attempts > MOST_CLAIMS:
+        reason = f"its worker died {MOST_CLAIMS} times"
+    else:
+        try:
+            _parse(store, claimed, clock=clock, lease=lease)
+        except (Conflict, StoreUnavailable):
+            raise
+        except Exception as bug:
+            log.exception("import %s cannot be parsed", claimed.id)
+            reason = f"{type(bug).__name__}: {bug}"[:RAW_SHOWN]
     with store.begin() as tx:
-        content = list(imports.content(tx, import_id=claimed.id))
-    lines = islice(_lines(content), claimed.read, None)
+        imports.hold(tx, claimed=claimed)
+        imports.finish(
+            tx,
+            import_id=claimed.id,
+            state="failed" if reason else "finished",
+            reason=reason,
+            now=clock(),
+        )
+        return imports.status(tx, import_id=claimed.id)
+
+
+def _parse(store: Store, claimed: Import, *, clock: Clock, lease: timedelta) -> None:
+    options = ImportOptions.model_validate(claimed.options)
+    lines = islice(_lines(_content(store, claimed)), claimed.read, None)
     while block := list(islice(lines, BLOCK)):
         parsed = [parse(line, claimed, options, clock()) for line in block]
-        captures = [p.capture for p in parsed if p.capture]
-        with store.begin() as tx:
-            added = examples.add(
-                tx, captures=captures, source=Source.IMPORTED, due_at=clock(), now=clock()
-            )
-            rejects = [p.reject for p in parsed if p.reject]
-            rejects += [_refused(captures[one.position], one) for one in added.refused]
-            imports.advance(
-                tx,
-                import_id=claimed.id,
-                read=len(block),
-                rejects=rejects,
-                new=added.new,
-                duplicate=added.duplicate + added.conflicting,
-                until=clock() + lease,
-            )
+        _keep(store, claimed, parsed, until=clock() + lease, now=clock())
+
+
+def _keep(
+    store: Store, claimed: Import, parsed: Sequence[Parsed], *, until: datetime, now: datetime
+) -> None:
+    """Store one block with its rejects and counts, or nothing of it."""
+    captures = [p.capture for p in parsed if p.capture]
+    rejects = [p.reject for p in parsed if p.reject]
     with store.begin() as tx:
-        imports.finish(tx, import_id=claimed.id, state="finished", reason=None, now=clock())
-        return imports.status(tx, import_id=claimed.id)
+        imports.hold(tx, claimed=claimed)
+        added = examples.add(tx, captures=captures, source=Source.IMPORTED, due_at=now, now=now)
+        imports.advance(
+            tx,
+            import_id=claimed.id,
+            read=len(parsed),
+            rejects=rejects + [_refused(captures[one.position], one) for one in added.refused],
+            new=added.new,
+            duplicate=added.duplicate + added.conflicting + added.resent,
+            until=until,
+        )
 
 
 def parse(line: Line, claimed: Import, options: ImportOptions, now: datetime) -> Parsed:
@@ -108,9 +148,9 @@ def parse(line: Line, claimed: Import, options: ImportOptions, now: datetime) ->
             None,
             Reject(
                 line=line.number,
-                field=bad.path,
+                field=bad.path[:FIELD_SHOWN],
                 code=bad.code,
-                message=bad.message,
+                message=bad.message[:RAW_SHOWN],
                 remedy=bad.remedy,
                 raw=line.text.decode(errors="replace").replace("\x00", "\\0")[:RAW_SHOWN],
             ),
@@ -166,17 +206,34 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is not JSON")
 
 
+def _content(store: Store, claimed: Import) -> Iterator[bytes]:
+    """The file piece by piece; no transaction stays open between two."""
+    for position in count():
+        with store.begin() as tx:
+            piece = imports.chunk(tx, import_id=claimed.id, position=position)
+        if piece is None:
+            return
+        yield piece
+
+
 def _lines(chunks: Iterable[bytes]) -> Iterator[Line]:
-    """The non-empty lines of the file, numbered from 1."""
-    whole = b"".join(chunks).removeprefix(b"\xef\xbb\xbf")
-    for number, text in enumerate(whole.split(b"\n"), start=1):
-        if text.strip():
-            yield Line(number, text)
+    """The non-empty lines of the file, numbered from 1; one chunk is in memory at a time."""
+    numbers = count(1)
+    rest = b""
+    for position, chunk in enumerate(chunks):
+        whole = rest + (chunk if position else chunk.removeprefix(codecs.BOM_UTF8))
+        *lines, rest = whole.split(b"\n")
+        # Lines first: a zip that ends must not have taken a number.
+        pairs = zip(lines, numbers, strict=False)
+        yield from (Line(number, text) for text, number in pairs if text.strip())
+    if rest.strip():
+        yield Line(next(numbers), rest)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path, digest: Hash) -> Iterator[bytes]:
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
             yield chunk
 
 

@@ -1,194 +1,69 @@
-"""Decide when a domain is ready, freeze a version, run the optimizer, keep the better program."""
+"""Run the optimizer on a frozen version and keep the program if it is the better one."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import NamedTuple
-from uuid import UUID
 
 from pydantic import JsonValue
 
 from tdsys.core import dataset
-from tdsys.core.budget import plan as budget
 from tdsys.core.comparison import Comparison, compare
-from tdsys.core.dataset import Admitted, Member, Split
+from tdsys.core.dataset import Member, Split
+from tdsys.core.example import canonical
 from tdsys.core.grading import GenerationGrader
-from tdsys.core.policy import Policy, Signature
+from tdsys.core.policy import Signature
 from tdsys.core.program import Artefact, Item, ItemScore, Optimizer, Trial
 from tdsys.core.rubric import Verifier
-from tdsys.core.similarity import clusters
-from tdsys.errors import Cancelled, ConfigurationError, ModelUnavailable, NotReady
+from tdsys.errors import (
+    Cancelled,
+    ConfigurationError,
+    Conflict,
+    ModelUnavailable,
+    NotReady,
+    StoreUnavailable,
+)
+from tdsys.stages.leases import kept
 from tdsys.stages.scoring import Clock, backoff
-from tdsys.store import Store, Tx, datasets, examples, policies, programs, runs
+from tdsys.store import Store, Tx, datasets, programs, runs
+from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
 
-HEARTBEAT_SECONDS = 5
-MAX_RUN_ATTEMPTS = 5
-OPEN = ("due", "running")
+# Claims that neither an outage nor an end explains: its worker died each time.
+MOST_DEATHS = 5
+# Of the test items; with fewer answers a comparison says little about the program.
+ANSWERED_SHARE = 0.9
 
-
-class Considered(NamedTuple):
-    """What planning found for one domain: a queued run, or the reasons against one."""
-
-    domain: str
-    run_id: UUID | None
-    because: tuple[str, ...]
-
-
-class Draft(NamedTuple):
-    """A dataset version that is not frozen yet."""
-
-    signature: Signature
-    members: list[Member]
-    fingerprint: str
-    left_out: int
-
-
-class DomainStatus(NamedTuple):
-    """Where one domain stands: its newest run, or why there is none."""
-
-    domain: str
-    run: Run | None
-    program: StoredProgram | None
-    because: tuple[str, ...]
+log = logging.getLogger("tdsys.optimizing")
 
 
 class Finished(NamedTuple):
-    """How one run ended."""
+    """How one claim of a run ended; `state` is due when it waits for the model."""
 
     domain: str
     state: str
     reason: str
 
 
-def status(store: Store, *, domain: str | None, clock: Clock) -> list[DomainStatus]:
-    """Every domain (or one) with its newest run, its active program and what it waits for."""
-    with store.begin() as tx:
-        rules = policies.currents(tx)
-        return [
-            _status(tx, name, policy, clock())
-            for name, (_, policy) in sorted(rules.items())
-            if domain in {None, name}
-        ]
+class _Material(NamedTuple):
+    """What one run works on."""
+
+    version: DatasetVersion
+    sides: dict[Split, list[Item]]
+    rival: StoredProgram | None
+    grader: GenerationGrader
 
 
-def best(store: Store, *, domain: str) -> StoredProgram | None:
-    """The newest program of a domain, active or not."""
-    with store.begin() as tx:
-        return next(iter(programs.programs(tx, domain=domain)), None)
+class _Tested(NamedTuple):
+    """A compiled program and how it did against its rival."""
 
-
-def _status(tx: Tx, domain: str, policy: Policy, now: datetime) -> DomainStatus:
-    run = runs.last_for(tx, domain=domain)
-    because = _not_yet(tx, domain, policy, now)
-    if not because and run is None:
-        drafted = draft(examples.admitted(tx, domain=domain), policy)
-        because = dataset.shortcomings(drafted.members, policy)
-    return DomainStatus(domain, run, programs.incumbent(tx, domain=domain), tuple(because))
-
-
-def plan_due(store: Store, *, model: str, clock: Clock) -> list[Considered]:
-    """Consider every domain; each ready one gets a frozen version and a queued run."""
-    with store.begin() as tx:
-        rules = policies.currents(tx)
-    return [
-        _consider(store, domain, policy, version, model=model, clock=clock)
-        for domain, (version, policy) in sorted(rules.items())
-    ]
-
-
-def draft(admitted: Sequence[Admitted], policy: Policy) -> Draft:
-    """Select, cluster and divide the admitted examples that fit the signature."""
-    signature = dataset.signature_of(admitted, policy)
-    usable = [e for e in admitted if not dataset.unusable(e, signature)]
-    chosen = dataset.select(usable, cap=policy.max_examples)
-    texts = [
-        " ".join(str(v) for v in e.outputs.values() if isinstance(v, str))
-        if "problem" not in e.outputs
-        else str(e.outputs["problem"])
-        for e in chosen
-    ]
-    members = dataset.divide(chosen, clusters(texts), shares=policy.shares)
-    return Draft(
-        signature, members, dataset.fingerprint(members, signature), len(admitted) - len(usable)
-    )
-
-
-def _consider(
-    store: Store, domain: str, policy: Policy, version: int, *, model: str, clock: Clock
-) -> Considered:
-    with store.begin() as tx:
-        if reasons := _not_yet(tx, domain, policy, clock()):
-            return Considered(domain, None, tuple(reasons))
-        admitted = examples.admitted(tx, domain=domain)
-        latest = datasets.latest(tx, domain=domain)
-    drafted = draft(admitted, policy)
-    if missing := dataset.shortcomings(drafted.members, policy):
-        return Considered(domain, None, tuple(missing))
-    if latest and not dataset.has_grown(len(drafted.members), latest.size, policy):
-        return Considered(domain, None, (f"not {policy.growth:.0%} more since the last version",))
-    return _enqueue(store, domain, policy, version, drafted, model=model, clock=clock)
-
-
-def _not_yet(tx: Tx, domain: str, policy: Policy, now: datetime) -> list[str]:
-    """Cheap reasons to wait, before any example is read."""
-    if policy.optimization == "hold":
-        return ["the policy holds optimization"]
-    if (last := runs.last_for(tx, domain=domain)) and last.state in OPEN:
-        return [f"a run is {last.state}"]
-    if waiting := examples.pending(tx, domain=domain):
-        return [f"{waiting} candidates are not decided yet"]
-    arrival = examples.last_arrival(tx, domain=domain)
-    if arrival is None:
-        return ["no examples"]
-    if now - arrival < timedelta(seconds=policy.settle_seconds):
-        return [f"examples arrived less than {policy.settle_seconds} s ago"]
-    return []
-
-
-def _enqueue(
-    store: Store,
-    domain: str,
-    policy: Policy,
-    version: int,
-    drafted: Draft,
-    *,
-    model: str,
-    clock: Clock,
-) -> Considered:
-    train, val = (_size(drafted.members, s) for s in (Split.TRAIN, Split.VAL))
-    cost = budget(n_train=train, n_val=val, auto=policy.auto)
-    if cost.calls_at_most > policy.max_calls:
-        return Considered(
-            domain,
-            None,
-            (f"a run may take {cost.calls_at_most} calls, the policy allows {policy.max_calls}",),
-        )
-    with store.begin() as tx:
-        frozen = datasets.freeze(
-            tx,
-            domain=domain,
-            fingerprint=drafted.fingerprint,
-            signature=drafted.signature,
-            policy_version=version,
-            members=drafted.members,
-            now=clock(),
-        )
-        run_id = runs.enqueue(
-            tx,
-            domain=domain,
-            version_id=frozen.id,
-            seed=policy.seed,
-            auto=policy.auto,
-            model=model,
-            plan=cost,
-            now=clock(),
-        )
-    because = f"version {frozen.number} with {len(drafted.members)} examples"
-    return Considered(domain, run_id, (because if run_id else "a run is open",))
+    artefact: Artefact
+    comparison: Comparison
+    unanswered: int
 
 
 def run_due(
@@ -201,8 +76,13 @@ def run_due(
             run = runs.claim(tx, lease=lease, now=clock())
         if run is None:
             return finished
-        one = _Running(store, run, optimizer, verifier, clock, lease)
-        finished.append(one.settle())
+        finished.append(_Running(store, run, optimizer, verifier, clock, lease).settle())
+
+
+def best(store: Store, *, domain: str) -> StoredProgram | None:
+    """The newest program of a domain, active or not."""
+    with store.begin() as tx:
+        return next(iter(programs.programs(tx, domain=domain)), None)
 
 
 class _Running:
@@ -219,194 +99,210 @@ class _Running:
     ) -> None:
         self._store, self._run, self._optimizer = store, run, optimizer
         self._verifier, self._clock, self._lease = verifier, clock, lease
-        self._beat_at = time.monotonic()
-        self._stop = False
 
     def settle(self) -> Finished:
-        """Run to an end and record it."""
+        """Run to an end and record it, whatever the end is."""
+        if self._run.attempts - self._run.outages > MOST_DEATHS:
+            return self._end("failed", f"its worker died {MOST_DEATHS} times")
         try:
-            verdict = self._work()
-        except Cancelled as stop:
-            return self._finish("cancelled", str(stop))
+            with kept(self._extend, lease=self._lease) as stop:
+                return self._work(stop.is_set)
+        except Cancelled as asked:
+            return self._end("cancelled", str(asked))
         except (NotReady, ConfigurationError) as blocked:
-            return self._finish("failed", str(blocked))
+            return self._end("failed", str(blocked))
         except ModelUnavailable as away:
             return self._again(str(away))
-        return self._finish("finished", verdict.reason, verdict.outcome)
+        except (Conflict, StoreUnavailable):
+            raise
+        except Exception as bug:
+            log.exception("run %s failed", self._run.id)
+            return self._end("failed", f"{type(bug).__name__}: {bug}")
 
-    def _work(self) -> _Verdict:
+    def _work(self, should_stop: Callable[[], bool]) -> Finished:
+        material = self._read()
+        fields = material.version.signature
+        train, val = material.sides[Split.TRAIN], material.sides[Split.VAL]
+        grader, auto = material.grader, self._run.auto
+        if blockers := self._optimizer.blockers(fields, train, val, grader=grader, auto=auto):
+            raise NotReady("; ".join(blockers))
+        artefact = self._optimizer.optimize(
+            fields,
+            train,
+            val,
+            grader=grader,
+            auto=auto,
+            seed=self._run.seed,
+            on_trial=self._trial,
+            should_stop=should_stop,
+        )
+        self._progress({"phase": "testing"})
+        former = material.rival.state if material.rival else None
+        before = self._scores(material, former, should_stop)
+        after = self._scores(material, artefact.state, should_stop)
+        return self._keep(material, _compared(artefact, material, before, after))
+
+    def _read(self) -> _Material:
         with self._store.begin() as tx:
             version = datasets.version(tx, id=self._run.version_id)
             members = datasets.members(tx, version_id=self._run.version_id)
             incumbent = programs.incumbent(tx, domain=self._run.domain)
-        sides = {
-            s: [dataset.item(m.example, version.signature) for m in members if m.split is s]
-            for s in Split
-        }
-        grader = GenerationGrader(
-            self._run.domain, sides[Split.TRAIN] + sides[Split.VAL], self._verifier
-        )
-        self._gate(version.signature, sides, grader)
-        self._progress("optimizing")
-        artefact = self._optimizer.optimize(
-            version.signature,
-            sides[Split.TRAIN],
-            sides[Split.VAL],
-            grader=grader,
-            auto=self._run.auto,
-            seed=self._run.seed,
-            on_trial=self._trial,
-            should_stop=self._should_stop,
-        )
-        self._progress("testing")
-        rival = incumbent if incumbent and _same_fields(incumbent, version.signature) else None
-        before = self._test(
-            version.signature, rival.state if rival else None, sides[Split.TEST], grader
-        )
-        after = self._test(version.signature, artefact.state, sides[Split.TEST], grader)
-        return self._keep(
-            artefact,
-            compare(before, after),
-            version.fingerprint,
-            version.signature,
-            against="incumbent" if rival else "unoptimized",
-        )
+        sides = {split: _items(members, split, version.signature) for split in Split}
+        known = sides[Split.TRAIN] + sides[Split.VAL]
+        rival = incumbent if incumbent and _rivals(incumbent, self._run, version) else None
+        grader = GenerationGrader(self._run.domain, known, self._verifier)
+        return _Material(version, sides, rival, grader)
 
-    def _gate(
-        self, signature: Signature, sides: dict[Split, list[Item]], grader: GenerationGrader
-    ) -> None:
-        if blockers := self._optimizer.blockers(
-            signature, sides[Split.TRAIN], sides[Split.VAL], grader=grader, auto=self._run.auto
-        ):
-            raise NotReady("; ".join(blockers))
-
-    def _test(
+    def _scores(
         self,
-        signature: Signature,
+        material: _Material,
         state: dict[str, JsonValue] | None,
-        items: Sequence[Item],
-        grader: GenerationGrader,
-    ) -> list[float]:
-        scores = self._optimizer.evaluate(signature, state, items, grader=grader)
-        return _numbers(scores)
+        should_stop: Callable[[], bool],
+    ) -> list[ItemScore]:
+        return self._optimizer.evaluate(
+            material.version.signature,
+            state,
+            material.sides[Split.TEST],
+            grader=material.grader,
+            should_stop=should_stop,
+        )
 
-    def _keep(
-        self,
-        artefact: Artefact,
-        comparison: Comparison,
-        fingerprint: str,
-        signature: Signature,
-        *,
-        against: str,
-    ) -> _Verdict:
-        envelope: dict[str, JsonValue] = {
-            "signature": signature.model_dump(),
-            "dataset_fingerprint": fingerprint,
-            "metric": GenerationGrader.name,
-            "model": artefact.model,
-            "simulated": artefact.simulated,
-            "seed": self._run.seed,
-            "auto": self._run.auto,
-            "calls": artefact.calls,
-            "tokens": artefact.tokens,
-            "compared_with": against,
-            "instruction": artefact.instruction,
-            "dspy_version": artefact.dspy_version,
-            "demos": [d.model_dump() for d in artefact.demos],
-            "comparison": comparison.model_dump(),
-        }
-        with self._store.begin() as tx:
-            programs.keep(
-                tx,
-                domain=self._run.domain,
-                run_id=self._run.id,
-                version_id=self._run.version_id,
-                state=artefact.state,
-                envelope=envelope,
-                comparison=comparison,
-                activate=comparison.is_better,
-                now=self._clock(),
-            )
+    def _keep(self, material: _Material, tested: _Tested) -> Finished:
+        """Store the program and end the run in one transaction, if the run is still ours."""
+        comparison = tested.comparison
+        against = "incumbent" if material.rival else "unoptimized"
         reason = (
             f"{'activated' if comparison.is_better else 'not activated'}: "
             f"{comparison.before:.3f} ({against}) -> {comparison.after:.3f} "
             f"on {comparison.items} test items"
         )
-        return _Verdict(reason, {"activated": comparison.is_better, **comparison.model_dump()})
-
-    def _trial(self, trial: Trial) -> None:
-        with self._store.begin() as tx:
-            runs.add_trial(tx, run_id=self._run.id, trial=trial)
-            runs.progress(
+        with self._held() as tx:
+            programs.keep(
                 tx,
+                domain=self._run.domain,
                 run_id=self._run.id,
-                document={
-                    "phase": "optimizing",
-                    "trials": trial.number,
-                    "planned": self._run.plan.trials + 1,
-                    "last": trial.score,
-                    "calls": trial.calls,
-                },
-            )
-
-    def _progress(self, phase: str) -> None:
-        with self._store.begin() as tx:
-            runs.progress(tx, run_id=self._run.id, document={"phase": phase})
-
-    def _should_stop(self) -> bool:
-        """Asked often by the optimizer; keeps the lease and hears a cancel every few seconds."""
-        if time.monotonic() - self._beat_at > HEARTBEAT_SECONDS:
-            self._beat_at = time.monotonic()
-            with self._store.begin() as tx:
-                self._stop = runs.extend(tx, run_id=self._run.id, until=self._clock() + self._lease)
-        return self._stop
-
-    def _finish(
-        self, state: str, reason: str, outcome: dict[str, JsonValue] | None = None
-    ) -> Finished:
-        with self._store.begin() as tx:
-            runs.finish(
-                tx,
-                run_id=self._run.id,
-                state=state,
-                reason=reason,
-                outcome=outcome or {},
+                version_id=self._run.version_id,
+                state=tested.artefact.state,
+                envelope=self._envelope(material, tested, against),
+                comparison=comparison,
+                activate=comparison.is_better,
                 now=self._clock(),
             )
+            outcome = {"activated": comparison.is_better, **comparison.model_dump()}
+            self._finish(tx, "finished", reason, outcome)
+        return Finished(self._run.domain, "finished", reason)
+
+    def _envelope(self, material: _Material, tested: _Tested, against: str) -> dict[str, JsonValue]:
+        made = tested.artefact
+        return {
+            "signature": material.version.signature.model_dump(),
+            "dataset_fingerprint": material.version.fingerprint,
+            "metric": GenerationGrader.name,
+            "model": made.model,
+            "simulated": made.simulated,
+            "seed": self._run.seed,
+            "auto": self._run.auto,
+            "planned_calls": self._run.plan.calls_at_most,
+            "calls": made.calls,
+            "tokens": made.tokens,
+            "compared_with": against,
+            "unanswered": tested.unanswered,
+            "instruction": made.instruction,
+            "dspy_version": made.dspy_version,
+            "demos": [d.model_dump() for d in made.demos],
+            "comparison": tested.comparison.model_dump(),
+        }
+
+    @contextmanager
+    def _held(self) -> Iterator[Tx]:
+        """A transaction in which the run is ours and wanted; Conflict or Cancelled otherwise."""
+        with self._store.begin() as tx:
+            if runs.hold(tx, run=self._run):
+                raise Cancelled("cancelled on request")
+            yield tx
+
+    def _trial(self, trial: Trial) -> None:
+        with self._held() as tx:
+            runs.add_trial(tx, run_id=self._run.id, trial=trial)
+        self._progress(
+            {
+                "phase": "optimizing",
+                "trials": trial.number,
+                "planned": self._run.plan.trials + 1,
+                "last": trial.score,
+                "calls": trial.calls,
+            }
+        )
+
+    def _progress(self, document: dict[str, JsonValue]) -> None:
+        with self._held() as tx:
+            runs.progress(tx, run_id=self._run.id, document=document)
+
+    def _extend(self) -> bool:
+        """Keep the lease; True when the work should stop."""
+        with self._store.begin() as tx:
+            try:
+                asked = runs.hold(tx, run=self._run)
+            except Conflict:
+                return True
+            runs.extend(tx, run_id=self._run.id, until=self._clock() + self._lease)
+            return asked
+
+    def _end(self, state: str, reason: str) -> Finished:
+        with self._store.begin() as tx:
+            runs.hold(tx, run=self._run)
+            self._finish(tx, state, reason, {})
         return Finished(self._run.domain, state, reason)
 
+    def _finish(self, tx: Tx, state: str, reason: str, outcome: dict[str, JsonValue]) -> None:
+        runs.finish(
+            tx,
+            run_id=self._run.id,
+            state=state,
+            reason=reason,
+            outcome=outcome,
+            now=self._clock(),
+        )
+
     def _again(self, reason: str) -> Finished:
-        if self._run.attempts >= MAX_RUN_ATTEMPTS:
-            return self._finish("failed", f"after {self._run.attempts} attempts: {reason}")
+        """Give the run back: an outage is nobody's fault and counts as no death."""
         with self._store.begin() as tx:
-            runs.release(
-                tx,
-                run_id=self._run.id,
-                reason=reason,
-                due_at=self._clock() + backoff(self._run.attempts),
-            )
+            runs.hold(tx, run=self._run)
+            due_at = self._clock() + backoff(self._run.outages + 1)
+            runs.release(tx, run_id=self._run.id, reason=reason, due_at=due_at)
         return Finished(self._run.domain, "due", reason)
 
 
-class _Verdict(NamedTuple):
-    reason: str
-    outcome: dict[str, JsonValue]
+def _items(members: Sequence[Member], split: Split, signature: Signature) -> list[Item]:
+    return [dataset.item(m.example, signature) for m in members if m.split is split]
 
 
-def _same_fields(program: StoredProgram, signature: Signature) -> bool:
-    """A program of other fields cannot answer this version's requests."""
-    return program.envelope["signature"] == signature.model_dump()
+def _rivals(program: StoredProgram, run: Run, version: DatasetVersion) -> bool:
+    """Whether a program answers this version's requests; one of other fields cannot."""
+    theirs = Signature.model_validate(program.envelope["signature"])
+    same = (theirs.inputs, theirs.outputs) == (version.signature.inputs, version.signature.outputs)
+    return same and program.run_id != run.id
 
 
-def _size(members: Sequence[Member], split: Split) -> int:
-    return sum(m.split is split for m in members)
-
-
-def _numbers(scores: Sequence[ItemScore]) -> list[float]:
-    """The values; an item without one makes the whole comparison impossible, never a zero."""
-    failed = [s for s in scores if s.value is None]
-    if failed:
-        raise ModelUnavailable(
-            f"{len(failed)} of {len(scores)} test items got no answer: {failed[0].error}"
+def _compared(
+    artefact: Artefact,
+    material: _Material,
+    before: Sequence[ItemScore],
+    after: Sequence[ItemScore],
+) -> _Tested:
+    """Compare on the items both programs answered; an item without an answer has no score."""
+    requests = [canonical(i.inputs).decode() for i in material.sides[Split.TEST]]
+    answered = [
+        (b.value, a.value, request)
+        for b, a, request in zip(before, after, requests, strict=True)
+        if b.value is not None and a.value is not None
+    ]
+    missing = len(requests) - len(answered)
+    if len(answered) < ANSWERED_SHARE * len(requests):
+        errors = [s.error for s in (*before, *after) if s.value is None]
+        raise NotReady(
+            f"{missing} of {len(requests)} test items got no usable answer: {errors[0]}",
+            remedy="look at what the model answers, then `tdsys optimize retry`",
         )
-    return [s.value for s in scores if s.value is not None]
+    olds, news, asked = zip(*answered, strict=True)
+    return _Tested(artefact, compare(olds, news, asked), missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from tdsys.core.example import Candidate
@@ -18,8 +19,10 @@ from tdsys.core.rubric import (
     Verdict,
     Verifier,
     decide,
+    veto,
 )
 from tdsys.errors import TdsysError
+from tdsys.stages.leases import kept
 from tdsys.store import Store, examples, policies
 
 log = logging.getLogger("tdsys.scoring")
@@ -64,11 +67,24 @@ def score_due(
             claimed = examples.claim(tx, limit=limits.block, lease=limits.lease, now=clock())
         if not claimed:
             return Scored(decided, postponed, more=False)
-        answered = think(claimed, judge=judge, verifier=verifier)
+        with kept(partial(_prolong, store, claimed, clock, limits), lease=limits.lease):
+            answered = think(claimed, judge=judge, verifier=verifier)
         settled = _record(store, answered, clock=clock, limits=limits)
         decided += settled
         postponed += len(answered) - settled
+        if _is_away(answered):
+            # Every further block would only burn its turn; beat rings again.
+            return Scored(decided, postponed, more=False)
     return Scored(decided, postponed, more=True)
+
+
+def _prolong(store: Store, claimed: list[Candidate], clock: Clock, limits: Limits) -> bool:
+    with store.begin() as tx:
+        return examples.prolong(tx, claimed=claimed, until=clock() + limits.lease)
+
+
+def _is_away(answered: list[Answered]) -> bool:
+    return all(isinstance(one.answer, Unscored) and one.answer.transient for one in answered)
 
 
 def think(claimed: list[Candidate], *, judge: Judge, verifier: Verifier) -> list[Answered]:
@@ -136,6 +152,8 @@ def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
     """The decision, or None when the judge should be asked again later."""
     if isinstance(one.answer, Assessment):
         return decide(one.verdict, one.answer, policy)
+    if refuted := veto(one.verdict):
+        return refuted
     if one.answer.transient or one.candidate.unusable_answers + 1 < limits.max_attempts:
         return None
     return Decision(move=Move.PARK, reason=one.answer.reason, detail=one.answer.detail)

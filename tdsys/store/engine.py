@@ -160,6 +160,9 @@ def _greet(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 
 
 def _is_outage(failed: DBAPIError) -> bool:
+    # Class 54: a value is too big for the server, now and always, though it calls it operational.
+    if str(getattr(failed.orig, "sqlstate", None) or "").startswith("54"):
+        return False
     return failed.connection_invalidated or isinstance(failed, OperationalError | InterfaceError)
 
 

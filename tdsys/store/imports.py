@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import count
 from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from tdsys.errors import InvalidInput
+from tdsys.errors import Conflict, InvalidInput
 from tdsys.store.engine import Tx
 from tdsys.store.schema import IS_OPEN, ImportState, import_chunks, import_rejects
 from tdsys.store.schema import imports as imports_table
@@ -108,17 +107,34 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Import | None:
     return None if row is None else Import.model_validate(row)
 
 
-def content(tx: Tx, *, import_id: UUID) -> Iterator[bytes]:
-    """The file's pieces in order, one in memory at a time; read inside the transaction."""
-    for position in count():
-        chunk = tx.scalar(
-            select(import_chunks.c.content).where(
-                import_chunks.c.import_id == import_id, import_chunks.c.position == position
-            )
+def hold(tx: Tx, *, claimed: Import) -> Import:
+    """Keep a claimed import for this transaction, as it is now.
+
+    Conflict when the claim is not the newest any more: whoever was slow must not write.
+    """
+    kept = imports_table.c
+    row = (
+        tx.execute(
+            select(imports_table)
+            .where(kept.id == claimed.id, kept.attempts == claimed.attempts, IS_OPEN)
+            .with_for_update()
         )
-        if chunk is None:
-            return
-        yield chunk
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        raise Conflict(f"import {claimed.id} is in other hands or has ended")
+    return Import.model_validate(row)
+
+
+def chunk(tx: Tx, *, import_id: UUID, position: int) -> bytes | None:
+    """One piece of the file; None after the last."""
+    held: bytes | None = tx.scalar(
+        select(import_chunks.c.content).where(
+            import_chunks.c.import_id == import_id, import_chunks.c.position == position
+        )
+    )
+    return held
 
 
 def advance(
@@ -166,13 +182,14 @@ def reject(tx: Tx, *, import_id: UUID, rejects: Sequence[Reject]) -> int:
 
 
 def finish(tx: Tx, *, import_id: UUID, state: str, reason: str | None, now: datetime) -> bool:
-    """End an open import as finished or failed; False when it had ended before."""
+    """End an open import and let its bytes go; False when it had ended before."""
     ended = tx.scalar(
         update(imports_table)
         .where(imports_table.c.id == import_id, IS_OPEN)
         .values(state=ImportState(state).value, reason=reason, due_at=None, finished_at=now)
         .returning(imports_table.c.id)
     )
+    tx.execute(delete(import_chunks).where(import_chunks.c.import_id == import_id))
     return ended is not None
 
 

@@ -12,7 +12,7 @@ from tdsys.core.policy import Policy
 from tdsys.errors import InvalidInput
 from tdsys.store.engine import Tx
 from tdsys.store.schema import domains as domains_table
-from tdsys.store.schema import policies
+from tdsys.store.schema import examples, policies
 
 FIRST_AUTHOR = "default"
 Versioned = tuple[int, Policy]
@@ -46,6 +46,14 @@ def current(tx: Tx, *, domain: str) -> Versioned:
             remedy=f"use one of: {known}" if known else "capture or import first",
         )
     return row.version, Policy.model_validate(row.document)
+
+
+def version_of(tx: Tx, *, example_id: int) -> int:
+    """The policy version in force for an example's domain; InvalidInput when there is no such."""
+    domain: str | None = tx.scalar(select(examples.c.domain).where(examples.c.id == example_id))
+    if domain is None:
+        raise InvalidInput(f"there is no example {example_id}", remedy="see `tdsys examples list`")
+    return current(tx, domain=domain)[0]
 
 
 def currents(tx: Tx, *, names: Iterable[str] | None = None) -> dict[str, Versioned]:

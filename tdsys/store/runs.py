@@ -13,6 +13,7 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.program import Auto, ItemScore, Plan, Trial
+from tdsys.errors import Conflict
 from tdsys.store.engine import Tx
 from tdsys.store.schema import IS_OPEN, RunState, trial_items
 from tdsys.store.schema import runs as runs_table
@@ -20,7 +21,7 @@ from tdsys.store.schema import trials as trials_table
 
 
 class Run(BaseModel):
-    """One optimization; `attempts` counts how often it was claimed."""
+    """One optimization; `attempts` counts its claims, `outages` those a model's absence ended."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +35,7 @@ class Run(BaseModel):
     plan: Plan
     due_at: datetime | None
     attempts: int
+    outages: int
     cancel_requested: bool
     progress: dict[str, JsonValue]
     outcome: dict[str, JsonValue] | None
@@ -100,6 +102,22 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Run | None:
         .one_or_none()
     )
     return None if row is None else Run.model_validate(row)
+
+
+def hold(tx: Tx, *, run: Run) -> bool:
+    """Keep a claimed run for this transaction; True when a person asked for its end.
+
+    Conflict when the claim is not the newest any more: whoever was slow must not write.
+    """
+    kept = runs_table.c
+    asked: bool | None = tx.scalar(
+        select(kept.cancel_requested)
+        .where(kept.id == run.id, kept.attempts == run.attempts, IS_OPEN)
+        .with_for_update()
+    )
+    if asked is None:
+        raise Conflict(f"run {run.id} is in other hands or has ended")
+    return asked
 
 
 def extend(tx: Tx, *, run_id: UUID, until: datetime) -> bool:
@@ -169,7 +187,12 @@ def release(tx: Tx, *, run_id: UUID, due_at: datetime, reason: str) -> None:
     tx.execute(
         update(runs_table)
         .where(runs_table.c.id == run_id, IS_OPEN)
-        .values(state=RunState.DUE.value, due_at=due_at, reason=reason)
+        .values(
+            state=RunState.DUE.value,
+            due_at=due_at,
+            reason=reason,
+            outages=runs_table.c.outages + 1,
+        )
     )
 
 

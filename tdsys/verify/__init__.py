@@ -6,7 +6,6 @@ One rule: only a contradiction fails; what cannot be decided in bounded time sta
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from tdsys.core.answers import Equality, Symbolic
 from tdsys.core.example import Document
@@ -23,16 +22,13 @@ PATIENCE = 10.0  # seconds of algebra for one example
 class EvidenceVerifier:
     """Checks examples by structure, step arithmetic and algebra; `close` ends its child."""
 
-    def __init__(
-        self, *, needed: Sequence[str] = NEEDED, engine: SymbolicEngine | None = None
-    ) -> None:
-        self._needed = tuple(needed)
+    def __init__(self, *, engine: SymbolicEngine | None = None) -> None:
         self._engine = engine or SymbolicEngine()
 
     def verify(self, domain: str, inputs: Document, outputs: Document) -> Verdict:  # noqa: ARG002
         """Every check of one example, hard evidence first; the same for all domains."""
         problem, solution, answer = (text_of(outputs.get(name)) for name in NEEDED)
-        surface = screen(inputs, outputs, needed=self._needed)
+        surface = screen(inputs, outputs)
         evidence = (
             steps_check(solution),
             answer_check(solution, answer, self._patiently()),

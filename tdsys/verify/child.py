@@ -20,7 +20,7 @@ import warnings
 from typing import IO, Any
 
 import sympy  # type: ignore[import-untyped]
-from math_verify import parse, verify
+from math_verify import LatexExtractionConfig, parse, verify
 
 MEMORY = 1 << 30
 CPU_SECONDS = 10
@@ -37,6 +37,10 @@ _PLAIN_NAME = re.compile(
     r"(?![A-Za-z])"
 )
 _PLAIN_ROOT = re.compile(r"\\sqrt\s*\(([^()]*)\)")
+
+# Marks by which math-verify would find a piece inside a text and take it for the whole.
+_PIECES = re.compile(r"\$|\\[()\[\]]|\\boxed|answer|\\\Z", re.IGNORECASE)
+_LATEX = (LatexExtractionConfig(),)
 
 
 def main() -> None:
@@ -98,9 +102,22 @@ def _compared(left: str, right: str) -> str:
 
 
 def _read(text: str) -> Any:
+    """The text as one expression; None where it is not one.
+
+    LaTeX only: math-verify's reader of plain expressions calls sympy's `parse_expr`, an eval.
+    """
+    if _PIECES.search(text):
+        return None
     latex = _PLAIN_ROOT.sub(r"\\sqrt{\1}", _PLAIN_NAME.sub(r"\\\1", text.replace("**", "^")))
-    found = parse(f"${latex}$", parsing_timeout=None, raise_on_error=True)
-    return next((value for value in found if not isinstance(value, str)), None)
+    found = parse(
+        f"${latex}$",
+        _LATEX,
+        fallback_mode="no_fallback",
+        extraction_mode="first_match",
+        parsing_timeout=None,
+        raise_on_error=True,
+    )
+    return found[0] if found else None
 
 
 def _distance(a: Any, b: Any) -> float | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,23 @@ import pytest
 
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import Candidate
-from tdsys.core.policy import Policy
+from tdsys.core.lifecycle import Move, State
+from tdsys.core.policy import Policy, Signature
 from tdsys.core.rubric import Assessment, Unscored
-from tdsys.errors import Cancelled, ModelUnavailable, NotReady
-from tdsys.stages import capture, datasets, importing, monitoring, optimizing, policies, scoring
+from tdsys.errors import Cancelled, Conflict, InvalidInput, ModelUnavailable, NotReady
+from tdsys.stages import (
+    capture,
+    curation,
+    datasets,
+    importing,
+    monitoring,
+    optimizing,
+    planning,
+    policies,
+    scoring,
+)
 from tdsys.stages.scoring import Limits
-from tdsys.store import Store, examples, programs, runs
+from tdsys.store import Store, examples, imports, programs, runs
 from tests.factories import NOW, PROBLEM, make_assessment, make_verdict
 from tests.scripted import Clock, ScriptedJudge, ScriptedOptimizer, ScriptedVerifier
 
@@ -185,7 +197,7 @@ def ready(store: Store, count: int = 90, **policy: Any) -> Clock:
 
 
 def run(store: Store, optimizer: ScriptedOptimizer, clock: Clock) -> list[optimizing.Finished]:
-    optimizing.plan_due(store, model="scripted/model", clock=clock)
+    planning.plan_due(store, model="scripted/model", clock=clock)
     return optimizing.run_due(
         store, optimizer=optimizer, verifier=ScriptedVerifier(), clock=clock, lease=LEASE
     )
@@ -222,6 +234,7 @@ def test_growth_starts_the_next_run_and_only_a_better_program_replaces_the_incum
 ) -> None:
     clock = ready(store)
     run(store, ScriptedOptimizer(0.6), clock)
+    clock.forward(minutes=1)
     captured(store, [record(n) for n in range(200, 205)], batch="few")
     score(store, clock)
     assert run(store, ScriptedOptimizer(0.9), clock) == []
@@ -231,6 +244,7 @@ def test_growth_starts_the_next_run_and_only_a_better_program_replaces_the_incum
     assert "not activated" in worse.reason
     assert program_of(store).comparison.after == pytest.approx(0.6)
     assert program_of(store).stale
+    clock.forward(minutes=1)
     captured(store, [record(n, topic="angles") for n in range(400, 460)], batch="more")
     score(store, clock)
     (better,) = run(store, ScriptedOptimizer(0.9), clock)
@@ -240,10 +254,10 @@ def test_growth_starts_the_next_run_and_only_a_better_program_replaces_the_incum
 @pytest.mark.criterion("3.1")
 def test_too_few_examples_say_how_many_more(store: Store) -> None:
     clock = ready(store, 30)
-    (found,) = optimizing.plan_due(store, model="m", clock=clock)
+    (found,) = planning.plan_due(store, model="m", clock=clock)
     assert found.run_id is None
     assert found.because[0] == "30 usable examples, 10 more needed"
-    (shown,) = optimizing.status(store, domain="d", clock=clock)
+    (shown,) = planning.status(store, domain="d", clock=clock)
     assert shown.because == found.because
 
 
@@ -258,7 +272,7 @@ def test_a_policy_can_keep_a_ready_domain_from_running(
     store: Store, policy: dict[str, Any], because: str
 ) -> None:
     clock = ready(store, **policy)
-    (found,) = optimizing.plan_due(store, model="m", clock=clock)
+    (found,) = planning.plan_due(store, model="m", clock=clock)
     assert found.run_id is None
     assert because in found.because[0]
 
@@ -269,15 +283,128 @@ def test_a_model_that_is_away_puts_the_run_off_and_never_scores_it(store: Store)
     optimizer.raises = ModelUnavailable("429")
     (waiting,) = run(store, optimizer, clock)
     assert waiting.state == "due"
+    for _ in range(8):
+        clock.forward(minutes=20)
+        (waiting,) = run(store, optimizer, clock)
+        assert waiting.state == "due"
+    assert program_of(store) is None
     optimizer.raises = None
+    clock.forward(minutes=20)
+    (done,) = run(store, optimizer, clock)
+    assert done.state == "finished"
+
+
+def test_test_items_without_an_answer_end_the_run_and_a_person_may_try_again(store: Store) -> None:
+    clock = ready(store)
+    optimizer = ScriptedOptimizer()
     optimizer.fails_test = True
-    clock.forward(minutes=1)
-    (still,) = run(store, optimizer, clock)
-    assert still.state == "due"
+    (failed,) = run(store, optimizer, clock)
+    assert failed.state == "failed"
+    assert "got no usable answer: no answer" in failed.reason
     assert program_of(store) is None
     optimizer.fails_test = False
-    clock.forward(minutes=1)
+    assert run(store, optimizer, clock) == []
+    planning.retry(store, domain="d", model="m", clock=clock)
     (done,) = run(store, optimizer, clock)
+    assert done.state == "finished"
+    with pytest.raises(NotReady, match="no dataset version"):
+        planning.retry(store, domain=other(store), model="m", clock=clock)
+
+
+def other(store: Store) -> str:
+    policies.put(store, domain="other", author="test", now=NOW, policy=Policy())
+    return "other"
+
+
+def test_a_failed_run_is_tried_again_by_itself_after_an_hour(store: Store) -> None:
+    clock = ready(store)
+    optimizer = ScriptedOptimizer()
+    optimizer.raises = ZeroDivisionError("a bug")
+    (failed,) = run(store, optimizer, clock)
+    assert failed == ("d", "failed", "ZeroDivisionError: a bug")
+    clock.forward(minutes=59)
+    assert run(store, optimizer, clock) == []
+    optimizer.raises = None
+    clock.forward(minutes=2)
+    (done,) = run(store, optimizer, clock)
+    assert done.state == "finished"
+
+
+def test_a_run_whose_worker_dies_every_time_ends_as_failed(store: Store) -> None:
+    clock = ready(store)
+    planning.plan_due(store, model="m", clock=clock)
+    for _ in range(5):
+        with store.begin() as tx:
+            assert runs.claim(tx, lease=LEASE, now=clock())
+        clock.forward(seconds=61)
+    (failed,) = run(store, ScriptedOptimizer(), clock)
+    assert failed == ("d", "failed", "its worker died 5 times")
+
+
+def test_a_slow_worker_that_lost_its_run_writes_nothing(store: Store) -> None:
+    clock = ready(store)
+
+    class Slow(ScriptedOptimizer):
+        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+            clock.forward(seconds=61)
+            with store.begin() as tx:
+                runs.claim(tx, lease=LEASE, now=clock())
+            return super().evaluate(*args, **kwargs)
+
+    with pytest.raises(Conflict):
+        run(store, Slow(), clock)
+    assert program_of(store) is None
+    clock.forward(seconds=61)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+
+
+def test_a_cancel_is_heard_even_while_the_test_split_is_scored(store: Store) -> None:
+    clock = ready(store)
+
+    class Asked(ScriptedOptimizer):
+        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+            planning.cancel(store, domain="d")
+            return super().evaluate(*args, **kwargs)
+
+    (cancelled,) = run(store, Asked(), clock)
+    assert cancelled.state == "cancelled"
+    assert program_of(store) is None
+    assert not planning.cancel(store, domain="d")
+
+
+def test_other_instructions_do_not_let_a_worse_program_win(store: Store) -> None:
+    fields = {"inputs": {"topic": "text", "difficulty": "text"},
+              "outputs": {"problem": "text", "answer": "text"}}  # fmt: skip
+    clock = ready(store, signature=Signature(instructions="Write.", **fields))
+    run(store, ScriptedOptimizer(0.9), clock)
+    changed = Policy(min_examples=40, settle_seconds=0,
+                     signature=Signature(instructions="Write better.", **fields))  # fmt: skip
+    policies.put(store, domain="d", author="test", now=NOW, policy=changed)
+    (done,) = run(store, ScriptedOptimizer(0.4), clock)
+    assert "0.900 (incumbent) -> 0.400" in done.reason
+    assert program_of(store).comparison.after == pytest.approx(0.9)
+
+
+def test_a_domain_at_its_cap_still_goes_on_when_enough_is_new(store: Store) -> None:
+    clock = ready(store, 90, max_examples=90)
+    run(store, ScriptedOptimizer(0.5), clock)
+    clock.forward(minutes=1)
+    captured(store, [record(n, topic="ratios") for n in range(300, 330)], batch="more")
+    score(store, clock)
+    (again,) = run(store, ScriptedOptimizer(0.9), clock)
+    assert "activated" in again.reason
+
+
+def test_a_steady_stream_does_not_put_the_first_run_off_for_ever(store: Store) -> None:
+    clock = ready(store)
+    policies.put(store, domain="d", author="test", now=NOW,
+                 policy=Policy(min_examples=40, settle_seconds=60))  # fmt: skip
+    assert run(store, ScriptedOptimizer(), clock) == []
+    clock.forward(minutes=11)
+    capture.ingest(store, batch_id="late", records=json.dumps([record(500)]), now=clock())
+    score(store, clock)
+    (done,) = run(store, ScriptedOptimizer(), clock)
     assert done.state == "finished"
 
 
@@ -287,6 +414,7 @@ def test_a_blocked_or_cancelled_run_ends_with_the_reason(store: Store) -> None:
     optimizer.blocked = ["val[0] has no field topic"]
     (failed,) = run(store, optimizer, clock)
     assert (failed.state, failed.reason) == ("failed", "val[0] has no field topic")
+    clock.forward(minutes=1)
     captured(store, [record(n) for n in range(300, 340)], batch="b2")
     score(store, clock)
     optimizer.blocked, optimizer.raises = [], Cancelled("asked to stop")
@@ -296,7 +424,7 @@ def test_a_blocked_or_cancelled_run_ends_with_the_reason(store: Store) -> None:
 
 def test_a_run_whose_worker_died_is_claimed_again(store: Store) -> None:
     clock = ready(store)
-    optimizing.plan_due(store, model="m", clock=clock)
+    planning.plan_due(store, model="m", clock=clock)
     with store.begin() as tx:
         assert runs.claim(tx, lease=LEASE, now=clock())
     assert run(store, ScriptedOptimizer(), clock) == []
@@ -391,3 +519,107 @@ def test_a_file_imported_twice_adds_nothing(store: Store, tmp_path: Path) -> Non
     assert imported(store, tmp_path, lines, **MAPPED).new == 700
     again = imported(store, tmp_path, lines, **MAPPED)
     assert (again.read, again.new, again.duplicate) == (700, 0, 700)
+
+
+def test_two_holders_of_one_import_store_every_line_once(store: Store, tmp_path: Path) -> None:
+    lines = [json.dumps({**GSM8K, "question": f"{GSM8K['question']} {n}"}) for n in range(1200)]
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(lines))
+    import_id, _ = importing.receive(
+        store, path=path, domain="i", now=NOW, options=ImportOptions(**MAPPED)
+    )
+    with store.begin() as tx:
+        slow = imports.claim(tx, lease=LEASE, now=NOW)
+    assert slow
+    clock = Clock()
+    clock.forward(seconds=61)
+    (done,) = importing.parse_due(store, clock=clock, lease=LEASE)
+    assert (done.id, done.state, done.read, done.new) == (import_id, "finished", 1200, 1200)
+    with pytest.raises(Conflict), store.begin() as tx:
+        imports.hold(tx, claimed=slow)
+
+
+def test_an_import_that_kills_its_worker_ends_as_failed(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps(GSM8K))
+    importing.receive(store, path=path, domain="i", now=NOW, options=ImportOptions(**MAPPED))
+    clock = Clock()
+    for _ in range(20):
+        with store.begin() as tx:
+            assert imports.claim(tx, lease=LEASE, now=clock())
+        clock.forward(seconds=61)
+    (done,) = importing.parse_due(store, clock=clock, lease=LEASE)
+    assert (done.state, done.reason) == ("failed", "its worker died 20 times")
+
+
+@pytest.mark.parametrize("domain", ["algebra ", "", "x" * 101, "a\nb"])
+def test_a_domain_name_that_cannot_be_stored_is_refused_before_anything_is(
+    store: Store, tmp_path: Path, domain: str
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(json.dumps(GSM8K))
+    with pytest.raises(InvalidInput, match="is not a domain name"):
+        importing.receive(store, path=path, domain=domain, now=NOW, options=ImportOptions())
+
+
+def test_a_hostile_key_is_one_reject_and_costs_its_neighbour_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    hostile = json.dumps({"\x00" + "k" * 6000: "x", **GSM8K})
+    done = imported(store, tmp_path, [hostile, json.dumps(GSM8K)], **MAPPED)
+    assert (done.state, done.new, done.rejected) == ("finished", 1, 1)
+
+
+def test_lines_are_found_across_chunks_and_numbered_as_in_the_file(
+    store: Store, tmp_path: Path
+) -> None:
+    wide = {**GSM8K, "note": "x" * 100_000}
+    lines = [json.dumps({**wide, "question": f"{GSM8K['question']} {n}"}) for n in range(30)]
+    lines[17] = "{broken"
+    done = imported(store, tmp_path, ["\ufeff" + lines[0], *lines[1:]], **MAPPED)
+    assert (done.read, done.new, done.rejected) == (30, 29, 1)
+    (bad,) = importing.rejects(store, import_id=done.id, limit=5)
+    assert bad.line == 18
+
+
+def test_a_person_decides_what_waits_for_one(store: Store) -> None:
+    captured(store, [record(1)])
+    score(store, Clock(), verifier=ScriptedVerifier(make_verdict(injection="suspicious")))
+    (waiting,) = curation.listed(store, state=State.IN_REVIEW, domain=None, limit=10)
+    assert (waiting.reason, waiting.domain) == ("injection", "d")
+    after = curation.move(store, example_id=waiting.id, move=Move.APPROVE, reason="fine",
+                          actor="ann", now=NOW)  # fmt: skip
+    assert after is State.ADMITTED
+    with pytest.raises(Conflict):
+        curation.move(store, example_id=waiting.id, move=Move.APPROVE, reason="again",
+                      actor="ann", now=NOW)  # fmt: skip
+
+
+def test_what_the_evidence_refutes_needs_no_judge(store: Store) -> None:
+    captured(store, [record(1)])
+    away = ScriptedJudge(lambda _: Unscored(reason="model_unavailable", transient=True))
+    outcome = score(store, Clock(), away, ScriptedVerifier(make_verdict(answer="failed")))
+    assert outcome.decided == 1
+    assert states(store) == {"rejected": 1}
+
+
+def test_a_lease_is_kept_while_the_judge_thinks(store: Store) -> None:
+    captured(store, [record(n) for n in range(3)])
+    beaten = threading.Event()
+
+    class Slow(ScriptedJudge):
+        def assess(self, *args: Any, **kwargs: Any) -> Any:
+            assert beaten.wait(20), "the lease was not extended"
+            return super().assess(*args, **kwargs)
+
+    class Running(Clock):
+        def __call__(self) -> datetime:
+            if threading.current_thread().name == "tdsys-lease":
+                beaten.set()
+            return super().__call__()
+
+    limits = Limits(block=10, lease=timedelta(seconds=1), max_attempts=3)
+    scored = scoring.score_due(
+        store, judge=Slow(), verifier=ScriptedVerifier(), clock=Running(), limits=limits
+    )
+    assert scored.decided == 3

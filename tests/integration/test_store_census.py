@@ -25,8 +25,8 @@ def test_an_empty_store_counts_nothing(store: Store) -> None:
     with store.begin() as tx:
         assert not [*examples.counts(tx), *examples.reasons(tx), *examples.labelled(tx)]
         assert not [*examples.cells(tx, domain="algebra"), *reports.freshness(tx, now=NOW)]
-        assert examples.due(tx, now=NOW) == examples.pending(tx, domain="algebra") == 0
-        assert examples.last_arrival(tx, domain="algebra") is None
+        assert examples.pending(tx, domain="algebra") == 0
+        assert examples.arrivals(tx, domain="algebra") is None
         assert reports.latest(tx, kind="freshness") is None
 
 
@@ -54,14 +54,14 @@ def test_examples_are_counted_by_source_state_cell_and_reason(store: Store) -> N
         ]
 
 
-def test_due_are_those_that_could_be_claimed_and_pending_those_not_decided(store: Store) -> None:
+def test_pending_are_those_not_decided_and_recent_ones_can_be_told_apart(store: Store) -> None:
     with store.begin() as tx:
         ingest(tx, make_captures(5))
         claim(tx, limit=2)
-        assert examples.due(tx, now=NOW) == 3
-        assert examples.due(tx, now=NOW + LEASE) == 5
         assert examples.pending(tx, domain="arithmetic") == 5
-        assert examples.last_arrival(tx, domain="arithmetic") == NOW
+        assert examples.pending(tx, domain="arithmetic", since=NOW - LEASE) == 5
+        assert examples.pending(tx, domain="arithmetic", since=NOW) == 0
+        assert examples.arrivals(tx, domain="arithmetic") == (NOW, NOW)
 
 
 def test_captures_are_counted_by_the_fault_they_are_labelled_with(store: Store) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import JsonValue
 
-from tdsys.errors import InvalidInput
+from tdsys.errors import Conflict, InvalidInput
 from tdsys.store import Store, Tx, imports, policies
 from tdsys.store.imports import Reject
 from tests.factories import NOW
@@ -43,10 +42,9 @@ def test_a_file_reads_back_byte_by_byte_in_order(store: Store) -> None:
     pieces = [b"a\x00\xff", b"", bytes(range(256)), b"end"]
     with store.begin() as tx:
         import_id = received(tx, *pieces)
-        found = imports.content(tx, import_id=import_id)
-        assert isinstance(found, Iterator)
-        assert b"".join(found) == b"".join(pieces)
-        assert list(imports.content(tx, import_id=uuid4())) == []
+        found = [imports.chunk(tx, import_id=import_id, position=n) for n in range(5)]
+        assert found == [*pieces, None]
+        assert imports.chunk(tx, import_id=uuid4(), position=0) is None
 
 
 def test_a_file_waits_to_be_claimed_once(store: Store) -> None:
@@ -117,3 +115,15 @@ def test_an_import_ends_once(store: Store) -> None:
 def test_an_import_that_is_not_there_is_named(store: Store) -> None:
     with pytest.raises(InvalidInput, match="there is no import"), store.begin() as tx:
         imports.status(tx, import_id=uuid4())
+
+
+def test_only_the_newest_claim_may_write(store: Store) -> None:
+    with store.begin() as tx:
+        received(tx, b"x")
+        slow = imports.claim(tx, lease=LEASE, now=NOW)
+        quick = imports.claim(tx, lease=LEASE, now=NOW + 2 * LEASE)
+        assert slow
+        assert quick
+        assert imports.hold(tx, claimed=quick) == quick
+    with pytest.raises(Conflict), store.begin() as tx:
+        imports.hold(tx, claimed=slow)

@@ -1,4 +1,4 @@
-"""The offline model as a DSPy 3.4 engine: `complete(Request) -> Response` and its async twin.
+"""The offline model as a DSPy 3.4 engine: `complete(Request) -> Response`.
 
 Its rule: an answer is a pure function of seed, prompt, temperature and resampling number, so a
 rerun repeats itself and a cached answer is never a lie.
@@ -6,7 +6,6 @@ rerun repeats itself and a cached answer is never a lie.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -28,18 +27,11 @@ Brain = Callable[[Asked, Draw], dict[str, Any]]
 class OfflineEngine:
     """Answers prompts about elementary mathematics without weights or network."""
 
-    supports_response_schema = False
-    supported_params: tuple[str, ...] = ()
-
     def __init__(self, *, seed: int = 7) -> None:
         self.seed = seed
-        self.calls = 0
-        self._lock = threading.Lock()
 
     def complete(self, request: Request) -> Response:
         """One answer; never fails."""
-        with self._lock:
-            self.calls += 1
         system = _system(request)
         messages = [(str(m.role), m.text or "") for m in request.messages]
         text = self.reply(system, messages, request.config.temperature)
@@ -61,41 +53,6 @@ class OfflineEngine:
         sample = 0 if brain is proposer.propose else resampling.get()
         draw = Draw(self.seed, system, messages, float(temperature or 0), sample)
         return answer(asked, brain(asked, draw)) if asked.outputs else NO_FORM
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    def dump_state(self) -> dict[str, int]:
-        """What makes this engine again."""
-        return {"seed": self.seed}
-
-    @classmethod
-    def load_state(cls, state: dict[str, int]) -> OfflineEngine:
-        """The engine that `dump_state` described."""
-        return cls(seed=state["seed"])
-
-
-class AsyncOfflineEngine:
-    """The same answers for `acall`."""
-
-    def __init__(self, engine: OfflineEngine) -> None:
-        self._engine = engine
-
-    async def complete(self, request: Request) -> Response:
-        """One answer; never fails."""
-        return self._engine.complete(request)
-
-    async def aclose(self) -> None:
-        """Nothing is held open."""
-
-    def dump_state(self) -> dict[str, int]:
-        """What makes this engine again."""
-        return self._engine.dump_state()
-
-    @classmethod
-    def load_state(cls, state: dict[str, int]) -> AsyncOfflineEngine:
-        """The engine that `dump_state` described."""
-        return cls(OfflineEngine.load_state(state))
 
 
 def _brain(asked: Asked) -> Brain:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Text, case, func, literal_column, select, union_all
+from sqlalchemy import Text, case, func, literal_column, select, true, union_all
 
 from tdsys.core.example import Source
 from tdsys.store.engine import Tx
-from tdsys.store.schema import CANDIDATE, capture_duplicates, example_bodies, examples
+from tdsys.store.schema import (
+    ADMITTED,
+    CANDIDATE,
+    capture_duplicates,
+    example_bodies,
+    examples,
+)
 
 CAPTURED = Source.CAPTURED.value
 
@@ -21,6 +27,25 @@ class Count(NamedTuple):
     source: str
     state: str
     n: int
+
+
+class Arrivals(NamedTuple):
+    """The first and the newest arrival of a domain."""
+
+    first: datetime
+    last: datetime
+
+
+class Listed(NamedTuple):
+    """One example as a list shows it."""
+
+    id: int
+    domain: str
+    topic: str
+    difficulty: str
+    state: str
+    reason: str | None
+    problem: str
 
 
 class CellCount(NamedTuple):
@@ -54,36 +79,59 @@ class Labelled(NamedTuple):
     n: int
 
 
-def due(tx: Tx, *, now: datetime) -> int:
-    """How many candidates could be claimed."""
+def pending(tx: Tx, *, domain: str, since: datetime | None = None) -> int:
+    """How many candidates of the domain are not decided; only those stored after `since`."""
     return (
         tx.scalar(
             select(func.count())
             .select_from(examples)
-            .where(examples.c.state == CANDIDATE, examples.c.due_at <= now)
+            .where(
+                examples.c.domain == domain,
+                examples.c.state == CANDIDATE,
+                true() if since is None else examples.c.created_at > since,
+            )
         )
         or 0
     )
 
 
-def pending(tx: Tx, *, domain: str) -> int:
-    """How many candidates of the domain are not decided."""
+def arrivals(tx: Tx, *, domain: str) -> Arrivals | None:
+    """When the domain's first and newest example were stored; None when it has none."""
+    stored = examples.c.created_at
+    first, last = tx.execute(
+        select(func.min(stored), func.max(stored)).where(examples.c.domain == domain)
+    ).one()
+    return None if first is None else Arrivals(first, last)
+
+
+def admissions(tx: Tx, *, domain: str, since: datetime) -> int:
+    """How many examples of the domain came into the admitted set after `since`."""
     return (
         tx.scalar(
             select(func.count())
             .select_from(examples)
-            .where(examples.c.domain == domain, examples.c.state == CANDIDATE)
+            .where(
+                examples.c.domain == domain,
+                examples.c.state == ADMITTED,
+                examples.c.moved_at > since,
+            )
         )
         or 0
     )
 
 
-def last_arrival(tx: Tx, *, domain: str) -> datetime | None:
-    """When the domain's newest example was stored."""
-    newest: datetime | None = tx.scalar(
-        select(func.max(examples.c.created_at)).where(examples.c.domain == domain)
+def listed(tx: Tx, *, state: str, domain: str | None, limit: int) -> list[Listed]:
+    """The examples in one state, longest there first."""
+    kept = examples.c
+    problem = func.coalesce(example_bodies.c.payload["outputs"]["problem"].astext, "")
+    rows = tx.execute(
+        select(kept.id, kept.domain, kept.topic, kept.difficulty, kept.state, kept.reason, problem)
+        .join(example_bodies, example_bodies.c.example_id == kept.id)
+        .where(kept.state == state, true() if domain is None else kept.domain == domain)
+        .order_by(kept.moved_at, kept.id)
+        .limit(limit)
     )
-    return newest
+    return [Listed(*row) for row in rows]
 
 
 def counts(tx: Tx) -> list[Count]:

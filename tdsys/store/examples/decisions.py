@@ -6,10 +6,11 @@ transaction a row of `transitions` says who moved it and why.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ScalarSelect, func, select, update
+from sqlalchemy import ScalarSelect, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.dataset import Admitted
@@ -74,6 +75,20 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
     return sorted(claimed, key=lambda candidate: candidate.id)
 
 
+def prolong(tx: Tx, *, claimed: Sequence[Candidate], until: datetime) -> bool:
+    """Keep the lease of candidates that are still ours; True when none is any more."""
+    kept = tx.execute(
+        update(examples)
+        .where(
+            examples.c.state == CANDIDATE,
+            tuple_(examples.c.id, examples.c.attempts).in_([(c.id, c.attempts) for c in claimed]),
+        )
+        .values(due_at=until)
+        .returning(examples.c.id)
+    )
+    return not kept.all()
+
+
 def _unusable_answers() -> ScalarSelect[int]:
     """How often a judge answered and it was no score; outages are not recorded as answers."""
     return (
@@ -82,6 +97,8 @@ def _unusable_answers() -> ScalarSelect[int]:
             scores.c.example_id == examples.c.id,
             scores.c.kind == ScoreKind.JUDGE.value,
             scores.c.outcome == "unscored",
+            # A person who unparks an example gives it a fresh start.
+            scores.c.created_at >= examples.c.moved_at,
         )
         .scalar_subquery()
     )

@@ -1,0 +1,35 @@
+"""The command line: each module parses arguments, calls a stage or the stack, and prints.
+
+Its rule: text that came from outside is printed by `tdsys.cli.printing` only.
+"""
+
+from __future__ import annotations
+
+import click
+
+from tdsys import __version__
+from tdsys.cli import demo, examples, exports, importing, optimize, policy, stack
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Make, prove, judge and keep the training examples a DSPy program needs."""
+
+
+for command in (
+    stack.up,
+    stack.down,
+    stack.status,
+    stack.db,
+    importing.import_,
+    examples.examples,
+    policy.policy,
+    optimize.optimize,
+    exports.program,
+    exports.dataset,
+    demo.demo,
+):
+    cli.add_command(command)
+
+__all__ = ["cli"]

@@ -1,0 +1,56 @@
+"""`tdsys program export` and `tdsys dataset export`: fetch everything first, then write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tdsys import runtime
+from tdsys.cli.arguments import for_domain
+from tdsys.cli.printing import say, write_text
+from tdsys.stages import datasets
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group()
+def program() -> None:
+    """Compiled programs."""
+
+
+@program.command("export")
+@for_domain
+@click.option("--out", type=FILE, required=True)
+def program_export(domain: str, out: Path) -> None:
+    """Write the active program as JSON that plain dspy loads."""
+    found = datasets.program(runtime.current().store, domain=domain)
+    beside = out.with_suffix(".envelope.json")
+    # The program last: where it is, its provenance is.
+    write_text(beside, _document(found.envelope))
+    write_text(out, _document(found.state))
+    say(f"wrote {out} and, with its provenance, {beside}")
+
+
+@click.group()
+def dataset() -> None:
+    """Dataset versions."""
+
+
+@dataset.command("export")
+@for_domain
+@click.option("--format", "format_", type=click.Choice(datasets.FORMATS), default="jsonl")
+@click.option("--out", type=FILE, help="A file; standard output without it.")
+def dataset_export(domain: str, format_: str, out: Path | None) -> None:
+    """Write the newest dataset version."""
+    text = "".join(datasets.export(runtime.current().store, domain=domain, format_=format_))
+    if out:
+        write_text(out, text)
+    else:
+        # Bytes: the same version gives the same ones whatever the locale says.
+        click.echo(text.encode(), nl=False)
+
+
+def _document(value: object) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,86 @@
+"""`tdsys optimize`: see runs, stop one, ask for another."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from tdsys import runtime
+from tdsys.cli.arguments import as_json, for_domain, of_domain
+from tdsys.cli.printing import say, show_table
+from tdsys.errors import NotReady
+from tdsys.stages import optimizing
+from tdsys.stages.optimizing import DomainStatus
+
+
+@click.group()
+def optimize() -> None:
+    """Optimization runs."""
+
+
+@optimize.command()
+@of_domain
+@as_json
+def status(domain: str | None, *, as_json: bool) -> None:
+    """Show each domain: its runs, or why there is none yet."""
+    here = runtime.current()
+    found = optimizing.status(here.store, domain=domain, clock=here.now)
+    if as_json:
+        say(json.dumps([_document(one) for one in found]))
+    else:
+        show_table(("domain", "run", "trials", "before", "after", "why"), map(_row, found))
+
+
+@optimize.command()
+@for_domain
+def cancel(domain: str) -> None:
+    """Stop the domain's open run; its trials stay."""
+    here = runtime.current()
+    if not optimizing.cancel(here.store, domain=domain, now=here.now()):
+        raise NotReady(f"{domain} has no open run", remedy="see `tdsys optimize status`")
+    say(f"the run of {domain} is asked to stop")
+
+
+@optimize.command()
+@for_domain
+def retry(domain: str) -> None:
+    """Queue a run now, also where the last one failed and nothing has grown since."""
+    here = runtime.current()
+    found = optimizing.retry(here.store, domain=domain, model=here.settings.lm, clock=here.now)
+    because = "; ".join(found.because)
+    if found.run_id is None:
+        raise NotReady(f"no run of {domain}: {because}", remedy="see `tdsys optimize status`")
+    say(f"run {found.run_id} of {domain} is queued: {because}")
+
+
+def _document(one: DomainStatus) -> dict[str, object]:
+    run, kept = one.run, one.program
+    return {
+        "domain": one.domain,
+        "because": one.because,
+        "run": run
+        and {
+            "id": str(run.id),
+            "state": run.state,
+            "reason": run.reason,
+            "progress": run.progress,
+            "attempts": run.attempts,
+            "model": run.model,
+            "planned_calls": run.plan.calls_at_most,
+        },
+        "program": kept
+        and {
+            **kept.comparison.model_dump(),
+            "stale": kept.stale,
+            "simulated": kept.envelope["simulated"],
+        },
+    }
+
+
+def _row(one: DomainStatus) -> tuple[str, ...]:
+    run, kept = one.run, one.program
+    trials = f"{run.progress.get('trials', 0)} of {run.plan.trials + 1}" if run else ""
+    scores = (f"{kept.comparison.before:.3f}", f"{kept.comparison.after:.3f}") if kept else ("", "")
+    why = run.reason if run and run.reason else "; ".join(one.because)
+    return (one.domain, run.state if run else "none", trials, *scores, why)
