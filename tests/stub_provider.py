@@ -32,7 +32,10 @@ NUMBERS = itertools.count(1)
 
 @dataclass
 class Behaviour:
-    """What the server does beside answering; a test may change it while the server runs."""
+    """What the server does beside answering; a test may change it while the server runs.
+
+    `key_lasts`: after so many answers the key is refused.
+    """
 
     latency: float = 0.0
     status: int = 200
@@ -50,8 +53,7 @@ class StubProvider:
     seed: int = 7
     behaviour: Behaviour = field(default_factory=Behaviour)
     requests: list[Message] = field(default_factory=list)
-    refused: int = 0
-    granted: int = 0
+    answered: int = 0
     running: int = 0
     peak: int = 0
     port: int = 0
@@ -77,11 +79,6 @@ class StubProvider:
     def api_base(self) -> str:
         """The address to give as TDSYS_LM_API_BASE."""
         return f"http://127.0.0.1:{self.port}/v1"
-
-    @property
-    def answered(self) -> int:
-        """How many requests it has received and not refused."""
-        return len(self.requests) - self.refused
 
     def serve(self) -> None:
         """Serve until told to stop."""
@@ -127,15 +124,15 @@ class StubProvider:
         await asyncio.sleep(self.behaviour.latency)
         if self.behaviour.refuse_next > 0:
             self.behaviour.refuse_next -= 1
-            self.refused += 1
             return 429, {"error": {"message": "slow down", "type": "rate_limit_error"}}
-        expired = self.behaviour.key_lasts is not None and self.granted >= self.behaviour.key_lasts
-        status = 401 if expired else self.behaviour.status
-        if status != 200:
-            self.refused += 1
+        if (status := self._status()) != 200:
             return status, {"error": {"message": "refused by the test"}}
-        self.granted += 1
+        self.answered += 1
         return 200, _completion(body, self._text(body))
+
+    def _status(self) -> int:
+        lasts = self.behaviour.key_lasts
+        return 401 if lasts is not None and self.answered >= lasts else self.behaviour.status
 
     def _text(self, body: Message) -> str:
         if self.behaviour.garbage_next > 0:

@@ -20,7 +20,7 @@ from tdsys.core.policy import Policy
 from tdsys.reference import ReferenceGenerator
 from tdsys.runtime import Runtime
 from tdsys.settings import addresses
-from tdsys.stages import monitoring, optimizing, policies
+from tdsys.stages import monitoring, planning, policies
 from tdsys.store import datasets, examples, programs
 from tdsys.wire import Task
 from tests.running import RunningStack, children, until
@@ -52,8 +52,8 @@ def decided(runtime: Runtime) -> int:
     return sum(states.values()) - states.get("candidate", 0)
 
 
-def ended(runtime: Runtime, domain: str) -> optimizing.DomainStatus | None:
-    (found,) = optimizing.status(runtime.store, domain=domain, clock=runtime.now)
+def ended(runtime: Runtime, domain: str) -> planning.DomainStatus | None:
+    (found,) = planning.status(runtime.store, domain=domain, clock=runtime.now)
     return found if found.run and found.run.state in {"finished", "failed"} else None
 
 
@@ -179,7 +179,7 @@ def end_state(home: Path, *, kill: bool) -> dict[str, Any]:
 
 
 def _trials(runtime: Runtime) -> int:
-    found = optimizing.status(runtime.store, domain=None, clock=runtime.now)
+    found = planning.status(runtime.store, domain=None, clock=runtime.now)
     return sum(int(str(one.run.progress.get("trials", 0))) for one in found if one.run)
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from tdsys.core.example import Candidate, Document, Source
 from tdsys.core.rubric import Assessment, Check, Dimension, Outcome, Unscored, Verdict
-from tdsys.errors import ConfigurationError
 from tdsys.llm.judge import CRITERIA, PROMPT, RUBRIC, ModelJudge, fenced
 from tdsys.llm.session import Model
 from tdsys.reference import DOMAINS, ReferenceGenerator
@@ -185,10 +184,25 @@ def test_one_failure_does_not_take_the_batch_along(stub: StubProvider) -> None:
     assert [type(answer) for answer in answers] == [Unscored] + [Assessment] * 5
 
 
-def test_a_refused_key_is_a_configuration_error(stub: StubProvider) -> None:
-    stub.behaviour.status = 401
-    with pytest.raises(ConfigurationError, match="refused"):
-        over(stub).assess([candidate()], [PROVED], attempt=0)
+def test_a_key_that_expires_on_the_way_spoils_no_answer_that_is_paid(stub: StubProvider) -> None:
+    stub.behaviour.key_lasts = 3
+    asked = [candidate(number) for number in range(6)]
+    answers = over(stub, threads=1).assess(asked, [PROVED] * 6, attempt=0)
+    assert [type(answer) for answer in answers] == [Assessment] * 3 + [Unscored] * 3
+    refused = answers[-1]
+    assert isinstance(refused, Unscored)
+    assert (refused.reason, refused.transient) == ("configuration", True)
+    assert "TDSYS_LM" in refused.detail
+
+
+def test_only_a_further_attempt_asks_for_a_sample_of_its_own(stub: StubProvider) -> None:
+    judge, asked = over(stub), candidate()
+    paid = []
+    for attempt in (0, 0, 1, 1, 2, 0):
+        judge.assess([asked], [PROVED], attempt=attempt)
+        paid.append(len(stub.requests))
+    assert paid == [1, 1, 2, 2, 3, 3]
+    assert [request.get("temperature") for request in stub.requests] == [None, 1.0, 1.0]
 
 
 def test_a_batch_runs_in_parallel_and_keeps_its_order(stub: StubProvider) -> None:

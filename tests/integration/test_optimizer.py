@@ -273,7 +273,10 @@ def test_a_failing_metric_or_record_ends_the_run_unchanged() -> None:
 
 def test_a_killed_run_starts_again_and_pays_only_for_what_is_missing(stub: StubProvider) -> None:
     whole: list[float] = []
-    run(MiproOptimizer(Model(seed=stub.seed), threads=THREADS), on_trial=lambda t: whole.append(t.score))
+    run(
+        MiproOptimizer(Model(seed=stub.seed), threads=THREADS),
+        on_trial=lambda t: whole.append(t.score),
+    )
     kill_after(stub, 60)
     run_to_rest(stub)
     paid = prompts(stub)

@@ -14,8 +14,9 @@ from tdsys.core.program import Trial
 from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.generation import problem_program
 from tdsys.llm.naming import check_name
+from tdsys.llm.offline.engine import BRAIN
 from tdsys.llm.optimizer import MiproOptimizer
-from tdsys.llm.session import Model, open_model, run_all, translate, using
+from tdsys.llm.session import Model, run_all, translate, using
 from tests.small_world import SIGNATURE, grade, items
 from tests.stub_provider import StubProvider
 
@@ -104,16 +105,18 @@ def test_a_wrong_model_name_is_one_line_with_a_remedy(
 ) -> None:
     monkeypatch.delenv("GROQ_API_KEY", raising=False)
     with pytest.raises(ConfigurationError, match=said) as refused:
-        Model(name)
+        check_name(name)
     assert refused.value.remedy
     assert "\n" not in str(refused.value)
     assert refused.value.exit_code == 78
 
 
 @pytest.mark.parametrize("name", ["offline", "openai/small", "ollama/llama3"])
-def test_a_usable_model_name_passes(name: str) -> None:
+def test_a_usable_model_name_passes_and_names_the_results(name: str) -> None:
     check_name(name)
-    assert open_model(name, seed=3).model == ("offline/tdsys-s3-v1" if name == "offline" else name)
+    model = Model(name, seed=3)
+    assert model.lm().model == model.label
+    assert model.label == (f"offline/tdsys-s3-v{BRAIN}" if model.simulated else name)
 
 
 def test_a_rate_limit_is_waited_out(stub: StubProvider) -> None:
@@ -196,4 +199,4 @@ def test_a_folder_that_cannot_be_written_is_a_configuration_error(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "file" / "answers"))
     with pytest.raises(ConfigurationError, match="DSPY_CACHEDIR"):
-        open_model("offline")
+        Model().lm()

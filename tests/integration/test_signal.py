@@ -37,7 +37,7 @@ def values(
     items: list[Item],
     grader: GenerationGrader,
 ) -> list[float]:
-    scores = optimizer.evaluate(FIELDS, state, items, grader=grader)
+    scores = optimizer.evaluate(FIELDS, state, items, grader=grader, should_stop=lambda: False)
     return [s.value for s in scores if s.value is not None]
 
 

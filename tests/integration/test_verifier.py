@@ -165,6 +165,12 @@ def test_algebra_decides_symbolic_answers(verifier: EvidenceVerifier) -> None:
         ("2\\pi", "6.2832", "unequal"),
         ("\\text{abc}", "abc", "unknown"),
         ("", "1", "unknown"),
+        ("5$ 3**3", "27", "unknown"),
+        ("7+\\(x+1\\)", "1+x", "unknown"),
+        ("3+\\boxed{4}", "4", "unknown"),
+        ("answer + \\frac{1}{2}", "1/2", "unknown"),
+        ("2 +* \\frac{1}{2}", "1/2", "unknown"),
+        ("x, \\frac{1}{2}+\\", "1/2", "unknown"),
     ],
 )
 def test_the_engine_proves_or_stays_silent(

@@ -234,8 +234,3 @@ def test_the_lexicon_tells_the_small_worlds_topics_apart(topic: str) -> None:
 def test_an_unknown_topic_gets_the_benefit_of_the_doubt() -> None:
     assert lexicon.judge("quaternionic bundles", "How many apples?") is lexicon.Fit.UNCLEAR
     assert lexicon.judge("knot theory", "How many crossings has the knot?") is lexicon.Fit.FITS
-
-
-def test_an_engine_survives_saving() -> None:
-    engine = OfflineEngine(seed=5)
-    assert OfflineEngine.load_state(engine.dump_state()).seed == 5

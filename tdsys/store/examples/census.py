@@ -123,7 +123,7 @@ def admissions(tx: Tx, *, domain: str, since: datetime) -> int:
 def listed(tx: Tx, *, state: str, domain: str | None, limit: int) -> list[Listed]:
     """The examples in one state, longest there first."""
     kept = examples.c
-    problem = func.coalesce(example_bodies.c.payload["outputs"]["problem"].astext, "")
+    problem = func.coalesce(example_bodies.c.payload["outputs"]["problem"].as_string(), "")
     rows = tx.execute(
         select(kept.id, kept.domain, kept.topic, kept.difficulty, kept.state, kept.reason, problem)
         .join(example_bodies, example_bodies.c.example_id == kept.id)
