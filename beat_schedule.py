@@ -1,7 +1,9 @@
 """What runs when: `celery -A beat_schedule beat`.
 
-Work is found in Postgres, not in messages, so every bell is rung every quarter of a minute as
-a backstop for those that were lost; a second beat or a catch-up only rings once more.
+Work is found in Postgres, not in messages, so a message that says "look" is sent every quarter
+of a minute as a backstop for bells that were lost; a second beat or a catch-up only sends one
+more. Beat does not coalesce as bells do: what a busy worker has not read when the next one comes
+is out of date, and the worker drops it instead of looking once for each.
 """
 
 from __future__ import annotations
@@ -14,7 +16,18 @@ HOUR = 3600.0
 BACKSTOPS = (Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE)
 
 app.conf.beat_schedule = {
-    **{f"backstop {t.value}": {"task": t.value, "schedule": BACKSTOP_SECONDS} for t in BACKSTOPS},
-    "freshness report": {"task": Task.FRESHNESS.value, "schedule": HOUR},
+    **{
+        f"backstop {task.value}": {
+            "task": task.value,
+            "schedule": BACKSTOP_SECONDS,
+            "options": {"expires": BACKSTOP_SECONDS},
+        }
+        for task in BACKSTOPS
+    },
+    "freshness report": {
+        "task": Task.FRESHNESS.value,
+        "schedule": HOUR,
+        "options": {"expires": HOUR},
+    },
 }
 app.conf.beat_max_loop_interval = 5

@@ -7,6 +7,7 @@ forgets one only when a worker has acknowledged that its rows are committed.
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import logging
 import os
@@ -342,6 +343,7 @@ class CaptureClient:
 
     def __init__(self, redis_url: str | None = None, *, spool: Spool | None = None) -> None:
         url = redis_url or os.environ.get("TDSYS_REDIS_URL", "")
+        _preload()
         self._shipper = Shipper(url, spool or MemorySpool())
         # At exit _close_all does more than this: it waits.
         weakref.finalize(self, self._shipper.stop).atexit = False
@@ -447,6 +449,16 @@ def _inside(value: object) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def _preload() -> None:
+    """Import what the thread needs before there is one.
+
+    A process that forks while its thread imports gets a child that can never import the same.
+    """
+    with suppress(Exception):
+        for name in ("redis", "encodings.idna"):
+            importlib.import_module(name)
 
 
 def _connect(url: str) -> Redis:

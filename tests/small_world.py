@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from statistics import fmean
 
@@ -102,6 +103,11 @@ def items(
         )
         made.append(Item(uid=f"{seed}-{number}", inputs=inputs, outputs=outputs))
     return made
+
+
+def requests(asked: list[Item]) -> list[str]:
+    """What each item asks for; equal requests get equal answers."""
+    return [json.dumps(item.inputs, sort_keys=True) for item in asked]
 
 
 def grade(item: Item, produced: Document) -> Grade:

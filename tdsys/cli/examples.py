@@ -12,6 +12,7 @@ from tdsys.cli.printing import note, say, show_table
 from tdsys.core.lifecycle import Move, State
 from tdsys.errors import Conflict, InvalidInput, TdsysError
 from tdsys.stages import curation
+from tdsys.store.examples import Listed
 
 # What a person may do; the other moves are the pipeline's.
 MOVES = (
@@ -82,7 +83,7 @@ def _moved(example_id: int, move_: Move, reason: str) -> TdsysError | None:
     return None
 
 
-def _row(one: curation.Listed) -> tuple[str, ...]:
+def _row(one: Listed) -> tuple[str, ...]:
     problem = one.problem or ""
     short = problem if len(problem) <= PROBLEM_SHOWN else problem[:PROBLEM_SHOWN] + "…"
     return (str(one.id), one.domain, one.topic, one.difficulty, one.reason or "", short)

@@ -10,8 +10,9 @@ from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, of_domain
 from tdsys.cli.printing import say, show_table
 from tdsys.errors import NotReady
-from tdsys.stages import optimizing
-from tdsys.stages.optimizing import DomainStatus
+from tdsys.stages import planning
+from tdsys.stages.planning import DomainStatus
+from tdsys.wire import Task
 
 
 @click.group()
@@ -25,7 +26,7 @@ def optimize() -> None:
 def status(domain: str | None, *, as_json: bool) -> None:
     """Show each domain: its runs, or why there is none yet."""
     here = runtime.current()
-    found = optimizing.status(here.store, domain=domain, clock=here.now)
+    found = planning.status(here.store, domain=domain, clock=here.now)
     if as_json:
         say(json.dumps([_document(one) for one in found]))
     else:
@@ -36,8 +37,7 @@ def status(domain: str | None, *, as_json: bool) -> None:
 @for_domain
 def cancel(domain: str) -> None:
     """Stop the domain's open run; its trials stay."""
-    here = runtime.current()
-    if not optimizing.cancel(here.store, domain=domain, now=here.now()):
+    if not planning.cancel(runtime.current().store, domain=domain):
         raise NotReady(f"{domain} has no open run", remedy="see `tdsys optimize status`")
     say(f"the run of {domain} is asked to stop")
 
@@ -45,13 +45,11 @@ def cancel(domain: str) -> None:
 @optimize.command()
 @for_domain
 def retry(domain: str) -> None:
-    """Queue a run now, also where the last one failed and nothing has grown since."""
+    """Queue another run on the newest version, also where nothing has grown since the last."""
     here = runtime.current()
-    found = optimizing.retry(here.store, domain=domain, model=here.settings.lm, clock=here.now)
-    because = "; ".join(found.because)
-    if found.run_id is None:
-        raise NotReady(f"no run of {domain}: {because}", remedy="see `tdsys optimize status`")
-    say(f"run {found.run_id} of {domain} is queued: {because}")
+    found = planning.retry(here.store, domain=domain, model=here.settings.lm, clock=here.now)
+    here.ring(Task.OPTIMIZE)
+    say(f"run {found.run_id} of {domain} is queued: {'; '.join(found.because)}")
 
 
 def _document(one: DomainStatus) -> dict[str, object]:

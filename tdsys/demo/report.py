@@ -27,10 +27,9 @@ def show(console: Console, result: Result, heat: Iterable[Heat], *, folder: str)
         ("What came in and what became of it", _funnel(result)),
         (f"Faults the generator was told to make: {_share(result)}", _faults(result)),
         ("Admitted examples, topic by difficulty", Columns([_heat(one) for one in heat])),
-        (f"Score on the test split, {_origin(result)}", _scores(result)),
+        (f"Score on the test split, {printable(_origin(result))}", _scores(result)),
     ):
-        console.print()
-        console.print(_title(title))
+        console.print(Text(f"\n{title}", style="bold"))
         console.print(shown)
     console.print(_times(result))
     console.print(_shown(f"programs, datasets and result.json are in {folder}"))
@@ -103,7 +102,9 @@ def _heat(one: Heat) -> Table:
     counts = {(c.topic, c.difficulty): c.n for c in one.cells if c.state == State.ADMITTED}
     most = max(counts.values(), default=1)
     for topic in sorted({topic for topic, _ in counts}):
-        table.add_row(_shown(topic), *(_shaded(counts.get((topic, d), 0), most) for d in DIFFICULTIES))
+        table.add_row(
+            _shown(topic), *(_shaded(counts.get((topic, d), 0), most) for d in DIFFICULTIES)
+        )
     return table
 
 

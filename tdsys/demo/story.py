@@ -29,7 +29,7 @@ from tdsys.demo.result import DomainResult, Heat, Result, summary
 from tdsys.embedded.stack import Stack
 from tdsys.errors import NotReady, TdsysError
 from tdsys.reference import ReferenceGenerator
-from tdsys.stages import datasets, importing, monitoring, optimizing
+from tdsys.stages import datasets, importing, monitoring, optimizing, planning
 from tdsys.stages import policies as rules
 from tdsys.store import Store
 from tdsys.wire import Task
@@ -224,7 +224,7 @@ class _Story:
             )
 
     def _advance(self, bars: Progress, rows: dict[str, Any], domain: str) -> _Seen:
-        (found,) = optimizing.status(self._here.store, domain=domain, clock=self._here.now)
+        (found,) = planning.status(self._here.store, domain=domain, clock=self._here.now)
         if found.run is None:
             return _Seen(done=False, mark=found.because)
         total = found.run.plan.trials + 1
@@ -288,7 +288,7 @@ class _Story:
         return result, [Heat(n, monitoring.cells(self._here.store, domain=n)) for n in names]
 
     def _domain(self, name: str) -> DomainResult:
-        (found,) = optimizing.status(self._here.store, domain=name, clock=self._here.now)
+        (found,) = planning.status(self._here.store, domain=name, clock=self._here.now)
         best = optimizing.best(self._here.store, domain=name)
         if best is None:
             return DomainResult(name=name, why=found.run.reason or "" if found.run else "no run")

@@ -53,7 +53,8 @@ class Model:
     @property
     def label(self) -> str:
         """The name stored with every result."""
-        return _offline_name(self.seed) if self.simulated else self.name
+        # Seed and version are part of it because answers are cached under it.
+        return f"{OFFLINE}/tdsys-s{self.seed}-v{BRAIN}" if self.simulated else self.name
 
     @property
     def simulated(self) -> bool:
@@ -102,7 +103,7 @@ class Resampling(BaseCallback):  # type: ignore[misc]
 @contextlib.contextmanager
 def using(lm: Any, *, callbacks: Sequence[Any] = ()) -> Iterator[SharedTracker]:
     """Run DSPy code on `lm`; yields the tracker of what it costs."""
-    _prepare_process()
+    _prepared(os.getpid(), default_cache_dir())
     tracker = SharedTracker()
     with dspy.context(
         lm=lm,
@@ -148,7 +149,8 @@ def translate(error: BaseException) -> TdsysError:
     text = " ".join(str(error).split())[:300]
     if isinstance(error, REFUSALS) or getattr(error, "status", None) == NOT_FOUND:
         return ConfigurationError(
-            f"the model refused us: {text}", remedy="check TDSYS_LM, its address, key and account"
+            f"the model refused us: {text}",
+            remedy="check TDSYS_LM or TDSYS_JUDGE_LM, its address, key and account",
         )
     if isinstance(error, dspy.LMInvalidRequestError):
         return NotReady(
@@ -162,7 +164,6 @@ def translate(error: BaseException) -> TdsysError:
 
 @lru_cache(maxsize=8)
 def _opened(pid: int, model: Model) -> Any:  # noqa: ARG001  # the process is part of the key
-    _prepare_process()
     if model.simulated:
         return dspy.LM(model.label, engine=OfflineEngine(seed=model.seed), callbacks=[Resampling()])
     address = model.api_base or _address_from_environment(model.name.partition("/")[0])
@@ -175,13 +176,9 @@ def _opened(pid: int, model: Model) -> Any:  # noqa: ARG001  # the process is pa
     )
 
 
-def _prepare_process() -> None:
-    """Point DSPy's response cache at DSPY_CACHEDIR and silence its log, once per process."""
-    _prepared(os.getpid(), default_cache_dir())
-
-
 @lru_cache(maxsize=1)
 def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process is part of the key
+    """Point DSPy's response cache at DSPY_CACHEDIR and silence its log, once per process."""
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
     try:
         Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -197,11 +194,6 @@ def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process 
             f"the model's answers cannot be kept in {directory}: {refused}",
             remedy="set DSPY_CACHEDIR to a folder that can be written",
         ) from refused
-
-
-def _offline_name(seed: int) -> str:
-    # Seed and version are part of the name because answers are cached under it.
-    return f"{OFFLINE}/tdsys-s{seed}-v{BRAIN}"
 
 
 def _address_from_environment(provider: str) -> str | None:

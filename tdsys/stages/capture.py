@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -13,15 +14,36 @@ from tdsys.errors import InvalidInput
 from tdsys.store import Store, examples
 from tdsys.store.examples import Ingested, Refusal
 
+EXCERPT = 2000
+# Python's default for the digits it reads (sys.int_info.default_max_str_digits).
+LONGEST_INTEGER = 4300
+
 
 def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Ingested:
-    """Store a batch in one transaction; the same batch again changes nothing."""
-    raw = _read(records)
-    captures, refusals = accept(raw)
-    with store.begin() as tx:
-        return examples.ingest(
-            tx, batch_id=batch_id, captures=captures, refusals=refusals, received=len(raw), now=now
-        )
+    """Store a batch in one transaction; the same batch again changes nothing.
+
+    A text that cannot be read as a list is one refusal as a whole: the client sends none, so
+    whatever else may be in it is not looked for.
+    """
+    try:
+        raw = _read(records)
+    except InvalidInput as bad:
+        return _store(store, batch_id, [], [_unreadable(records, bad)], now)
+    return _store(store, batch_id, *accept(raw), now)
+
+
+def give_up(store: Store, *, batch_id: str, records: str, reason: str, now: datetime) -> Ingested:
+    """Refuse a whole batch that could not be stored, each record with its text, for a person."""
+    try:
+        raw = _read(records)
+    except InvalidInput as bad:
+        refusals = [_unreadable(records, bad)]
+    else:
+        refusals = [
+            Refusal(position, "not_stored", "", reason, _shown(record))
+            for position, record in enumerate(raw)
+        ]
+    return _store(store, batch_id, [], refusals, now)
 
 
 def accept(raw: Iterable[JsonValue]) -> tuple[list[Capture], list[Refusal]]:
@@ -38,7 +60,7 @@ def accept(raw: Iterable[JsonValue]) -> tuple[list[Capture], list[Refusal]]:
                     code=bad.code,
                     path=bad.path,
                     message=str(bad),
-                    raw=_shown(record),
+                    raw=_shown(record)[:EXCERPT],
                 )
             )
     return captures, refusals
@@ -46,12 +68,35 @@ def accept(raw: Iterable[JsonValue]) -> tuple[list[Capture], list[Refusal]]:
 
 def _read(records: str) -> list[JsonValue]:
     try:
-        raw = json.loads(records)
-    except (ValueError, RecursionError) as bad:
+        raw = json.loads(records, parse_int=_integer)
+    except (ValueError, TypeError, RecursionError) as bad:
         raise InvalidInput(f"a capture batch is not JSON: {bad}") from None
     if not isinstance(raw, list):
         raise InvalidInput("a capture batch is not a list")
     return raw
+
+
+def _integer(digits: str) -> float:
+    """An integer, or infinity where Python would not read it: that refuses its record alone."""
+    return int(digits) if len(digits) <= LONGEST_INTEGER else math.inf
+
+
+def _store(
+    store: Store, batch_id: str, captures: list[Capture], refusals: list[Refusal], now: datetime
+) -> Ingested:
+    with store.begin() as tx:
+        return examples.ingest(
+            tx,
+            batch_id=batch_id,
+            captures=captures,
+            refusals=refusals,
+            received=len(captures) + len(refusals),
+            now=now,
+        )
+
+
+def _unreadable(records: str, bad: InvalidInput) -> Refusal:
+    return Refusal(0, "unreadable", "", str(bad), _shown(records)[:EXCERPT])
 
 
 def _capture(record: JsonValue) -> Capture:
@@ -69,8 +114,8 @@ def _capture(record: JsonValue) -> Capture:
 
 
 def _shown(record: JsonValue) -> str:
-    """The record as ASCII JSON text, shortened: it may be the very thing storage refuses."""
+    """The record as ASCII JSON text: it may be the very thing storage refuses."""
     try:
-        return json.dumps(record).replace("\\u0000", "\\\\u0000")[:2000]
+        return json.dumps(record).replace("\\u0000", "\\\\u0000")
     except (ValueError, RecursionError):
         return "(cannot be shown)"

@@ -1,22 +1,35 @@
-"""The Celery application: reliability settings, the typed task decorator, the error policy."""
+"""The Celery application: reliability settings, the typed task decorator, the error policy.
+
+The policy in one sentence: a bell that fails is let go, because beat rings again; a message that
+carries data is tried again until its rows are stored, or kept as refusals.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import Reject
 from celery.signals import worker_process_shutdown
 from kombu import Queue as KombuQueue
 from kombu.transport.redis import Channel
 from redis.exceptions import ConnectionError as BrokerGone
+from redis.exceptions import RedisError
 
 from tdsys import runtime, wire
 from tdsys.errors import ConfigurationError, TdsysError, Transient
 
 log = logging.getLogger("tdsys.worker")
+
+# What an operator or time mends: waited for, however long it takes.
+MENDABLE = (Transient, ConfigurationError)
+UNEXPECTED_TRIES = 8
+LONGEST_WAIT_SECONDS = 30
+UNEXPECTED = "unexpected"
 
 MODEL_QUEUES = (wire.Queue.OPTIMIZATION.value, wire.Queue.SCORING.value)
 
@@ -98,19 +111,24 @@ app = _create_or_exit()
 
 
 def task(
-    name: wire.Task, *, acks_late: bool = False
+    name: wire.Task, *, give_up: Callable[..., object] | None = None
 ) -> Callable[[Callable[..., object]], Callable[..., None]]:
-    """Register a shell under `name`: bells are cleared first, expected errors end quietly."""
+    """Register a shell under `name`: bells are cleared first, expected errors end quietly.
+
+    With `give_up` the message carries data: it is acked late, tried again whatever goes wrong,
+    and what goes wrong for ever is handed to `give_up` with the message's arguments and a reason.
+    """
 
     def register(work: Callable[..., object]) -> Callable[..., None]:
         def shell(self: Any, **arguments: str) -> None:
             runtime.current().answer_bell(name)
             try:
                 outcome = work(**arguments)
-            except Transient as later:
-                _later(self, name, later, acks_late=acks_late)
-            except TdsysError as expected:
-                log.warning("%s: %s", name.value, expected)
+            except Exception as failed:  # noqa: BLE001  # the policy decides about every one
+                if give_up is None:
+                    _let_go(name, failed)
+                else:
+                    _hold_on(self, failed, arguments, give_up)
             else:
                 log.info("%s: %s", name.value, outcome)
 
@@ -120,8 +138,8 @@ def task(
             shell,
             name=name.value,
             bind=True,
-            acks_late=acks_late,
-            reject_on_worker_lost=acks_late,
+            acks_late=give_up is not None,
+            reject_on_worker_lost=give_up is not None,
             max_retries=None,
         )
         return registered
@@ -129,11 +147,60 @@ def task(
     return register
 
 
-def _later(bound: Any, name: wire.Task, reason: Transient, *, acks_late: bool) -> None:
-    """A bell is rung again by beat; only a message that carries data retries itself."""
-    log.warning("%s waits: %s", name.value, reason)
-    if acks_late:
-        raise bound.retry(exc=reason, countdown=min(30, 2 ** min(bound.request.retries, 5)))
+def _let_go(name: wire.Task, failed: Exception) -> None:
+    if not isinstance(failed, TdsysError):
+        raise failed
+    waits = " waits" if isinstance(failed, Transient) else ""
+    log.warning("%s%s: %s", name.value, waits, failed)
+
+
+def _hold_on(
+    bound: Any, failed: Exception, arguments: dict[str, str], give_up: Callable[..., object]
+) -> None:
+    unexpected = int(bound.request.get(UNEXPECTED, 0))
+    if isinstance(failed, MENDABLE):
+        log.warning("%s waits: %s", bound.name, failed)
+    else:
+        unexpected += 1
+        log.error("%s failed, time %s", bound.name, unexpected, exc_info=failed)
+    if unexpected > UNEXPECTED_TRIES:
+        try:
+            outcome = give_up(**arguments, reason=repr(failed))
+        except MENDABLE as later:
+            log.warning("%s waits: %s", bound.name, later)
+        else:
+            log.error("%s gave up: %s", bound.name, outcome)
+            return
+    _try_again(bound, failed, batch_id=arguments["batch_id"], unexpected=unexpected)
+
+
+def _try_again(bound: Any, failed: Exception, *, batch_id: str, unexpected: int) -> None:
+    """Send the message again, later; its copies end here, or they would multiply in an outage."""
+    seconds = min(LONGEST_WAIT_SECONDS, 2 ** min(bound.request.retries, 5))
+    if not _waits_alone(batch_id, seconds):
+        log.info("%s: another message of batch %s waits already", bound.name, batch_id)
+        return
+    try:
+        bound.retry(exc=failed, countdown=seconds, headers={UNEXPECTED: unexpected})
+    except Reject as unsent:
+        # The broker did not take the new message, and Celery would drop the old one.
+        _wait_no_more(batch_id)
+        raise Reject(unsent.reason, requeue=True) from None
+
+
+def _waits_alone(batch_id: str, seconds: int) -> bool:
+    # Over before the next try begins, which may have to wait once more.
+    milliseconds = seconds * 1000 - 500
+    try:
+        broker = runtime.current().broker
+        return bool(broker.set(wire.waiting_key(batch_id), "1", nx=True, px=milliseconds))
+    except RedisError:
+        return True
+
+
+def _wait_no_more(batch_id: str) -> None:
+    with suppress(RedisError):
+        runtime.current().broker.delete(wire.waiting_key(batch_id))
 
 
 def _close(**_: object) -> None:

@@ -8,7 +8,16 @@ from tdsys.wire import Task
 from tdsys.worker.app import task
 
 
-@task(Task.INGEST, acks_late=True)
+def _give_up(batch_id: str, records: str, *, reason: str) -> object:
+    here = runtime.current()
+    outcome = capture.give_up(
+        here.store, batch_id=batch_id, records=records, reason=reason, now=here.now()
+    )
+    here.acknowledge(batch_id)
+    return outcome
+
+
+@task(Task.INGEST, give_up=_give_up)
 def ingest(batch_id: str, records: str) -> object:
     """Store one batch of captures; the only message that carries data."""
     here = runtime.current()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
+import logging
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +23,7 @@ from redis import Redis
 
 from tdsys import wire
 from tdsys.client import CaptureClient, MemorySpool
+from tests.processes import wait_for
 
 PROBLEM: dict[str, Any] = {
     "domain": "arithmetic",
@@ -23,6 +31,14 @@ PROBLEM: dict[str, Any] = {
     "outputs": {"problem": "1 + 1?", "answer": "2"},
 }
 CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+NOWHERE = "redis://:secret@127.0.0.1:1"
+
+
+def nested(levels: int) -> Any:
+    inner: Any = 1
+    for _ in range(levels):
+        inner = [inner]
+    return inner
 
 
 @pytest.fixture
@@ -35,9 +51,9 @@ def broker(redis_url: str) -> Redis:
 class Worker(threading.Thread):
     """Plays the ingesting worker: remembers what arrived and acknowledges it."""
 
-    def __init__(self, broker: Redis, *, deaf_to: int = 0) -> None:
+    def __init__(self, broker: Redis) -> None:
         super().__init__(daemon=True)
-        self.broker, self.deaf_to = broker, deaf_to
+        self.broker = broker
         self.records: dict[str, Any] = {}
         self.batches: list[str] = []
         self.stopping = False
@@ -49,8 +65,6 @@ class Worker(threading.Thread):
                 continue
             _, arguments, _ = json.loads(base64.b64decode(json.loads(found[1])["body"]))
             self.batches.append(arguments["batch_id"])
-            if len(self.batches) <= self.deaf_to:
-                continue
             for record in json.loads(arguments["records"]):
                 self.records[record["capture_id"]] = record
             self.broker.set(wire.acknowledgement_key(arguments["batch_id"]), "1")
@@ -85,6 +99,11 @@ def test_everything_captured_arrives_once_and_is_then_forgotten(
         ({"x": object()}, "not_json"),
         ({"x": "\ud800"}, "surrogate"),
         ({"x": "y" * 300_000}, "too_large"),
+        ({"x": "a\x00b"}, "nul"),
+        ({"x": nested(30)}, "too_deep"),
+        ({"x": nested(950)}, "too_deep"),
+        ({"x": nested(50_000)}, "too_deep"),
+        ({"x": 10**5000}, "not_json"),
     ],
 )
 def test_what_cannot_be_kept_is_counted_and_never_raised(
@@ -101,6 +120,33 @@ def test_a_cyclic_document_is_counted(redis_url: str) -> None:
     with CaptureClient(redis_url) as client:
         client.capture(domain="d", inputs=loop, outputs={})
         assert client.stats().dropped == {"cyclic": 1}
+
+
+class Unruly(dict[str, Any]):
+    """A mapping that breaks when it is read."""
+
+    def items(self) -> Any:
+        raise KeyError("gone")
+
+
+def test_a_document_that_breaks_when_it_is_read_is_counted_and_not_raised(redis_url: str) -> None:
+    with CaptureClient(redis_url) as client:
+        assert client.capture(domain="d", inputs=Unruly(a=1), outputs={})
+        assert client.stats().dropped == {"internal": 1}
+
+
+def test_a_system_without_threads_to_spare_costs_nothing_but_time(
+    redis_url: str, worker: Worker
+) -> None:
+    client = CaptureClient(redis_url)
+    before = threading.stack_size(2**50)  # no system has that much room for a stack
+    try:
+        client.capture(**PROBLEM)
+        assert client.flush(5) == (0, 1, {})
+    finally:
+        threading.stack_size(before)
+    client.capture(**PROBLEM)
+    assert client.flush(10) == (2, 0, {})
 
 
 def test_a_full_spool_drops_and_counts() -> None:
@@ -129,21 +175,6 @@ def test_the_caller_may_change_the_document_afterwards(redis_url: str, worker: W
     assert worker.records[capture_id]["outputs"] == {"answer": "2"}
 
 
-def test_a_batch_nobody_acknowledged_is_sent_again_under_the_same_name(
-    redis_url: str, broker: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tdsys.client.RESEND_SECONDS", 0.2)
-    deaf = Worker(broker, deaf_to=1)
-    deaf.start()
-    with CaptureClient(redis_url) as client:
-        client.capture(**PROBLEM)
-        assert client.flush(10).committed == 1
-    deaf.stopping = True
-    deaf.join()
-    assert len(deaf.batches) >= 2
-    assert len(set(deaf.batches)) == 1
-
-
 def test_a_forked_child_ships_its_own_captures_and_not_its_parents(
     redis_url: str, worker: Worker
 ) -> None:
@@ -156,6 +187,192 @@ def test_a_forked_child_ships_its_own_captures_and_not_its_parents(
     assert os.waitpid(child, 0)[1] == 0
     assert len(worker.records) == 2
     assert parent in worker.records
+
+
+def in_a_child(work: Callable[[], bool]) -> bool:
+    """Whether `work` was true in a forked child, which is killed if it hangs."""
+    if (child := os.fork()) == 0:
+        signal.alarm(10)
+        os._exit(0 if work() else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def test_a_forked_child_that_only_closes_does_not_wait_for_its_parents_records() -> None:
+    client = CaptureClient(NOWHERE)
+    client.capture(**PROBLEM)
+
+    def closes_at_once() -> bool:
+        begun = time.monotonic()
+        return client.close() == (0, 0, {}) and time.monotonic() - begun < 0.5
+
+    assert in_a_child(closes_at_once)
+
+
+def test_a_fork_while_another_thread_holds_every_lock_harms_nobody(
+    redis_url: str, worker: Worker
+) -> None:
+    spool = MemorySpool()
+    client = CaptureClient(redis_url, spool=spool)
+    client.capture(**PROBLEM)
+    client.flush(10)
+    held = [client._shipper._lock, spool._lock, client._shipper._hurry._cond]  # type: ignore[attr-defined]
+    for lock in held:
+        lock.acquire()
+    try:
+
+        def ships() -> bool:
+            client.capture(**PROBLEM, metadata={"from": "child"})
+            return client.flush(8) == (1, 0, {})
+
+        assert in_a_child(ships)
+    finally:
+        for lock in held:
+            lock.release()
+
+
+def test_a_child_forked_right_after_the_first_capture_ships(redis_url: str) -> None:
+    script = f"""
+import os, signal, time
+from tdsys.client import CaptureClient
+client = CaptureClient({redis_url!r})
+client.capture(domain="d", inputs={{}}, outputs={{}})
+time.sleep({{delay}})
+if (child := os.fork()) == 0:
+    signal.alarm(10)
+    client.capture(domain="d", inputs={{}}, outputs={{}})
+    os._exit(client.flush(5).pending)
+os._exit(os.waitpid(child, 0)[1])
+"""
+    answering = Worker(Redis.from_url(redis_url))
+    answering.start()
+    # while the parent's thread would be importing redis-py
+    for delay in (0.055, 0.06, 0.07, 0.09):
+        done = subprocess.run([sys.executable, "-c", script.format(delay=delay)], check=False)
+        assert done.returncode == 0
+    answering.stopping = True
+    answering.join()
+
+
+def test_a_fork_keeps_the_spools_limit() -> None:
+    client = CaptureClient(NOWHERE, spool=MemorySpool(limit=500))
+
+    def is_full() -> bool:
+        for _ in range(10):
+            client.capture(**PROBLEM)
+        return client.stats().dropped["spool_full"] > 0
+
+    assert in_a_child(is_full)
+
+
+def test_a_capture_after_close_is_shipped_like_any_other(redis_url: str, worker: Worker) -> None:
+    client = CaptureClient(redis_url)
+    for n in range(1, 4):
+        client.capture(**PROBLEM)
+        assert client.close() == (n, 0, {})
+    thread = client._shipper._thread
+    assert thread is None or not thread.join(10)
+
+
+def test_what_is_pending_at_close_is_shipped_as_soon_as_that_is_possible(
+    redis_url: str, broker: Redis
+) -> None:
+    client = CaptureClient(redis_url)
+    client.capture(**PROBLEM)
+    assert client.close().pending == 1
+    late = Worker(broker)
+    late.start()
+    wait_for(lambda: client.stats() == (1, 0, {}), "the worker's answer was heard")
+    late.stopping = True
+    late.join()
+
+
+def test_a_client_nobody_holds_is_collected_and_its_thread_ends_when_all_is_committed(
+    redis_url: str, worker: Worker
+) -> None:
+    client = CaptureClient(redis_url)
+    capture_id = client.capture(**PROBLEM)
+    gone, thread = weakref.ref(client), client._shipper._thread
+    assert thread
+    del client
+    gc.collect()
+    assert gone() is None
+    thread.join(10)
+    assert not thread.is_alive()
+    assert capture_id in worker.records
+
+
+def test_at_exit_every_client_that_was_not_closed_gets_two_seconds_in_all(
+    redis_url: str, worker: Worker
+) -> None:
+    script = f"""
+from tdsys.client import CaptureClient
+clients = [CaptureClient(url) for url in ({NOWHERE!r}, {redis_url!r}, {NOWHERE!r}, {NOWHERE!r})]
+for client in clients:
+    client.capture(domain="d", inputs={{}}, outputs={{"answer": "2"}})
+import time
+print(time.time())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert time.time() - float(done.stdout) < 4
+    assert len(worker.records) == 1
+
+
+def switches(thread: threading.Thread) -> int:
+    """How often a thread of this process has gone to sleep."""
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
+def test_a_thread_with_nothing_to_do_sleeps(redis_url: str, worker: Worker) -> None:
+    client = CaptureClient(redis_url)
+    client.capture(**PROBLEM)
+    assert client.flush(10).pending == 0
+    thread = client._shipper._thread
+    assert thread
+
+    def is_still() -> bool:
+        before = switches(thread)
+        time.sleep(0.5)
+        return switches(thread) == before
+
+    wait_for(is_still, "half a second without waking up", seconds=5)
+    client.capture(**PROBLEM)
+    assert client.flush(10).committed == 2
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+def with_password(url: str, password: str) -> str:
+    return "redis://:" + password + "@" + url.rpartition("@")[2].removeprefix("redis://")
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("", "set TDSYS_REDIS_URL"),
+        ("localhost:6379", "set TDSYS_REDIS_URL"),
+        ("redis://:secret@host:many", "set TDSYS_REDIS_URL"),
+        (NOWHERE, "cannot be reached"),
+        ("the broker, with another password", "refuses the password"),
+    ],
+)
+def test_a_broker_that_cannot_be_used_is_said_once_without_its_password(
+    redis_url: str, caplog: pytest.LogCaptureFixture, address: str, advice: str
+) -> None:
+    url = with_password(redis_url, "secret") if " " in address else address
+    caplog.set_level(logging.DEBUG, logger="tdsys.client")
+    client = CaptureClient(url)
+    for _ in range(3):
+        client.capture(**PROBLEM)
+        client.flush(0.3)
+    assert client.stats() == (0, 3, {})
+    (warning,) = warnings(caplog)
+    assert advice in warning
+    assert "secret" not in caplog.text
 
 
 def test_threads_may_share_a_client(redis_url: str, worker: Worker) -> None:

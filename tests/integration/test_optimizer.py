@@ -31,10 +31,11 @@ from tdsys.errors import (
 )
 from tdsys.llm.optimizer import MiproOptimizer
 from tdsys.llm.session import Model
-from tests.small_world import SIGNATURE, TOPICS, grade, items
+from tests.small_world import SIGNATURE, TOPICS, grade, items, requests
 from tests.stub_provider import StubProvider
 
 TRAIN, VAL, TEST = items(12, seed=1), items(18, seed=2), items(30, seed=3)
+REQUESTS = requests(TEST)
 FEW = VAL[:6]
 WRONG_TOPICS = items(12, seed=4, topics=TOPICS[3:])
 THREADS = 4
@@ -133,9 +134,9 @@ def test_the_optimized_program_is_better_on_held_out_items_because_of_its_demos(
     misled = with_demos_of(artefact, WRONG_TOPICS[: len(artefact.demos)])
     wrong = values(evaluated(optimizer, state=misled))
     assert artefact.demos
-    assert compare(before, after).is_better
+    assert compare(before, after, REQUESTS).is_better
     assert fmean(after) > fmean(before) + 0.3
-    assert not compare(before, wrong).is_better
+    assert not compare(before, wrong, REQUESTS).is_better
     assert fmean(wrong) < fmean(after) / 3
 
 
@@ -144,7 +145,7 @@ def test_wrong_topic_examples_teach_nothing() -> None:
     artefact = run(optimizer, train=WRONG_TOPICS)
     before = values(evaluated(optimizer))
     after = values(evaluated(optimizer, state=dict(artefact.state)))
-    assert not compare(before, after).is_better
+    assert not compare(before, after, REQUESTS).is_better
 
 
 @pytest.mark.criterion("9.1")

@@ -199,4 +199,4 @@ def test_a_folder_that_cannot_be_written_is_a_configuration_error(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "file" / "answers"))
     with pytest.raises(ConfigurationError, match="DSPY_CACHEDIR"):
-        Model().lm()
+        ask(Model())

@@ -16,6 +16,7 @@ from tdsys.llm.optimizer import MiproOptimizer
 from tdsys.llm.session import Model
 from tdsys.verify import EvidenceVerifier
 from tests.factories import make_items
+from tests.small_world import requests
 
 FIELDS = Signature(
     inputs={"topic": "text", "difficulty": "text", "context": "text"},
@@ -74,5 +75,5 @@ def test_the_optimized_program_wins_on_the_test_split_because_of_its_demos(
     before = values(optimizer, None, test, grader)
     after = values(optimizer, made.state, test, grader)
     strange = values(optimizer, with_demos_of_other_topics(made.state, seed), test, grader)
-    assert compare(before, after).is_better
-    assert not compare(before, strange).is_better
+    assert compare(before, after, requests(test)).is_better
+    assert not compare(before, strange, requests(test)).is_better

@@ -75,6 +75,11 @@ def test_every_queue_is_served_by_exactly_one_worker() -> None:
     assert served == Counter(Queue)
 
 
+def test_nothing_long_stands_before_captures() -> None:
+    (serving,) = [queues for queues in WORKERS.values() if Queue.CAPTURE in queues]
+    assert serving == (Queue.CAPTURE,)
+
+
 def test_every_dependency_volume_and_network_exists(
     compose: dict[str, Any], services: dict[str, Service]
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tdsys.core.conversion import ImportOptions, convert
 from tdsys.core.example import Malformed
 from tdsys.core.labelling import context, difficulty, labels, topic
+from tdsys.errors import InvalidInput
 
 GSM8K = {
     "question": "A shop sells 3 pens at $2 each. What do they cost?",
@@ -45,12 +46,48 @@ def test_what_the_file_says_stands_and_constants_stand_above_it() -> None:
         ({"answer": "6"}, "missing_field", "problem"),
         ({"problem": "What?", "solution": "no final answer"}, "missing_field", "answer"),
         ({"problem": "  ", "answer": "6"}, "missing_field", "problem"),
+        ({"problem": "What?", "answer": "6"}, "missing_field", "solution"),
+        ({"problem": "What?", "solution": "#### 6"}, "missing_field", "solution"),
     ],
 )
 def test_a_record_that_lacks_a_field_names_it(record: object, code: str, path: str) -> None:
     with pytest.raises(Malformed) as refused:
         convert(record, ImportOptions())  # type: ignore[arg-type]
     assert (refused.value.code, refused.value.path) == (code, path)
+
+
+def test_what_is_missing_can_be_mapped() -> None:
+    with pytest.raises(Malformed, match="--map FIELD=solution"):
+        convert({"problem": "What?", "answer": "6"}, ImportOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mapping": {"question": "probelm"}}, "'probelm'.* use one of topic, .*problem"),
+        ({"constants": {"grade": "5"}}, "'grade'"),
+        ({"mapping": {"q": "problem", "text": "problem"}}, "2 sources .* problem"),
+        ({"mapping": {"q": "topic"}, "constants": {"topic": "sums"}}, "2 sources .* topic"),
+    ],
+)
+def test_options_that_would_lose_a_field_are_refused(
+    options: dict[str, dict[str, str]], said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=said) as refused:
+        ImportOptions(**options)
+    assert refused.value.remedy
+
+
+def test_a_field_that_is_mapped_and_there_already_is_ambiguous() -> None:
+    with pytest.raises(Malformed) as refused:
+        convert({**GSM8K, "problem": "Another one?"}, OPTIONS)
+    assert (refused.value.code, refused.value.path) == ("ambiguous_field", "problem")
+
+
+def test_two_fields_can_change_their_names_with_each_other() -> None:
+    swapped = ImportOptions(mapping={"solution": "answer", "answer": "solution"})
+    found = convert({"problem": "1 + 1?", "solution": "2", "answer": "<<1+1=2>>2"}, swapped)
+    assert (found.outputs["solution"], found.outputs["answer"]) == ("<<1+1=2>>2", "2")
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,32 @@ def test_a_demo_of_the_topic_is_told_again_with_other_numbers_in_the_asked_conte
         assert told not in copies
 
 
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [
+        ("a train journey", "On the train journey a floor"),
+        ("an airfield", "In the airfield a floor"),
+        ("a football club", "At the football club a floor"),
+        ("the zoo", "In the zoo a floor"),
+    ],
+)
+def test_a_setting_comes_with_its_preposition(context: str, told: str) -> None:
+    written = problems.write(request("area", [one_of("area")], context=context), Draw(1))
+    assert str(written["problem"]).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("context", "told"),
+    [("a farm", "A story about the farm. A"), ("clips and friends", "A story about clips and ")],
+)
+def test_a_setting_without_a_place_in_the_demo_is_told_first(context: str, told: str) -> None:
+    demo = one_of("area")
+    placeless = str(demo.outputs["problem"]).replace("In the bakery a", "A")
+    elsewhere = demo.model_copy(update={"outputs": demo.outputs | {"problem": placeless}})
+    written = problems.write(request("area", [elsewhere], context=context), Draw(1))
+    assert str(written["problem"]).startswith(told)
+
+
 def test_good_covering_demos_make_it_reliable_and_no_demos_make_it_sloppy() -> None:
     demos = [one_of("area", seed=n) for n in range(4)]
     with_demos = many(lambda _: request("area", demos))

@@ -49,6 +49,11 @@ GENERIC = (
     ("Multiply the number {a} by the number {b}. What comes out?", "{a}*{b}"),
 )
 FRACTION = re.compile(r"(?<![\d/.])(\d{1,9})/(\d{1,9})(?![\d/])")
+# Which preposition goes before a place, by its last word; all others are places one is in.
+ON = frozenset({"farm", "hike", "island", "journey", "ship", "tour", "train", "trip", "voyage"})
+AT = frozenset(
+    {"bakery", "bank", "camp", "club", "festival", "market", "museum", "party", "pool", "station"}
+)
 ARTICLE = re.compile(r"^(?:(?:in|at|on|for|of|during)\s+)?(?:(?:a|an|the)\s+)?", re.IGNORECASE)
 
 
@@ -255,7 +260,7 @@ def _moved(written: Written, demo: Demo, asked: Asked) -> Written:
     for name, wanted in asked.inputs.items():
         if name in {"topic", "difficulty"} or name not in demo.inputs:
             continue
-        written = _exchanged(written, _core(demo.inputs[name]), _core(wanted))
+        written = _exchanged(written, _core(demo.inputs[name]), wanted.strip())
     return written
 
 
@@ -263,22 +268,43 @@ def _core(phrase: str) -> str:
     return ARTICLE.sub("", phrase.strip())
 
 
-def _exchanged(written: Written, old: str, new: str) -> Written:
+def _exchanged(written: Written, old: str, wanted: str) -> Written:
+    new = _core(wanted)
     if not old or not new or old.casefold() == new.casefold():
         return written
-    pattern = re.compile(rf"\b{re.escape(old)}\b", re.IGNORECASE)
+    pattern = re.compile(
+        rf"(?:\b(?P<place>in|at|on) )?(?:\b(?P<article>an?|the) )?\b(?P<old>{re.escape(old)})\b",
+        re.IGNORECASE,
+    )
 
     def told(text: str) -> str:
-        return pattern.sub(lambda found: _as_begun(new, found[0]), text)
+        return pattern.sub(lambda found: _placed(new, found), text)
 
     problem = told(written.problem)
     if problem == written.problem:
-        problem = f"{_as_begun(new, 'A')}: {problem}"
+        problem = f"A story about {new if new == wanted else f'the {new}'}. {problem}"
     return written._replace(
         problem=problem,
         solution=told(written.solution),
         hints=tuple(told(hint) for hint in written.hints),
     )
+
+
+def _placed(new: str, found: re.Match[str]) -> str:
+    """The new setting with the preposition and the article that suit it."""
+    place, article = found["place"], found["article"]
+    words = [_as_begun(new, found["old"])]
+    if article:
+        suited = article if article.casefold() == "the" else "an" if new[0] in "aeiou" else "a"
+        words.insert(0, _as_begun(suited, article))
+    if place:
+        words.insert(0, _as_begun(_preposition(new) if article else place, place))
+    return " ".join(words)
+
+
+def _preposition(place: str) -> str:
+    last = place.rpartition(" ")[2].casefold()
+    return "on" if last in ON else "at" if last in AT else "in"
 
 
 def _as_begun(text: str, model: str) -> str:

@@ -1,0 +1,142 @@
+"""When the client sends a batch again, in simulated time on a real broker."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tdsys import wire
+from tdsys.client import BATCH_RECORDS, IN_FLIGHT, MemorySpool, Shipper
+
+CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+HOUR = 3600
+
+
+class Producer:
+    """A client's shipper with the clock and the worker in the test's hands."""
+
+    def __init__(self, broker: Redis) -> None:
+        self.now = 0.0
+        self.broker = broker
+        self.spool = MemorySpool()
+        self.shipper = Shipper("", self.spool, clock=lambda: self.now)
+
+    def captures(self, batches: int) -> None:
+        for _ in range(batches * BATCH_RECORDS):
+            self.spool.append(b"{}")
+        self.shipper.step(self.broker)
+
+    def waits(self, seconds: float) -> None:
+        self.now += seconds
+        self.shipper.step(self.broker)
+
+    def in_queue(self) -> int:
+        return int(self.broker.llen(CAPTURES))
+
+    def loses(self) -> str:
+        """The oldest message, as a worker takes it that is killed at once; its batch."""
+        raw: Any = self.broker.rpop(CAPTURES)
+        assert raw, "the queue is empty"
+        batch: str = json.loads(base64.b64decode(json.loads(raw)["body"]))[1]["batch_id"]
+        return batch
+
+    def works(self) -> str:
+        """A worker takes the oldest message and acknowledges it."""
+        batch = self.loses()
+        self.broker.set(wire.acknowledgement_key(batch), "1")
+        return batch
+
+
+@pytest.fixture
+def producer(redis_url: str) -> Iterator[Producer]:
+    broker: Redis = Redis.from_url(redis_url)
+    broker.flushdb()
+    yield Producer(broker)
+    broker.close()
+
+
+def test_a_worker_that_is_away_for_an_hour_finds_every_batch_once(producer: Producer) -> None:
+    producer.captures(3)
+    for _ in range(HOUR):
+        producer.waits(1)
+    assert producer.in_queue() == 3
+    assert len({producer.works() for _ in range(3)}) == 3
+    producer.waits(1)
+    assert producer.shipper.stats() == (3 * BATCH_RECORDS, 0, {})
+
+
+def test_a_lost_batch_is_sent_again_under_its_name_six_seconds_later(producer: Producer) -> None:
+    producer.captures(1)
+    lost = producer.loses()
+    producer.waits(5.9)
+    assert producer.in_queue() == 0
+    producer.waits(0.2)
+    assert producer.works() == lost
+    producer.waits(0.1)
+    assert producer.shipper.stats().pending == 0
+
+
+def test_a_batch_that_is_lost_time_and_again_is_sent_ever_more_rarely(producer: Producer) -> None:
+    producer.captures(1)
+    sent = []
+    for second in range(HOUR):
+        if producer.in_queue():
+            producer.loses()
+            sent.append(second)
+        producer.waits(1)
+    gaps = [after - before for before, after in zip(sent, sent[1:], strict=False)]
+    assert gaps[:8] == [6, 12, 24, 48, 96, 192, 300, 300]
+    assert set(gaps[8:]) == {300}
+
+
+def test_everything_in_flight_is_sent_again_when_the_broker_was_emptied(producer: Producer) -> None:
+    producer.captures(IN_FLIGHT)
+    producer.broker.flushdb()
+    producer.waits(6.1)
+    assert producer.in_queue() == IN_FLIGHT
+
+
+def test_a_batch_lost_from_a_busy_queue_is_sent_again_within_twelve_seconds(
+    producer: Producer,
+) -> None:
+    producer.captures(2)
+    lost = producer.loses()
+    producer.waits(6.1)
+    assert producer.in_queue() == 1
+    assert producer.works() != lost
+    producer.waits(5.9)
+    producer.waits(0.2)
+    assert producer.works() == lost
+
+
+def test_an_acknowledgement_shows_that_older_batches_have_left_the_queue(
+    producer: Producer,
+) -> None:
+    producer.captures(1)
+    lost = producer.loses()
+    producer.now = 1
+    producer.captures(1)
+    assert producer.works() != lost
+    producer.now = 2
+    producer.captures(1)
+    producer.waits(4.1)
+    assert producer.in_queue() == 2
+    assert producer.works() != lost
+    assert producer.works() == lost
+
+
+def test_a_batch_the_broker_may_not_have_got_is_sent_even_behind_others(
+    producer: Producer, redis_url: str
+) -> None:
+    away: Redis = Redis.from_url("redis://127.0.0.1:1")
+    producer.spool.append(b"{}")
+    with pytest.raises(ConnectionError):
+        _ = producer.shipper.step(away)
+    producer.broker.lpush(CAPTURES, "somebody else's")
+    producer.waits(0.1)
+    assert producer.in_queue() == 2
