@@ -43,6 +43,7 @@ class Malformed(InvalidInput):
 
     def __init__(self, code: str, path: str, message: str, *, remedy: str) -> None:
         super().__init__(f"{path or 'the record'}: {message}", remedy=remedy)
+        self.what = message
         self.code = code
         self.path = path
 

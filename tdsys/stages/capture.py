@@ -96,7 +96,7 @@ def _store(
 
 
 def _unreadable(records: str, bad: InvalidInput) -> Refusal:
-    return Refusal(0, "unreadable", "", str(bad), _shown(records)[:EXCERPT])
+    return Refusal(0, "unreadable", "", str(bad), str(records)[:EXCERPT])
 
 
 def _capture(record: JsonValue) -> Capture:

@@ -150,7 +150,7 @@ def parse(line: Line, claimed: Import, options: ImportOptions, now: datetime) ->
                 line=line.number,
                 field=bad.path[:FIELD_SHOWN],
                 code=bad.code,
-                message=bad.message[:RAW_SHOWN],
+                message=bad.what[:RAW_SHOWN],
                 remedy=bad.remedy,
                 raw=line.text.decode(errors="replace").replace("\x00", "\\0")[:RAW_SHOWN],
             ),

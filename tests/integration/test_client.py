@@ -100,7 +100,7 @@ def test_everything_captured_arrives_once_and_is_then_forgotten(
         ({"x": "\ud800"}, "surrogate"),
         ({"x": "y" * 300_000}, "too_large"),
         ({"x": "a\x00b"}, "nul"),
-        ({"x": nested(30)}, "too_deep"),
+        ({"x": nested(31)}, "too_deep"),
         ({"x": nested(950)}, "too_deep"),
         ({"x": nested(50_000)}, "too_deep"),
         ({"x": 10**5000}, "not_json"),
@@ -135,9 +135,8 @@ def test_a_document_that_breaks_when_it_is_read_is_counted_and_not_raised(redis_
         assert client.stats().dropped == {"internal": 1}
 
 
-def test_a_system_without_threads_to_spare_costs_nothing_but_time(
-    redis_url: str, worker: Worker
-) -> None:
+@pytest.mark.usefixtures("worker")
+def test_a_system_without_threads_to_spare_costs_nothing_but_time(redis_url: str) -> None:
     client = CaptureClient(redis_url)
     before = threading.stack_size(2**50)  # no system has that much room for a stack
     try:
@@ -208,9 +207,8 @@ def test_a_forked_child_that_only_closes_does_not_wait_for_its_parents_records()
     assert in_a_child(closes_at_once)
 
 
-def test_a_fork_while_another_thread_holds_every_lock_harms_nobody(
-    redis_url: str, worker: Worker
-) -> None:
+@pytest.mark.usefixtures("worker")
+def test_a_fork_while_another_thread_holds_every_lock_harms_nobody(redis_url: str) -> None:
     spool = MemorySpool()
     client = CaptureClient(redis_url, spool=spool)
     client.capture(**PROBLEM)
@@ -230,27 +228,24 @@ def test_a_fork_while_another_thread_holds_every_lock_harms_nobody(
             lock.release()
 
 
+@pytest.mark.usefixtures("worker")
 def test_a_child_forked_right_after_the_first_capture_ships(redis_url: str) -> None:
     script = f"""
 import os, signal, time
 from tdsys.client import CaptureClient
 client = CaptureClient({redis_url!r})
 client.capture(domain="d", inputs={{}}, outputs={{}})
-time.sleep({{delay}})
+time.sleep(DELAY)
 if (child := os.fork()) == 0:
     signal.alarm(10)
     client.capture(domain="d", inputs={{}}, outputs={{}})
     os._exit(client.flush(5).pending)
 os._exit(os.waitpid(child, 0)[1])
 """
-    answering = Worker(Redis.from_url(redis_url))
-    answering.start()
     # while the parent's thread would be importing redis-py
-    for delay in (0.055, 0.06, 0.07, 0.09):
-        done = subprocess.run([sys.executable, "-c", script.format(delay=delay)], check=False)
+    for delay in ("0.055", "0.06", "0.07", "0.09"):
+        done = subprocess.run([sys.executable, "-c", script.replace("DELAY", delay)], check=False)
         assert done.returncode == 0
-    answering.stopping = True
-    answering.join()
 
 
 def test_a_fork_keeps_the_spools_limit() -> None:
@@ -264,13 +259,13 @@ def test_a_fork_keeps_the_spools_limit() -> None:
     assert in_a_child(is_full)
 
 
-def test_a_capture_after_close_is_shipped_like_any_other(redis_url: str, worker: Worker) -> None:
+@pytest.mark.usefixtures("worker")
+def test_a_capture_after_close_is_shipped_like_any_other(redis_url: str) -> None:
     client = CaptureClient(redis_url)
     for n in range(1, 4):
         client.capture(**PROBLEM)
         assert client.close() == (n, 0, {})
-    thread = client._shipper._thread
-    assert thread is None or not thread.join(10)
+    wait_for(lambda: client._shipper._thread is None, "the thread ended")
 
 
 def test_what_is_pending_at_close_is_shipped_as_soon_as_that_is_possible(
@@ -325,7 +320,8 @@ def switches(thread: threading.Thread) -> int:
     return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
-def test_a_thread_with_nothing_to_do_sleeps(redis_url: str, worker: Worker) -> None:
+@pytest.mark.usefixtures("worker")
+def test_a_thread_with_nothing_to_do_sleeps(redis_url: str) -> None:
     client = CaptureClient(redis_url)
     client.capture(**PROBLEM)
     assert client.flush(10).pending == 0

@@ -13,7 +13,7 @@ from tdsys.core import example
 from tdsys.core.example import Malformed, check_document
 
 TEXT = st.text(alphabet='\\u0"[{}]\x00', max_size=12)
-LEAVES = st.one_of(st.none(), st.integers(), TEXT, st.just([]), st.just({}))
+LEAVES: st.SearchStrategy[Any] = st.one_of(st.none(), st.integers(), TEXT, st.just([]), st.just({}))
 
 
 @st.composite
