@@ -33,7 +33,8 @@ PLAN = Plan(
     proposal_calls=12,
 )
 BETTER = Comparison(
-    requests=9, items=20,
+    requests=9,
+    items=20,
     before=0.4,
     after=0.7,
     after_low=0.6,

@@ -228,7 +228,9 @@ def test_a_broker_too_full_for_the_next_try_does_not_lose_the_batch(
         desk.broker.config_set("maxmemory", "1")
         try:
             wait_for(lambda: "a bug" in desk.log(), "it failed")
-            import time; time.sleep(3)
+            import time
+
+            time.sleep(3)
         finally:
             desk.broker.config_set("maxmemory", "0")
         print(desk.log()[-6000:])
