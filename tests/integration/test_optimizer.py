@@ -148,7 +148,6 @@ def test_wrong_topic_examples_teach_nothing() -> None:
     assert not compare(before, after, REQUESTS).is_better
 
 
-@pytest.mark.criterion("9.1")
 def test_every_trial_is_recorded_with_item_scores_and_the_origin_of_its_demos(ran: Ran) -> None:
     assert [trial.number for trial in ran.trials] == list(range(1, 12))
     known = {item.uid for item in VAL}

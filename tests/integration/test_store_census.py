@@ -88,7 +88,6 @@ def test_imported_duplicates_are_no_captures(store: Store) -> None:
         assert examples.labelled(tx) == []
 
 
-@pytest.mark.criterion("6.5")
 def test_freshness_is_counts_and_ages_by_domain_and_state(store: Store) -> None:
     with store.begin() as tx:
         ingest(tx, make_captures(2))

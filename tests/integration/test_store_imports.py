@@ -37,7 +37,6 @@ def advance(tx: Tx, import_id: UUID, *rejects: Reject, read: int = 10) -> None:
     )
 
 
-@pytest.mark.criterion("8.1")
 def test_a_file_reads_back_byte_by_byte_in_order(store: Store) -> None:
     pieces = [b"a\x00\xff", b"", bytes(range(256)), b"end"]
     with store.begin() as tx:
