@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from celery import Celery
@@ -29,6 +29,8 @@ log = logging.getLogger("tdsys.worker")
 MENDABLE = (Transient, ConfigurationError)
 UNEXPECTED_TRIES = 8
 LONGEST_WAIT_SECONDS = 30
+# Well below the visibility timeout, after which the broker hands the message out again.
+RESEND_SECONDS = 60
 UNEXPECTED = "unexpected"
 
 MODEL_QUEUES = (wire.Queue.OPTIMIZATION.value, wire.Queue.SCORING.value)
@@ -180,12 +182,16 @@ def _try_again(bound: Any, failed: Exception, *, batch_id: str, unexpected: int)
     if not _waits_alone(batch_id, seconds):
         log.info("%s: another message of batch %s waits already", bound.name, batch_id)
         return
-    try:
-        bound.retry(exc=failed, countdown=seconds, headers={UNEXPECTED: unexpected})
-    except Reject as unsent:
-        # The broker did not take the new message, and Celery would drop the old one.
-        _wait_no_more(batch_id)
-        raise Reject(unsent.reason, requeue=True) from None
+    deadline = time.monotonic() + RESEND_SECONDS
+    while True:
+        try:
+            bound.retry(exc=failed, countdown=seconds, headers={UNEXPECTED: unexpected})
+        except Reject as unsent:
+            # The broker is full or away: it did not take the new message, and Celery would now
+            # drop the old one.
+            if time.monotonic() > deadline:
+                raise Reject(unsent.reason, requeue=True) from None
+            time.sleep(1)
 
 
 def _waits_alone(batch_id: str, seconds: int) -> bool:
@@ -196,11 +202,6 @@ def _waits_alone(batch_id: str, seconds: int) -> bool:
         return bool(broker.set(wire.waiting_key(batch_id), "1", nx=True, px=milliseconds))
     except RedisError:
         return True
-
-
-def _wait_no_more(batch_id: str) -> None:
-    with suppress(RedisError):
-        runtime.current().broker.delete(wire.waiting_key(batch_id))
 
 
 def _close(**_: object) -> None:

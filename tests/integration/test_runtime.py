@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -67,6 +70,34 @@ for name, task in beat_schedule.app.tasks.items():
 conf = beat_schedule.app.conf
 assert conf.accept_content == ["json"] and conf.task_serializer == "json"
 """
+
+
+BEAT_SENDS = """
+import beat_schedule
+for entry in beat_schedule.app.conf.beat_schedule.values():
+    beat_schedule.app.send_task(entry["task"], **entry.get("options", {}))
+    print(entry["task"], entry["schedule"])
+"""
+
+
+def test_what_beat_sends_is_out_of_date_when_it_sends_the_next(
+    runtime: Runtime, redis_url: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEAT_SENDS],
+        env={"TDSYS_REDIS_URL": redis_url, "TDSYS_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    sent = dict(line.split() for line in done.stdout.splitlines())
+    assert len(sent) == 5
+    for task, seconds in sent.items():
+        raw: Any = runtime.broker.rpop(wire.queue_key(Task(task).queue))
+        expires = datetime.fromisoformat(json.loads(raw)["headers"]["expires"])
+        left = expires - datetime.now(UTC)
+        assert timedelta(seconds=float(seconds) - 10) < left <= timedelta(seconds=float(seconds))
 
 
 def test_only_the_message_that_carries_data_is_acked_late(redis_url: str, tmp_path: Path) -> None:
