@@ -187,8 +187,8 @@ def _try_again(bound: Any, failed: Exception, *, batch_id: str, unexpected: int)
         try:
             bound.retry(exc=failed, countdown=seconds, headers={UNEXPECTED: unexpected})
         except Reject as unsent:
-            # The broker is full or away: it did not take the new message, and Celery would now
-            # drop the old one.
+            log.warning("%s: the broker does not take the next try: %s", bound.name, unsent.reason)
+            # Celery would now drop the message there is.
             if time.monotonic() > deadline:
                 raise Reject(unsent.reason, requeue=True) from None
             time.sleep(1)

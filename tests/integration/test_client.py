@@ -240,7 +240,7 @@ if (child := os.fork()) == 0:
     signal.alarm(10)
     client.capture(domain="d", inputs={{}}, outputs={{}})
     os._exit(client.flush(5).pending)
-os._exit(os.waitpid(child, 0)[1])
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     # while the parent's thread would be importing redis-py
     for delay in ("0.055", "0.06", "0.07", "0.09"):

@@ -59,6 +59,7 @@ def producer(redis_url: str) -> Iterator[Producer]:
     broker: Redis = Redis.from_url(redis_url)
     broker.flushdb()
     yield Producer(broker)
+    broker.flushdb()
     broker.close()
 
 
