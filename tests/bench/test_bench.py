@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -135,3 +138,29 @@ def test_a_freshness_count_is_quick(new_database: Callable[[], str]) -> None:
     store.close()
     tell("freshness report over 10,000 examples", report * 1e3, "ms", "funnel, ms", funnel * 1e3)
     assert report < 1
+
+
+def test_the_demo_is_at_work_in_under_5_seconds(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "tdsys", "demo"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "TDSYS_HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)},
+    )
+    assert demo.stdout
+    for line in demo.stdout:
+        if line.startswith("capture"):
+            break
+    started = time.perf_counter() - began
+    demo.send_signal(signal.SIGINT)
+    demo.communicate(timeout=60)
+    bare = seconds(
+        lambda: subprocess.run(
+            [sys.executable, "-m", "tdsys", "--help"], check=True, capture_output=True
+        ),
+        repeat=3,
+    )
+    tell("tdsys demo, until the first capture", started, "s", "tdsys --help, s", bare)
+    assert started < 5

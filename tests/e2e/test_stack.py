@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -204,12 +203,3 @@ def test_a_used_port_is_one_line_and_exit_78(fresh: Newcomer, running: Newcomer)
     assert done.returncode == 78
     assert f"port {taken}" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-@pytest.mark.bench
-def test_a_home_that_exists_starts_in_under_5_seconds(fresh: Newcomer) -> None:
-    fresh.up()
-    fresh.types("down")
-    begun = time.monotonic()
-    fresh.up()
-    assert time.monotonic() - begun < 5
