@@ -9,12 +9,15 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m tdsys demo
 
 test: $(INSTALLED)
+	@echo "Every test, on two processes; about eight minutes, each dot is one"
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not bench"
 
 lint: $(INSTALLED)
+	@echo "ruff, mypy strict, the import contracts and the house rules; about half a minute"
 	@$(BIN)/python -m pytest tests/unit/test_house.py
 
 bench: $(INSTALLED)
+	@echo "Measurements, each beside its baseline; best on a quiet machine; about half a minute"
 	@$(BIN)/python -m pytest -m bench -s
 
 # pip says nothing while it unpacks, so a counter speaks for it.
