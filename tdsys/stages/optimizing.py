@@ -99,6 +99,7 @@ class _Running:
     ) -> None:
         self._store, self._run, self._optimizer = store, run, optimizer
         self._verifier, self._clock, self._lease = verifier, clock, lease
+        self._told: dict[str, JsonValue] = {}
 
     def settle(self) -> Finished:
         """Run to an end and record it, whatever the end is."""
@@ -234,9 +235,11 @@ class _Running:
             }
         )
 
-    def _progress(self, document: dict[str, JsonValue]) -> None:
+    def _progress(self, news: dict[str, JsonValue]) -> None:
+        """Say where the run is; what was told before and is not news stays."""
+        self._told |= news
         with self._held() as tx:
-            runs.progress(tx, run_id=self._run.id, document=document)
+            runs.progress(tx, run_id=self._run.id, document=self._told)
 
     def _extend(self) -> bool:
         """Keep the lease; True when the work should stop."""
