@@ -82,7 +82,13 @@ def detach(
         process = subprocess.Popen(
             argv,
             cwd=home,
-            env={**env, "TDSYS_HOME": str(home), "PYTHONPATH": import_path(env)},
+            env={
+                **env,
+                "TDSYS_HOME": str(home),
+                "PYTHONPATH": import_path(env),
+                # what it says is read from its log while it says it
+                "PYTHONUNBUFFERED": "1",
+            },
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
