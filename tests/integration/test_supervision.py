@@ -44,8 +44,10 @@ IGNORES_SIGTERM = (
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
+def home(tmp_path: Path) -> Iterator[Path]:
+    """An empty home; what a failed test left running in it is ended."""
+    yield tmp_path / "home"
+    remote.down(tmp_path / "home")
 
 
 Launch = Callable[..., "subprocess.Popen[bytes]"]
