@@ -189,11 +189,18 @@ def compare(left: str, right: str, symbolic: Symbolic = undecided) -> Equality:
 
 def final_answer(text: str) -> str | None:
     """The answer a text marks as final: the last `#### 18` line, else the last box."""
-    lines = _FINAL.findall(text)
-    if lines and lines[-1].strip():
-        return str(lines[-1]).strip()
+    if (span := marked_line(text)) is not None:
+        return text[slice(*span)].removeprefix("####").strip()
     boxes = list(_BOXED.finditer(text))
     return _balanced(text, boxes[-1].end()) if boxes else None
+
+
+def marked_line(text: str) -> tuple[int, int] | None:
+    """Where the last `#### 18` line stands; None when the last such line is empty, or none is."""
+    found = None
+    for found in _FINAL.finditer(text):  # noqa: B007  # the last one is wanted
+        pass
+    return found.span() if found and found[1].strip() else None
 
 
 def read(text: str) -> Answer:

@@ -1,14 +1,18 @@
-"""Turn one foreign record into an example: field mapping, final-answer conventions, labels."""
+"""Turn one foreign record into an example: field mapping, final-answer conventions, labels.
+
+One rule: a record is mapped or refused whole, and what it says beside our fields is kept.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, field_validator, model_validator
 
-from tdsys.core import labelling
-from tdsys.core.answers import final_answer
+from tdsys.core import labelling, licences
+from tdsys.core.answers import MAX_CHARS, final_answer, marked_line
 from tdsys.core.example import Document, Malformed
 from tdsys.errors import InvalidInput
 
@@ -17,10 +21,29 @@ OUTPUT_FIELDS = ("problem", "solution", "answer", "hints")
 FIELDS = (*INPUT_FIELDS, *OUTPUT_FIELDS)
 # The verifier rejects every example without one of these, so such a record is not taken in.
 NEEDED_FIELDS = ("problem", "solution", "answer")
+# What an errors file adds to a record; stripped when the repaired record comes back.
+REJECTED = "_rejected"
+# Metadata that only the import writes; a file's own field of that name gets a prefix.
+RESERVED = ("provenance", "labelled_by", "template")
+THEIRS = "imported_"
+MISSING = object()
+
+
+class Reading(BaseModel):
+    """What the caller says about the file's form; None leaves it to detection."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    header: bool | None = None
+    encoding: str | None = None
+    at: str | None = None
 
 
 class ImportOptions(BaseModel):
-    """How a file's fields become an example's: `mapping` is foreign name -> ours.
+    """How a file's fields become an example's: `mapping` is foreign name or path -> ours.
 
     InvalidInput for a name of ours that does not exist or that two sources would fill.
     """
@@ -29,6 +52,16 @@ class ImportOptions(BaseModel):
 
     mapping: dict[str, str] = {}
     constants: dict[str, str] = {}
+    license: str = licences.UNSTATED
+    attribution: str = ""
+    reading: Reading = Reading()
+    strict: bool = False
+    trust: bool = False
+
+    @field_validator("license")
+    @classmethod
+    def _the_licence_is_known(cls, name: str) -> str:
+        return licences.known(name)
 
     @model_validator(mode="after")
     def _every_target_exists_and_has_one_source(self) -> ImportOptions:
@@ -46,10 +79,8 @@ class ImportOptions(BaseModel):
         return self
 
 
-class Converted(BaseModel):
+class Converted(NamedTuple):
     """A foreign record in our form."""
-
-    model_config = ConfigDict(frozen=True)
 
     inputs: Document
     outputs: Document
@@ -58,22 +89,69 @@ class Converted(BaseModel):
 
 def convert(record: JsonValue, options: ImportOptions) -> Converted:
     """Map, complete and label one record; Malformed names the field that is wrong."""
+    named = mapped(record, options)
+    outputs = {name: named[name] for name in OUTPUT_FIELDS if name in named}
+    complete(outputs)
+    given = {name: _plain(named[name]) for name in INPUT_FIELDS if name in named}
+    rest = dict(_beside(named))
+    if len(given) == len(INPUT_FIELDS):
+        return Converted(given, outputs, rest)
+    rule = labelling.labels(cast("str", outputs["problem"]), cast("str", outputs["solution"]))
+    missing = [name for name in sorted(rule) if name not in given]
+    rest["labelled_by"] = f"{labelling.VERSION}: {', '.join(missing)}"
+    return Converted({**rule, **given}, outputs, rest)
+
+
+def mapped(record: JsonValue, options: ImportOptions) -> Document:
+    """The record under our names, with the constants; Malformed where two values meet."""
     if not isinstance(record, dict):
         raise Malformed(
             "not_an_object",
             "",
             f"a {type(record).__name__}, not an object of fields",
-            remedy="write one JSON object per line",
+            remedy="make every record an object of named fields",
         )
-    named = {**dict(_renamed(record, options.mapping)), **options.constants}
-    outputs = {name: named[name] for name in OUTPUT_FIELDS if name in named}
-    _complete(outputs)
-    given = {name: named[name] for name in INPUT_FIELDS if name in named}
-    inputs = _labelled(given, outputs)
-    rest = {n: v for n, v in named.items() if n not in FIELDS}
-    if rule := sorted(set(inputs) - set(given)):
-        rest["labelled_by"] = f"{labelling.VERSION}: {', '.join(rule)}"
-    return Converted(inputs=inputs, outputs=outputs, metadata=rest)
+    named = dict(_renamed(record, options.mapping))
+    for path, ours in options.mapping.items():
+        if path not in record and (found := at_path(record, path)) is not MISSING:
+            if ours in named:
+                raise _ambiguous(ours, path)
+            named[ours] = cast("JsonValue", found)
+            _cut(named, path.split("."))
+    named.pop(REJECTED, None)
+    return {**named, **options.constants}
+
+
+def complete(outputs: Document) -> None:
+    """Take the final answer out of the text that marks it, and check what every example needs."""
+    for name in NEEDED_FIELDS:
+        if isinstance(outputs.get(name), int | float):
+            outputs[name] = _plain(outputs[name])
+    _split_marked(outputs)
+    for name in NEEDED_FIELDS:
+        _check_text(name, outputs.get(name))
+    if len(cast("str", outputs["answer"])) > MAX_CHARS:
+        raise Malformed(
+            "unreadable_answer",
+            "answer",
+            f"{len(cast('str', outputs['answer'])):,} characters, at most {MAX_CHARS}",
+            remedy="keep the final answer alone here and the working in the solution",
+        )
+
+
+def at_path(record: Mapping[str, JsonValue], path: str) -> object:
+    """What stands at `data.items.0`, MISSING where nothing does; a key with dots comes first."""
+    if path in record:
+        return record[path]
+    found: object = record
+    for step in path.split("."):
+        if isinstance(found, Mapping) and step in found:
+            found = found[step]
+        elif isinstance(found, list) and step.isdecimal() and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            return MISSING
+    return found
 
 
 def _renamed(
@@ -82,34 +160,87 @@ def _renamed(
     for name, value in record.items():
         ours = mapping.get(name, name)
         if ours != name and ours in record and ours not in mapping:
-            raise Malformed(
-                "ambiguous_field",
-                ours,
-                f"the record has this field and {name!r}, which is mapped to it",
-                remedy="remove or rename one of them in the file",
-            )
+            raise _ambiguous(ours, name)
         yield ours, value
 
 
-def _complete(outputs: Document) -> None:
-    """Take the final answer out of the solution where the file keeps it there (`#### 18`)."""
-    solution = outputs.get("solution")
-    if "answer" not in outputs and isinstance(solution, str):
-        answer = final_answer(solution)
-        if answer is not None:
-            outputs["answer"] = answer
-            outputs["solution"] = solution.split("####")[0].rstrip()
-    for name in NEEDED_FIELDS:
-        value = outputs.get(name)
-        if not isinstance(value, str) or not value.strip():
-            raise Malformed(
-                "missing_field",
-                name,
-                "no text in this field",
-                remedy=f"say which field of the file holds it: --map FIELD={name}",
-            )
+def _ambiguous(ours: str, theirs: str) -> Malformed:
+    return Malformed(
+        "ambiguous_field",
+        ours,
+        f"the record has this field and {theirs!r}, which is mapped to it",
+        remedy="remove or rename one of them in the file",
+    )
 
 
-def _labelled(given: Mapping[str, JsonValue], outputs: Document) -> Document:
-    found = labelling.labels(str(outputs["problem"]), str(outputs.get("solution", "")))
-    return {**found, **given}
+def _cut(named: Document, steps: list[str]) -> None:
+    """Leave out what moved elsewhere; what it stood in is copied, for it belongs to the caller."""
+    inner = named.get(steps[0])
+    if isinstance(inner, dict):
+        named[steps[0]] = copy = dict(inner)
+        if len(steps) == 2:  # noqa: PLR2004  # the last step but one
+            copy.pop(steps[1])
+        else:
+            _cut(copy, steps[1:])
+        if not copy:
+            del named[steps[0]]
+
+
+def _split_marked(outputs: Document) -> None:
+    r"""`#### 18` or `\boxed{18}`: in the solution where there is no answer, or in the answer."""
+    solution, answer = outputs.get("solution"), outputs.get("answer")
+    if answer is None and isinstance(solution, str):
+        if (final := final_answer(solution)) is not None:
+            outputs["answer"], outputs["solution"] = final, _without_mark(solution)
+    elif isinstance(answer, str) and ("####" in answer or "boxed" in answer):
+        final = final_answer(answer)
+        if final is not None and solution is None and _has_working(answer, final):
+            outputs["solution"] = _without_mark(answer)
+        outputs["answer"] = answer if final is None else final
+
+
+def _without_mark(text: str) -> str:
+    """The working without its last `#### 18` line; a box is part of its sentence and stays."""
+    at = marked_line(text)
+    return text if at is None else (text[: at[0]] + text[at[1] :]).rstrip()
+
+
+def _has_working(text: str, final: str) -> bool:
+    """Whether more is said than the marked answer itself."""
+    return len(text.strip()) > len(final) + len("\\boxed{}") + len("$$")
+
+
+def _check_text(name: str, value: JsonValue) -> None:
+    if isinstance(value, str) and value.strip():
+        return
+    if value is None or isinstance(value, str):
+        raise Malformed(
+            "missing_field",
+            name,
+            "no text in this field",
+            remedy=f"say which field of the file holds it: --map FIELD={name}",
+        )
+    raise Malformed(
+        "wrong_type",
+        name,
+        f"a {_kind(value)}, not text",
+        remedy=f"write the {name} as one text, or map another field: --map FIELD={name}",
+    )
+
+
+def _kind(value: JsonValue) -> str:
+    return {bool: "true or false", dict: "object", list: "list"}.get(type(value), "number")
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """A number as text: 18 is as good an answer as "18"."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _beside(named: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    """What is no field of an example and becomes metadata."""
+    for name, value in named.items():
+        if name not in FIELDS:
+            yield (f"{THEIRS}{name}" if name in RESERVED else name), value

@@ -11,9 +11,11 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import combinations
 
 from tdsys.core.example import level
+from tdsys.core.remembering import Remembered
 
 SHINGLE_WORDS = 3
 # 32 bands of 3 rows: a pair of Jaccard 0.5 is found with 98.6 %, one of 0.05 with 0.4 %
@@ -162,14 +164,28 @@ _STARTERS = frozenset(
 )
 
 
+def template(text: str) -> str:
+    """A text's words in lower case, numbers and names exchanged for signs, no punctuation."""
+    known = _SHOUTED if text.isupper() else _SPOKEN
+    written: list[str] = []
+    starts = True
+    for inside, at_start, ends in map(known.__getitem__, text.split()):
+        if inside:
+            written.append(at_start if starts else inside)
+            starts = ends
+        elif ends:
+            starts = True
+    return " ".join(written)
+
+
 def template_key(text: str) -> bytes:
     """16 bytes that stay the same when numbers, number words and names are exchanged."""
-    return hashlib.blake2b(" ".join(_tokens(text)).encode(), digest_size=16).digest()
+    return hashlib.blake2b(template(text).encode(), digest_size=16).digest()
 
 
 def shingles(text: str) -> frozenset[int]:
     """Hashed runs of three words, numbers and names levelled; fewer words make one shingle."""
-    return _shingled(_tokens(text))
+    return _shingled(template(text).split())
 
 
 def signature(of: Iterable[int]) -> tuple[int, ...]:
@@ -193,7 +209,7 @@ def clusters(texts: Sequence[str], *, threshold: float = THRESHOLD) -> list[int]
     and so does everything connected through them.
     """
     first: dict[str, int] = {}
-    owner = [first.setdefault(" ".join(_tokens(text)), index) for index, text in enumerate(texts)]
+    owner = [first.setdefault(template(text), index) for index, text in enumerate(texts)]
     known = {index: _shingled(joined.split()) for joined, index in first.items()}
     forest = _Forest(known)
     for left, right in _candidates(known):
@@ -245,18 +261,27 @@ def _shingled(tokens: Sequence[str]) -> frozenset[int]:
     )
 
 
-def _tokens(text: str) -> list[str]:
-    """Words in lower case, with numbers and names exchanged for signs, without punctuation."""
-    shouted = text.isupper()
-    tokens, starts = [], True
-    for found in _TOKEN.finditer(text):
-        word = found[0]
+def _read(piece: str, *, named: bool = True) -> tuple[str, str, bool]:
+    """The tokens of a piece of text between blanks: inside a sentence, and at its start.
+
+    Last, whether a sentence starts after it.
+    """
+    inside: list[str] = []
+    at_start: list[str] = []
+    starts, may_start = False, True
+    for word in _TOKEN.findall(piece):
         if word in ".?!:":
-            starts = True
+            starts = may_start = True
             continue
-        tokens.append(_levelled(word, named=not shouted, starts=starts))
-        starts = False
-    return tokens
+        inside.append(_levelled(word, named=named, starts=starts))
+        at_start.append(_levelled(word, named=named, starts=may_start))
+        starts = may_start = False
+    return " ".join(inside), " ".join(at_start), starts
+
+
+_SPOKEN = Remembered(_read)
+# In a text in capitals nothing shows what is a name.
+_SHOUTED = Remembered(partial(_read, named=False))
 
 
 def _levelled(word: str, *, named: bool, starts: bool) -> str:
