@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import select, text
+from sqlalchemy import Engine, event, select, text
 
 from tdsys import wire
 from tdsys.stages import capture
@@ -263,3 +263,20 @@ def test_what_beat_sent_too_long_ago_is_dropped_unread(desk: Desk) -> None:
     wait_for(lambda: "reports.freshness: " in desk.log(), "the one that is in time is worked off")
     assert desk.log().count("Discarding revoked task: reports.freshness") == 20
     assert desk.log().count("reports.freshness: ") == 1
+
+
+def test_a_batch_is_one_statement_in_a_transaction_of_its_own(store: Store) -> None:
+    sent: list[str] = []
+
+    def watch(_: Any, __: Any, statement: str, *rest: Any) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", watch)
+    try:
+        bad = record(outputs="no")
+        outcome = capture.ingest(store, batch_id="b1", records=json.dumps([record(), bad]), now=NOW)
+    finally:
+        event.remove(Engine, "before_cursor_execute", watch)
+    assert (outcome.new, outcome.refused) == (1, 1)
+    assert len(sent) == 1
+    assert stored(store) == 1
