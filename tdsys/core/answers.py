@@ -189,18 +189,19 @@ def compare(left: str, right: str, symbolic: Symbolic = undecided) -> Equality:
 
 def final_answer(text: str) -> str | None:
     """The answer a text marks as final: the last `#### 18` line, else the last box."""
-    if (span := marked_line(text)) is not None:
-        return text[slice(*span)].removeprefix("####").strip()
-    boxes = list(_BOXED.finditer(text))
-    return _balanced(text, boxes[-1].end()) if boxes else None
+    return marked(text)[0]
 
 
-def marked_line(text: str) -> tuple[int, int] | None:
-    """Where the last `#### 18` line stands; None when the last such line is empty, or none is."""
+def marked(text: str) -> tuple[str | None, str]:
+    """The answer a text marks as final, and the working: the text without that `#### 18` line."""
     found = None
-    for found in _FINAL.finditer(text):  # noqa: B007  # the last one is wanted
-        pass
-    return found.span() if found and found[1].strip() else None
+    if "####" in text:
+        for found in _FINAL.finditer(text):  # noqa: B007  # the last one is wanted
+            pass
+    if found and (answer := found[1].strip()):
+        return answer, (text[: found.start()] + text[found.end() :]).rstrip()
+    boxes = list(_BOXED.finditer(text)) if "box" in text else []
+    return (_balanced(text, boxes[-1].end()) if boxes else None), text
 
 
 def read(text: str) -> Answer:

@@ -12,8 +12,9 @@ from typing import NamedTuple, cast
 from pydantic import BaseModel, ConfigDict, JsonValue, field_validator, model_validator
 
 from tdsys.core import labelling, licences
-from tdsys.core.answers import MAX_CHARS, final_answer, marked_line
+from tdsys.core.answers import MAX_CHARS, marked
 from tdsys.core.example import Document, Malformed
+from tdsys.core.wording import Wording
 from tdsys.errors import InvalidInput
 
 INPUT_FIELDS = ("topic", "difficulty", "context")
@@ -80,26 +81,30 @@ class ImportOptions(BaseModel):
 
 
 class Converted(NamedTuple):
-    """A foreign record in our form."""
+    """A foreign record in our form, with the template of its problem."""
 
     inputs: Document
     outputs: Document
     metadata: Document
+    template: str
 
 
 def convert(record: JsonValue, options: ImportOptions) -> Converted:
     """Map, complete and label one record; Malformed names the field that is wrong."""
     named = mapped(record, options)
-    outputs = {name: named[name] for name in OUTPUT_FIELDS if name in named}
-    complete(outputs)
-    given = {name: _plain(named[name]) for name in INPUT_FIELDS if name in named}
-    rest = dict(_beside(named))
-    if len(given) == len(INPUT_FIELDS):
-        return Converted(given, outputs, rest)
-    rule = labelling.labels(cast("str", outputs["problem"]), cast("str", outputs["solution"]))
-    missing = [name for name in sorted(rule) if name not in given]
-    rest["labelled_by"] = f"{labelling.VERSION}: {', '.join(missing)}"
-    return Converted({**rule, **given}, outputs, rest)
+    outputs = {name: named.pop(name) for name in OUTPUT_FIELDS if name in named}
+    problem, solution = complete(outputs)
+    inputs = {name: _plain(named.pop(name)) for name in INPUT_FIELDS if name in named}
+    for name in RESERVED:
+        if name in named:
+            named[f"{THEIRS}{name}"] = named.pop(name)
+    wording = Wording(problem)
+    if len(inputs) < len(INPUT_FIELDS):
+        ruled = wording.labels(solution)
+        missing = [name for name in sorted(INPUT_FIELDS) if name not in inputs]
+        named["labelled_by"] = f"{labelling.VERSION}: {', '.join(missing)}"
+        inputs = {name: inputs.get(name, ruled[name]) for name in INPUT_FIELDS}
+    return Converted(inputs, outputs, named, wording.template())
 
 
 def mapped(record: JsonValue, options: ImportOptions) -> Document:
@@ -122,21 +127,24 @@ def mapped(record: JsonValue, options: ImportOptions) -> Document:
     return {**named, **options.constants}
 
 
-def complete(outputs: Document) -> None:
-    """Take the final answer out of the text that marks it, and check what every example needs."""
+def complete(outputs: Document) -> tuple[str, str]:
+    """Take the final answer out of the text that marks it; the problem and the solution.
+
+    Malformed where one of the fields that every example needs is missing or cannot be read.
+    """
     for name in NEEDED_FIELDS:
-        if isinstance(outputs.get(name), int | float):
+        if name in outputs:
             outputs[name] = _plain(outputs[name])
     _split_marked(outputs)
-    for name in NEEDED_FIELDS:
-        _check_text(name, outputs.get(name))
-    if len(cast("str", outputs["answer"])) > MAX_CHARS:
+    problem, solution, answer = (_text(name, outputs.get(name)) for name in NEEDED_FIELDS)
+    if len(answer) > MAX_CHARS:
         raise Malformed(
             "unreadable_answer",
             "answer",
-            f"{len(cast('str', outputs['answer'])):,} characters, at most {MAX_CHARS}",
+            f"{len(answer):,} characters, at most {MAX_CHARS}",
             remedy="keep the final answer alone here and the working in the solution",
         )
+    return problem, solution
 
 
 def at_path(record: Mapping[str, JsonValue], path: str) -> object:
@@ -190,19 +198,15 @@ def _split_marked(outputs: Document) -> None:
     r"""`#### 18` or `\boxed{18}`: in the solution where there is no answer, or in the answer."""
     solution, answer = outputs.get("solution"), outputs.get("answer")
     if answer is None and isinstance(solution, str):
-        if (final := final_answer(solution)) is not None:
-            outputs["answer"], outputs["solution"] = final, _without_mark(solution)
-    elif isinstance(answer, str) and ("####" in answer or "boxed" in answer):
-        final = final_answer(answer)
-        if final is not None and solution is None and _has_working(answer, final):
-            outputs["solution"] = _without_mark(answer)
-        outputs["answer"] = answer if final is None else final
-
-
-def _without_mark(text: str) -> str:
-    """The working without its last `#### 18` line; a box is part of its sentence and stays."""
-    at = marked_line(text)
-    return text if at is None else (text[: at[0]] + text[at[1] :]).rstrip()
+        final, working = marked(solution)
+        if final is not None:
+            outputs["answer"], outputs["solution"] = final, working
+    elif isinstance(answer, str) and ("####" in answer or "box" in answer):
+        final, working = marked(answer)
+        if final is not None:
+            if solution is None and _has_working(answer, final):
+                outputs["solution"] = working
+            outputs["answer"] = final
 
 
 def _has_working(text: str, final: str) -> bool:
@@ -210,9 +214,9 @@ def _has_working(text: str, final: str) -> bool:
     return len(text.strip()) > len(final) + len("\\boxed{}") + len("$$")
 
 
-def _check_text(name: str, value: JsonValue) -> None:
+def _text(name: str, value: JsonValue) -> str:
     if isinstance(value, str) and value.strip():
-        return
+        return value
     if value is None or isinstance(value, str):
         raise Malformed(
             "missing_field",
@@ -237,10 +241,3 @@ def _plain(value: JsonValue) -> JsonValue:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return value
-
-
-def _beside(named: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
-    """What is no field of an example and becomes metadata."""
-    for name, value in named.items():
-        if name not in FIELDS:
-            yield (f"{THEIRS}{name}" if name in RESERVED else name), value

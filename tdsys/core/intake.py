@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from tdsys.core.arrival import Arrival
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import Document
 from tdsys.errors import TdsysError
@@ -34,21 +35,17 @@ class Job(BaseModel):
     domain: str = ""
     filename: str = ""
     sha256: str = ""
+    created_at: str = ""
     options: ImportOptions = ImportOptions()
     skip: int = 0
     most: int = 0
 
 
 class Row(NamedTuple):
-    """A record ready to be stored: its identity, its labels, and its content as JSON text."""
+    """A record ready to be stored, with the mark of its template."""
 
-    record: int
-    capture_id: str
-    fingerprint: str
-    topic: str
-    difficulty: str
+    arrival: Arrival
     template: int
-    payload: str
 
 
 class Faulty(NamedTuple):

@@ -44,12 +44,16 @@ PLAIN = frozenset(
 
 
 # What a piece of text between blanks says: the number of its topic, its nouns. None for nothing.
-_Piece = tuple[int, tuple[str, ...]]
+Told = tuple[int, tuple[str, ...]]
 
 
 def labels(problem: str, solution: str) -> dict[str, str]:
     """Topic by vocabulary, difficulty by the number of steps, context by the commonest nouns."""
-    telling = _telling(problem)
+    return labels_of(problem, _telling(problem), solution)
+
+
+def labels_of(problem: str, telling: Sequence[Told], solution: str) -> dict[str, str]:
+    """The labels of a problem out of what its pieces tell."""
     return {
         "topic": _topic(problem, telling),
         "difficulty": difficulty(solution),
@@ -75,28 +79,29 @@ def context(problem: str) -> str:
     return _context(_telling(problem))
 
 
-def _telling(text: str) -> list[_Piece]:
+def _telling(text: str) -> list[Told]:
     return [said for piece in text.split() if (said := _SAID[piece])]
 
 
-def _piece(piece: str) -> _Piece | None:
+def told(piece: str) -> Told | None:
+    """What a piece of text between blanks says: the number of its topic, its nouns."""
     spoken = (number for number, (_, cue) in enumerate(TOPICS) if cue.search(piece))
     first = next(spoken, len(TOPICS))
     nouns = tuple(w for w in WORD.findall(piece) if w not in PLAIN)
     return (first, nouns) if nouns or first < len(TOPICS) else None
 
 
-_SAID = Remembered(_piece)
+_SAID = Remembered(told)
 
 
-def _topic(problem: str, telling: Sequence[_Piece]) -> str:
+def _topic(problem: str, telling: Sequence[Told]) -> str:
     first = min([number for number, _ in telling], default=len(TOPICS))
     if first and TWO_WORDS in problem.casefold() and _TWO_WORDS.search(problem):
         first = 0
     return TOPICS[first][0] if first < len(TOPICS) else OTHER_TOPIC
 
 
-def _context(telling: Sequence[_Piece]) -> str:
+def _context(telling: Sequence[Told]) -> str:
     counts = Counter([noun for _, nouns in telling for noun in nouns])
     chosen: list[str] = []
     while counts and len(chosen) < CONTEXT_WORDS:

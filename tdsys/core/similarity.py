@@ -25,6 +25,9 @@ ROWS = 3
 THRESHOLD = 0.5
 
 _WORD = (1 << 32) - 1
+# A piece's tokens inside a sentence, at the start of one, and whether one starts after it.
+Levelled = tuple[str, str, bool]
+
 _NUMBER, _NAME = "#", "@"
 _TOKEN = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]+|[-+*/=<>^]|[.?!:]")
 _NUMBER_WORDS = frozenset(
@@ -167,9 +170,14 @@ _STARTERS = frozenset(
 def template(text: str) -> str:
     """A text's words in lower case, numbers and names exchanged for signs, no punctuation."""
     known = _SHOUTED if text.isupper() else _SPOKEN
+    return joined([known[piece] for piece in text.split()])
+
+
+def joined(pieces: Iterable[Levelled]) -> str:
+    """The template of a text out of its pieces."""
     written: list[str] = []
     starts = True
-    for inside, at_start, ends in map(known.__getitem__, text.split()):
+    for inside, at_start, ends in pieces:
         if inside:
             written.append(at_start if starts else inside)
             starts = ends
@@ -261,11 +269,8 @@ def _shingled(tokens: Sequence[str]) -> frozenset[int]:
     )
 
 
-def _read(piece: str, *, named: bool = True) -> tuple[str, str, bool]:
-    """The tokens of a piece of text between blanks: inside a sentence, and at its start.
-
-    Last, whether a sentence starts after it.
-    """
+def levelled(piece: str, *, named: bool = True) -> Levelled:
+    """What a piece of text between blanks adds to a template; in capitals none is `named`."""
     inside: list[str] = []
     at_start: list[str] = []
     starts, may_start = False, True
@@ -279,9 +284,9 @@ def _read(piece: str, *, named: bool = True) -> tuple[str, str, bool]:
     return " ".join(inside), " ".join(at_start), starts
 
 
-_SPOKEN = Remembered(_read)
+_SPOKEN = Remembered(levelled)
 # In a text in capitals nothing shows what is a name.
-_SHOUTED = Remembered(partial(_read, named=False))
+_SHOUTED = Remembered(partial(levelled, named=False))
 
 
 def _levelled(word: str, *, named: bool, starts: bool) -> str:

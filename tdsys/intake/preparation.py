@@ -12,20 +12,20 @@ from typing import Any
 import orjson
 from pydantic import JsonValue
 
+from tdsys.core.arrival import written
 from tdsys.core.contamination import Registered, mark, marks
 from tdsys.core.conversion import REJECTED, Converted, ImportOptions, convert, mapped
 from tdsys.core.example import (
     MAX_BYTES,
     Document,
     Malformed,
-    cell_of,
     check_document,
-    fingerprint,
 )
 from tdsys.core.intake import Job
-from tdsys.core.similarity import template
 from tdsys.errors import InvalidInput
 from tdsys.parsing import Record
+
+ALL_BITS = (1 << 64) - 1
 
 
 class Preparation:
@@ -35,6 +35,7 @@ class Preparation:
         self._domain = job.domain
         self._options = job.options
         self._registered = registered
+        self._created_at = job.created_at
         self._identity = hashlib.blake2b(job.import_id.encode(), digest_size=16)
         self._provenance: Document = {
             "file": job.filename,
@@ -54,7 +55,7 @@ class Preparation:
     def _row(self, record: Record) -> tuple[list[Any], bytes]:
         found = convert(record.value, self._options)
         problem = str(found.outputs["problem"])
-        levelled = mark("template", template(problem))
+        levelled = mark("template", found.template)
         if self._registered and (name := self._registered.holds(problem)):
             raise Malformed(
                 "contaminated",
@@ -62,30 +63,30 @@ class Preparation:
                 f"this problem is in the benchmark {name}",
                 remedy="leave it out: whatever learns from it can no longer be tested there",
             )
-        payload = self._payload(record, found, levelled)
-        cell = cell_of(found.inputs)
-        row = [
-            record.place.record,
-            self._capture_id(record.place.record),
-            fingerprint(self._domain, found.inputs, found.outputs).hex(),
-            cell.topic,
-            cell.difficulty,
-            levelled,
-        ]
-        return row, payload
+        document, payload = self._document(record, found, levelled)
+        arrival = written(
+            self._capture_id(record.place.record), self._domain, self._created_at, document, payload
+        )
+        return [*arrival.key, levelled], arrival.row.encode()
 
-    def _payload(self, record: Record, found: Converted, levelled: int) -> bytes:
+    def _document(
+        self, record: Record, found: Converted, levelled: int
+    ) -> tuple[Document, bytes]:
         place = record.place
-        metadata = {
+        metadata: Document = {
             **found.metadata,
-            "template": f"{levelled & (1 << 64) - 1:016x}",
+            "template": f"{levelled & ALL_BITS:016x}",
             "provenance": {**self._provenance, "record": place.record, "line": place.line},
         }
-        content = {"inputs": found.inputs, "outputs": found.outputs, "metadata": metadata}
-        payload = dumped(content)
+        document: Document = {
+            "inputs": found.inputs,
+            "outputs": found.outputs,
+            "metadata": metadata,
+        }
+        payload = dumped(document)
         if len(payload) > MAX_BYTES or b"\\u0000" in payload:
-            check_document(content)
-        return payload
+            check_document(document)
+        return document, payload
 
     def _capture_id(self, number: int) -> str:
         """The same for the same record of the same import, so a resumed one stores it once."""
