@@ -3,18 +3,74 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from tdsys.core.arrival import Arrival, arrivals, read_exactly
 from tdsys.core.example import Malformed
-from tdsys.errors import InvalidInput
+from tdsys.errors import ConfigurationError, InvalidInput, Transient
+from tdsys.inbox import Delivery, Inbox
+from tdsys.stages.scoring import Clock
 from tdsys.store import Store, examples
 from tdsys.store.examples import Ingested, Refusal
 
 EXCERPT = 2000
+# What an operator or time mends: waited for, however long it takes.
+MENDABLE = (Transient, ConfigurationError)
+# What fails this often for no known reason fails always; with the lease that is over a minute.
+TRIES = 8
+# A worker looks up from its work now and then, to be stopped or to let others in.
+AT_ONCE = 200
+
+log = logging.getLogger("tdsys.capture")
+
+
+class Drained(NamedTuple):
+    """What one bell brought in; `more` when captures may still wait."""
+
+    batches: int
+    new: int
+    failed: int
+    more: bool
+
+
+def drain(store: Store, inbox: Inbox, *, clock: Clock) -> Drained:
+    """Take in the batches that wait, oldest first, each in a transaction of its own.
+
+    While Postgres is away a batch goes back uncounted. What fails for no known reason is tried
+    again after its lease; in the end each of its records is kept as a refusal.
+    """
+    batches = new = failed = 0
+    for delivery in islice(inbox.deliveries(), AT_ONCE):
+        batches += 1
+        try:
+            new += _taken_in(store, delivery, clock()).new
+        except MENDABLE:
+            inbox.give_back(delivery)
+            raise
+        except Exception:
+            log.exception("batch %s failed, time %s", delivery.batch_id, delivery.times)
+            failed += 1
+        else:
+            inbox.done(delivery)
+    return Drained(batches, new, failed, more=batches == AT_ONCE)
+
+
+def _taken_in(store: Store, delivery: Delivery, now: datetime) -> Ingested:
+    batch_id, records = delivery.batch_id, delivery.records
+    reason = f"it failed {TRIES} times; the log says how"
+    if delivery.times <= TRIES:
+        return ingest(store, batch_id=batch_id, records=records, now=now)
+    if delivery.times <= 2 * TRIES:
+        return give_up(store, batch_id=batch_id, records=records, reason=reason, now=now)
+    # Even reading it seems to end the worker.
+    whole = Refusal(0, "not_stored", "", reason, records[:EXCERPT])
+    return _store(store, batch_id, {}, [whole], now)
 
 
 def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Ingested:

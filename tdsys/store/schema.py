@@ -40,7 +40,7 @@ from sqlalchemy.dialects.postgresql import JSONB, REAL
 from tdsys.core.dataset import Split
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import Move, State
-from tdsys.store.values import Prose
+from tdsys.store.values import Original, Prose
 
 metadata = MetaData(
     naming_convention={
@@ -66,6 +66,7 @@ class RunState(StrEnum):
 class ImportState(StrEnum):
     """Where one imported file stands."""
 
+    UPLOADING = "uploading"
     DUE = "due"
     RUNNING = "running"
     FINISHED = "finished"
@@ -405,6 +406,8 @@ programs = Table(
     Index(None, "version_id"),
 )
 
+# `read`, and for a strict import `checked` before it, say where a new claim goes on; `size` and
+# `done` are bytes of the file.
 imports = Table(
     "imports",
     metadata,
@@ -423,11 +426,22 @@ imports = Table(
     Column("reason", Prose),
     _time("created_at"),
     _time("finished_at", nullable=True),
+    Column("actor", Prose, nullable=False, server_default=text("''")),
+    Column("how", Prose, nullable=False, server_default=text("''")),
+    Column("size", BigInteger, nullable=False, server_default=text("0")),
+    Column("done", BigInteger, nullable=False, server_default=text("0")),
+    _count("near_duplicate"),
+    _count("faulty"),
+    _count("checked"),
+    _flag("is_checked"),
     _one_of("state", ImportState),
     CheckConstraint(
         "(state IN ('due', 'running')) = (due_at IS NOT NULL)", name="only_open_imports_are_due"
     ),
+    # Whoever reads the counts may add them up.
+    CheckConstraint("read = new + duplicate + rejected", name="every_record_is_counted"),
     Index("ix_imports_claim", "due_at", postgresql_where=IS_OPEN),
+    Index(None, "domain", "sha256"),
 )
 
 # In pieces, so neither side ever holds a whole file in memory.
@@ -440,7 +454,7 @@ import_chunks = Table(
     PrimaryKeyConstraint("import_id", "position"),
 )
 
-# The key is what went wrong where, so a file that is parsed again adds nothing.
+# One row a record, whole: it is mended and sent again. `value` is what could be read of it.
 import_rejects = Table(
     "import_rejects",
     metadata,
@@ -450,8 +464,56 @@ import_rejects = Table(
     Column("code", Text, nullable=False),
     Column("message", Prose, nullable=False),
     Column("remedy", Prose, nullable=False),
-    Column("raw", Prose, nullable=False),
-    PrimaryKeyConstraint("import_id", "line", "field", "code"),
+    Column("raw", Original, nullable=False),
+    Column("record", Integer, nullable=False),
+    Column("column", Integer, nullable=False, server_default=text("1")),
+    Column("value", _VERBATIM),
+    PrimaryKeyConstraint("import_id", "record"),
+)
+
+# The templates imported so far, as marks: what comes again is a near-duplicate.
+import_templates = Table(
+    "import_templates",
+    metadata,
+    Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
+    Column("template", BigInteger, nullable=False),
+    PrimaryKeyConstraint("domain", "template"),
+)
+
+# Not in an example's metadata: that is written by whoever made the file.
+trusted_examples = Table(
+    "trusted_examples",
+    metadata,
+    Column(
+        "example_id",
+        BigInteger,
+        ForeignKey(examples.c.id, ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("import_id", Uuid, ForeignKey(imports.c.id), nullable=False),
+    Column("actor", Prose, nullable=False),
+    Index(None, "import_id"),
+)
+
+benchmarks = Table(
+    "benchmarks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("filename", Prose, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("problems", Integer, nullable=False),
+    Column("author", Prose, nullable=False),
+    _time("created_at"),
+)
+
+# Hashes only: whoever reads this database must not learn the tests from it.
+benchmark_marks = Table(
+    "benchmark_marks",
+    metadata,
+    Column("benchmark", Text, ForeignKey(benchmarks.c.name, ondelete="CASCADE"), nullable=False),
+    Column("mark", BigInteger, nullable=False),
+    PrimaryKeyConstraint("benchmark", "mark"),
 )
 
 reports = Table(
