@@ -7,7 +7,12 @@ nothing is executed, nothing is guessed silently, and one broken record costs on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 
+from tdsys.parsing import jsonlines
+from tdsys.parsing.csvfile import CsvFile
+from tdsys.parsing.detection import detect
+from tdsys.parsing.jsonfile import JsonFile
 from tdsys.parsing.reading import (
     HEAD_BYTES,
     Asked,
@@ -18,6 +23,8 @@ from tdsys.parsing.reading import (
     Reading,
     Record,
 )
+from tdsys.parsing.source import Source
+from tdsys.parsing.yamlfile import YamlFile
 
 __all__ = [
     "HEAD_BYTES",
@@ -33,14 +40,6 @@ __all__ = [
 ]
 
 
-def detect(head: bytes, asked: Asked, *, filename: str = "") -> Reading:
-    """How a file that begins with `head` (its first HEAD_BYTES, or all of it) will be read.
-
-    Decided by content; the name only breaks a tie. Raises InvalidInput where it is undecidable.
-    """
-    raise NotImplementedError
-
-
 def records(
     pieces: Iterable[bytes],
     asked: Asked,
@@ -53,4 +52,24 @@ def records(
 
     The pieces may have any size. Raises InvalidInput as `detect` does, before the first result.
     """
-    raise NotImplementedError
+    coming = iter(pieces)
+    head = b""
+    while len(head) < HEAD_BYTES and (piece := next(coming, None)) is not None:
+        head += piece
+    reading = detect(head, asked, filename=filename)
+    source = Source(chain([head], coming), reading, limits)
+    if reading.format is Format.JSONL:
+        return jsonlines.read(source, limits, skip)
+    return islice(_reader(source, reading, asked, limits).results(), skip, None)
+
+
+def _reader(
+    source: Source, reading: Reading, asked: Asked, limits: Limits
+) -> JsonFile | CsvFile | YamlFile:
+    match reading.format:
+        case Format.CSV:
+            return CsvFile(source, reading, asked, limits)
+        case Format.YAML:
+            return YamlFile(source, asked, limits)
+        case _:
+            return JsonFile(source, asked, limits)
