@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from tdsys import __version__
-from tdsys.cli import demo, examples, exports, importing, optimize, policy, stack
+from tdsys.cli import benchmark, demo, examples, exports, importing, optimize, policy, stack
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +23,7 @@ for command in (
     stack.status,
     stack.db,
     importing.import_,
+    benchmark.benchmark,
     examples.examples,
     policy.policy,
     optimize.optimize,

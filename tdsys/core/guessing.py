@@ -110,5 +110,3 @@ def _paths(record: Mapping[str, JsonValue], before: str = "", depth: int = 1) ->
 def _plain(path: str) -> str:
     """The last name of a path without case and signs: `data.Final_Answer` is `finalanswer`."""
     return _SIGNS.sub("", path.rpartition(".")[2].lower())
-
-

@@ -20,7 +20,10 @@ def _cue(pattern: str) -> re.Pattern[str]:
 
 
 TOPICS = (
-    ("percent and ratio", _cue(r"%|\d/\d|\b(percent|half|twice|third|quarter|ratio|double|triple)")),
+    (
+        "percent and ratio",
+        _cue(r"%|\d/\d|\b(percent|half|twice|third|quarter|ratio|double|triple)"),
+    ),
     ("money", _cue(r"\$|€|£|\b(dollars?|cents?|costs?|prices?|paid|earns?)\b")),
     ("time and speed", _cue(r"\b(hours?|minutes?|seconds?|days?|weeks?|months?|years?|miles?)\b")),
 )

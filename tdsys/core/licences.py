@@ -39,9 +39,7 @@ _JOINED = re.compile(r" (AND|OR) ")
 def known(expression: str) -> str:
     """An SPDX id, or ids joined by AND or OR, as SPDX writes it; InvalidInput for any other."""
     words = _JOINED.split(expression.strip())
-    return " ".join(
-        word if place % 2 else _known(word.strip()) for place, word in enumerate(words)
-    )
+    return " ".join(word if place % 2 else _known(word.strip()) for place, word in enumerate(words))
 
 
 def _known(name: str) -> str:

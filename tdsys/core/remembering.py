@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-MOST_PIECES = 1 << 16
+MOST_PIECES = 1 << 15
 LONGEST_PIECE = 40
 
 T = TypeVar("T")

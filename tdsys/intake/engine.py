@@ -34,7 +34,7 @@ PATIENCE = 5.0
 class Bounds(NamedTuple):
     """What a child may use: bytes of address space, CPU per megabyte, and silence, in seconds."""
 
-    memory: int = 512 * 1024 * 1024
+    memory: int = 256 * 1024 * 1024
     cpu: int = 20
     silence: float = 120.0
 

@@ -69,9 +69,7 @@ class Preparation:
         )
         return [*arrival.key, levelled], arrival.row.encode()
 
-    def _document(
-        self, record: Record, found: Converted, levelled: int
-    ) -> tuple[Document, bytes]:
+    def _document(self, record: Record, found: Converted, levelled: int) -> tuple[Document, bytes]:
         place = record.place
         metadata: Document = {
             **found.metadata,

@@ -247,22 +247,14 @@ def _row(import_id: UUID, one: Faulty) -> dict[str, Any]:
     return row
 
 
-def pass_check(tx: Tx, *, import_id: UUID) -> None:
-    """Every record of a strict import is right: it may be stored."""
-    tx.execute(
-        update(imports_table)
-        .where(imports_table.c.id == import_id)
-        .values(is_checked=True, done=0)
-    )
-
-
-def refuse_all(tx: Tx, *, import_id: UUID) -> None:
-    """Count every record that was checked as rejected."""
+def end_check(tx: Tx, *, import_id: UUID, passed: bool) -> None:
+    """A strict import was checked: it may be stored, or all of it is rejected."""
     kept = imports_table.c
+    refused = {"read": kept.checked, "rejected": kept.checked}
     tx.execute(
         update(imports_table)
         .where(kept.id == import_id)
-        .values(read=kept.checked, rejected=kept.checked)
+        .values({"is_checked": True, "done": 0} if passed else refused)
     )
 
 

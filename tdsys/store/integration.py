@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
     Select,
     Text,
@@ -17,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
-    literal_column,
     select,
     text,
 )
@@ -75,15 +75,15 @@ def _sent(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def _given() -> Select[tuple[UUID, int]]:
+def _given() -> CTE:
     ids = cast(func.string_to_array(bindparam("ids", type_=Text), ","), ARRAY(Uuid))
     marks = cast(func.string_to_array(bindparam("templates", type_=Text), ","), ARRAY(BigInteger))
-    return select(
-        func.unnest(ids).label("capture_id"), func.unnest(marks).label("template")
-    ).cte("given")  # type: ignore[return-value]
+    return select(func.unnest(ids).label("capture_id"), func.unnest(marks).label("template")).cte(
+        "given"
+    )
 
 
-def _templates() -> Select[tuple[int]]:
+def _templates() -> Select[int]:
     given = _given()
     fresh = (
         select(given.c.template)

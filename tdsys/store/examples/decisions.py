@@ -28,6 +28,7 @@ from tdsys.store.schema import (
     examples,
     scores,
     transitions,
+    trusted_examples,
 )
 
 
@@ -68,6 +69,7 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
             kept.attempts,
             kept.simulated,
             _unusable_answers().label("unusable_answers"),
+            _trusted_by().label("trusted_by"),
             example_bodies.c.payload,
         )
     ).mappings()
@@ -100,6 +102,15 @@ def _unusable_answers() -> ScalarSelect[int]:
             # A person who unparks an example gives it a fresh start.
             scores.c.created_at >= examples.c.moved_at,
         )
+        .scalar_subquery()
+    )
+
+
+def _trusted_by() -> ScalarSelect[str]:
+    """Who vouched for the file an example came in."""
+    return (
+        select(trusted_examples.c.actor)
+        .where(trusted_examples.c.example_id == examples.c.id)
         .scalar_subquery()
     )
 

@@ -33,7 +33,9 @@ ALTER TABLE import_chunks ALTER COLUMN content SET STORAGE EXTERNAL;
 
 # Rejects written before have no record number; the order of their lines gives one.
 REJECTS = """
-ALTER TABLE import_rejects ADD COLUMN record integer, ADD COLUMN "column" integer NOT NULL DEFAULT 1,
+ALTER TABLE import_rejects
+    ADD COLUMN record integer,
+    ADD COLUMN "column" integer NOT NULL DEFAULT 1,
     ADD COLUMN value json;
 UPDATE import_rejects SET record = numbered.record
 FROM (
