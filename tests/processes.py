@@ -23,6 +23,13 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def children(pid: int, holding: bytes = b"") -> list[int]:
+    """The living processes `pid` started whose command line holds those bytes."""
+    started = (int(word) for task in Path("/proc", str(pid), "task").iterdir()
+               for word in (task / "children").read_text().split())  # fmt: skip
+    return [child for child in started if is_alive(child) and holding in _command(child)]
+
+
 def is_alive(pid: int) -> bool:
     fields = _stat(Path("/proc", str(pid)))
     return bool(fields) and fields[0] not in "ZX"
@@ -30,6 +37,13 @@ def is_alive(pid: int) -> bool:
 
 def user_of(pid: int) -> int:
     return Path("/proc", str(pid)).stat().st_uid
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _parent(entry: Path) -> tuple[int, int] | None:

@@ -194,7 +194,8 @@ def show(done: Import, *, as_json: bool, again: bool = False) -> None:
     store = runtime.current().store
     found = importing.rejects(store, import_id=done.id, limit=REJECTS_SHOWN)
     _explain(found, done.faulty, reason=done.reason)
-    document = {"import": str(done.id), "state": done.state, "again": again, "how": done.how}
+    document = {"import": str(done.id), "state": done.state, "again": again, "how": done.how,
+                "reason": done.reason}
     _tell(document, counts, faulty=done.faulty, name=done.filename, as_json=as_json)
     _end(counts, is_whole=not done.reason)
 
@@ -233,7 +234,11 @@ def _rehearse(
         errors.close()
     note("--dry-run: nothing was stored")
     _explain(first, faulty, reason=done.reason)
-    document: dict[str, object] = {"state": "dry_run", "how": done.how}
+    document: dict[str, object] = {
+        "state": "dry_run",
+        "how": done.how,
+        "reason": done.reason or None,
+    }
     _tell(document, done.counts, faulty=faulty, name=source.name, as_json=as_json)
     _end(done.counts, is_whole=not done.reason)
 

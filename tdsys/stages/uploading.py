@@ -16,7 +16,6 @@ from tdsys.errors import InvalidInput
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, imports, policies
 from tdsys.store.imports import Import
-from tdsys.store.schema import ImportState
 
 
 class Received(NamedTuple):
@@ -81,15 +80,14 @@ def _discard(store: Store, import_id: UUID) -> None:
 
 
 def known(store: Store, *, domain: str, sha256: str, options: ImportOptions) -> Import | None:
-    """The import of the same bytes in the same way, whether it is done or under way.
+    """The import of the same bytes in the same way, if nothing was wrong or it is under way.
 
-    One that failed, or that a strict check refused, is none: it may succeed now.
+    What was rejected before may be taken now: benchmarks, policies and programs change.
     """
     with store.begin() as tx:
         same = imports.same(tx, domain=domain, sha256=sha256)
     for one in same:
-        refused = options.strict and one.faulty > 0
-        usable = one.state is not ImportState.FAILED and not refused
-        if usable and ImportOptions.model_validate(one.options) == options:
+        is_clean = one.finished_at is None or not (one.faulty or one.reason)
+        if is_clean and ImportOptions.model_validate(one.options) == options:
             return one
     return None
