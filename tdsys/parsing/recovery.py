@@ -18,6 +18,8 @@ _TEXT = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _PLAIN_END = re.compile(r"[,\]}]")
 # How far the text of a border can reach: its name and some blanks.
 _BORDER = 600
+# More than the limits of a record allow: counting brackets any further is not worth its time.
+_MOST_MARKS = 100_000
 _OPEN_FOR = {"}": "{", "]": "["}
 
 
@@ -55,7 +57,7 @@ class Recovery:
 
     def _pass_brackets(self) -> None:
         window, opened = self._window, list[str]()
-        while True:
+        for _ in range(_MOST_MARKS):
             self._pass_to(self._marks)
             mark = window.text[window.at]
             if mark == "," and opened[-1] == "{":
@@ -66,12 +68,12 @@ class Recovery:
                     return
             elif mark in _OPEN_FOR:
                 if opened.pop() != _OPEN_FOR[mark]:
-                    self._pass_to(self._border)
-                    return
+                    break
                 if not opened:
                     return
             elif mark != ",":
                 opened.append(mark)
+        self._pass_to(self._border)
 
     def _pass_text(self) -> bool:
         """Stand behind the quote that ends a text; or at a border inside it, and say so."""
