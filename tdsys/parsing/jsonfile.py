@@ -90,11 +90,23 @@ class JsonFile:
         window, begin = self._window, self._window.at
         place = self._place()
         try:
-            value, window.at = self._read()
+            value, end = self._read()
+            self._expect_an_end(value, end)
         except Fault as bad:
             return self._broken(place, bad)
+        window.at = end
         self._previous = window.text[begin : window.at]
         return Record(place, value, cut(self._previous))
+
+    def _expect_an_end(self, value: JsonValue, at: int) -> None:
+        """Refuse a text or number that is only the first part of something else."""
+        if isinstance(value, dict | list):
+            return
+        text = self._window.text
+        found = SPACE.match(text, at)
+        follows = text[found.end() : found.end() + 1] if found else ""
+        if follows and follows not in ",]" and follows not in _BEGINS_A_VALUE:
+            raise Fault(at, "malformed", f"expected ',' or ']', found {show(follows)}")
 
     def _broken(self, place: Place, bad: Fault) -> Flaw:
         """The flaw of the record at the window's place, which is left behind it."""

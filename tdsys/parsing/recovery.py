@@ -31,6 +31,7 @@ class Recovery:
         names = {re.escape(found.group(1)) for text in begun if (found := _FIRST_NAME.match(text))}
         name = "|".join(sorted(names)) or _ANY_NAME
         border = rf",(?={_SPACE}\{{{_SPACE}(?:{name}){_SPACE}:)"
+        self._named = bool(names)
         self._window = window
         self._border = re.compile(border)
         self._marks = re.compile(rf'["\[\]{{}}]|{border}')
@@ -48,12 +49,12 @@ class Recovery:
         match window.text[window.at : window.at + 1]:
             case "{" | "[":
                 self._pass_brackets()
-            case '"':
+            case '"' if not self._named:
                 window.at += 1
                 self._pass_text()
             case _:
                 window.at += 1
-                self._pass_to(_PLAIN_END)
+                self._pass_to(self._border if self._named else _PLAIN_END)
 
     def _pass_brackets(self) -> None:
         window, opened = self._window, list[str]()
