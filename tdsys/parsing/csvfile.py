@@ -19,6 +19,8 @@ from tdsys.parsing.source import Source
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+# Of one row: beyond, a quote was forgotten, and short lines need many times their size in memory.
+_MOST_LINES = 10_000
 # What spreadsheets write in front to tell their delimiter.
 SEPARATOR = re.compile(r"sep=(.)(?:\r\n|\n|\r|$)", re.IGNORECASE)
 
@@ -88,7 +90,7 @@ class CsvFile:
             self._line += 1
             self._size += len(line)
             self._held.append(line)
-            if self._size > self._limits.record:
+            if self._size > self._limits.record or len(self._held) > _MOST_LINES:
                 raise _TooLong
             yield line
 

@@ -23,6 +23,7 @@ from tdsys.parsing.reading import HEAD_BYTES, Asked, Format, Limits, Reading
 from tdsys.parsing.source import GZIP, Stopped, inflated
 
 _FOREIGN: Mapping[bytes, tuple[str, str]] = {
+    GZIP: ("a gzip file inside a gzip file", "decompress it once"),
     b"PK\x03\x04": ("a zip archive or an Excel workbook", "save it as CSV, or unpack the archive"),
     b"PK\x05\x06": ("an empty zip archive", "import the file itself"),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save it as CSV"),
@@ -56,8 +57,10 @@ _ENCODINGS = re.compile(
 )
 _BLANK = " \t\r\n\ufeff"
 _BINARY = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+_FEW_BINARY = 16
 _MOST_BINARY = 0.05
 _MOST_NUL = 0.3
+_NEARLY_ALL = 0.9
 _FEW = 3
 _ONLY_CP1252 = range(0x80, 0xA0)
 _YAML = re.compile(
@@ -151,11 +154,13 @@ def _head(head: bytes, asked: Asked) -> _Head:
     decoder = codecs.getincrementaldecoder(encoding)("replace" if wide else "surrogateescape")
     text = decoder.decode(head).removeprefix("\ufeff")
     if not asked.encoding and not mark:
-        _refuse_other_encodings(head, text)
-    if len(_BINARY.findall(text)) > _MOST_BINARY * len(text):
+        _refuse_unmarked(head)
+    if len(_BINARY.findall(text)) > max(_FEW_BINARY, _MOST_BINARY * len(text)):
         raise InvalidInput(
             "this is no text but binary data", remedy="import JSON, JSONL, CSV or YAML"
         )
+    if not asked.encoding and not mark:
+        _refuse_other_encodings(text)
     if complete and not text.strip(_BLANK):
         raise InvalidInput("the file is empty", remedy="import a file with records")
     return _Head(text, complete, encoding, compressed)
@@ -185,14 +190,17 @@ def _refuse_foreign(head: bytes) -> None:
         raise InvalidInput("this is a tar archive", remedy="unpack it")
 
 
-def _refuse_other_encodings(head: bytes, text: str) -> None:
-    """Refuse the whole file only where it is plainly in another encoding."""
+def _refuse_unmarked(head: bytes) -> None:
     for encoding, part in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
-        if part.count(0) > _MOST_NUL * len(part) and part.count(0) > 0.9 * head.count(0):
+        if part.count(0) > _MOST_NUL * len(part) and part.count(0) > _NEARLY_ALL * head.count(0):
             raise InvalidInput(
                 f"this looks like {encoding} without a byte-order mark",
                 remedy=f"save the file as UTF-8, or say --encoding {encoding}",
             )
+
+
+def _refuse_other_encodings(text: str) -> None:
+    """Refuse the whole file only where it is plainly in another encoding."""
     broken = [ord(c) - 0xDC00 for c in LONE.findall(text)]
     whole = sum(1 for c in text if c > "\x7f") - len(broken)
     if len(broken) >= _FEW and len(broken) > whole:

@@ -15,12 +15,13 @@ from tdsys.parsing.flaws import Fatal, Fault, Trouble, cut, flaw, show
 from tdsys.parsing.reading import RAW_CHARACTERS, Asked, Flaw, Limits, Place, Record
 from tdsys.parsing.recovery import Recovery
 from tdsys.parsing.source import Source
-from tdsys.parsing.strictjson import SPACE, StrictJson
+from tdsys.parsing.strictjson import SPACE, Read, StrictJson
 from tdsys.parsing.window import Window
 
 _LIST_OF_OBJECTS = re.compile(r"\[[ \t\n\r]*+\{")
 _BEGINS_A_VALUE = frozenset('{["-0123456789tfn')
 _DEEPEST_LIST = 8
+_PART = 8192
 _CUT_OFF = Trouble("cut_off", "the file ends in the middle")
 
 
@@ -35,6 +36,7 @@ class JsonFile:
         self._found: tuple[str, ...] | None = None
         self._record = 0
         self._previous = ""
+        self._part = _PART
 
     def results(self) -> Iterator[Record | Flaw]:
         """Every record and flaw, in the order of the file."""
@@ -88,11 +90,23 @@ class JsonFile:
         window, begin = self._window, self._window.at
         place = self._place()
         try:
-            value, window.at = self._json.read(window.text, begin, damaged=window.source.damaged)
+            value, end = self._read()
+            self._expect_an_end(value, end)
         except Fault as bad:
             return self._broken(place, bad)
+        window.at = end
         self._previous = window.text[begin : window.at]
         return Record(place, value, cut(self._previous))
+
+    def _expect_an_end(self, value: JsonValue, at: int) -> None:
+        """Refuse a text or number that is only the first part of something else."""
+        if isinstance(value, dict | list):
+            return
+        text = self._window.text
+        found = SPACE.match(text, at)
+        follows = text[found.end() : found.end() + 1] if found else ""
+        if follows and follows not in ",]" and follows not in _BEGINS_A_VALUE:
+            raise Fault(at, "malformed", f"expected ',' or ']', found {show(follows)}")
 
     def _broken(self, place: Place, bad: Fault) -> Flaw:
         """The flaw of the record at the window's place, which is left behind it."""
@@ -118,17 +132,21 @@ class JsonFile:
     # An object around the list
 
     def _object_or_record(self) -> Iterator[Record | Flaw]:
-        window = self._window
         alone: Flaw | None = None
         try:
-            value = self._json.read(window.text, window.at, damaged=window.source.damaged).value
+            value = self._read().value
         except Fault as bad:
             alone = self._flawed_record(bad)
         else:
             if not self._wanted and not _holds_a_list(value, _DEEPEST_LIST):
                 yield self._item()
                 return
-        yield from self._object(())
+        try:
+            yield from self._object(())
+        except Fatal:
+            if self._found is None and alone and alone.code != "no_list":
+                raise Fatal(alone._replace(fatal=True)) from None
+            raise
         if self._wanted and self._found is None:
             raise self._fatal("no_list", f"there is no list at {show('.'.join(self._wanted))}")
         if self._found is None and alone:
@@ -137,12 +155,14 @@ class JsonFile:
     def _flawed_record(self, bad: Fault) -> Flaw:
         """What is wrong with the object if it turns out to be the only record."""
         window = self._window
-        text = window.text[window.at : window.at + RAW_CHARACTERS]
-        if bad.ended:
+        place, code, message = Place(1, *window.position(bad.at)), bad.code, bad.message
+        if bad.ended and window.whole:
+            code, message = window.source.trouble or ("cut_off", message)
+        elif bad.ended:
+            code, place = "no_list", Place(1, *window.here())
             message = f"one object of over {self._limits.record:,} characters without a list inside"
-            return flaw(Place(1, *window.here()), "no_list", message, raw=text)
-        place = Place(1, *window.position(bad.at))
-        return flaw(place, bad.code, bad.message, field=bad.field, raw=text)
+        raw = cut(window.text[window.at : window.at + self._limits.record])
+        return flaw(place, code, message, field=bad.field, raw=raw)
 
     def _object(self, steps: tuple[str, ...]) -> Iterator[Record | Flaw]:
         """The members of an object that is itself no record."""
@@ -164,13 +184,13 @@ class JsonFile:
 
     def _name(self) -> str:
         window = self._window
-        name: JsonValue = None
-        if window.text[window.at : window.at + 1] == '"':
-            name = self._pass_over()
-        if not isinstance(name, str) or self._peek() != ":":
-            raise self._fatal("malformed", "expected a name in double quotes and ':'")
+        if window.text[window.at : window.at + 1] != '"':
+            raise self._fatal("malformed", "expected a name in double quotes")
+        name = self._pass_over()
+        if self._peek() != ":":
+            raise self._fatal("malformed", "expected ':' after a name")
         window.at += 1
-        return name
+        return name if isinstance(name, str) else ""
 
     def _member(self, steps: tuple[str, ...]) -> Iterator[Record | Flaw]:
         found = self._peek()
@@ -196,7 +216,7 @@ class JsonFile:
         """Leave a member behind that is no record: it must be well written, nothing else."""
         window = self._window
         try:
-            value, window.at = self._json.read(window.text, window.at)
+            value, window.at = self._read()
         except Fault as bad:
             if bad.code == "malformed" and not (bad.ended and not window.whole):
                 window.at = bad.at
@@ -206,7 +226,29 @@ class JsonFile:
             return None
         return value
 
-    # Places and flaws
+    # Values, places and flaws
+
+    def _read(self) -> Read:
+        """The value that the window stands at.
+
+        A part of the window is tried first: an error of the standard library counts lines from the
+        beginning of the text it was given, which made many small errors in a large window slow.
+        """
+        window, at = self._window, self._window.at
+        damaged = window.source.damaged
+        part = window.text[at : at + self._part]
+        alone = at + len(part) == len(window.text)
+        try:
+            value, end = self._json.read(part, damaged=damaged)
+            if alone or end < len(part):
+                return Read(value, at + end)
+        except Fault as bad:
+            if alone or not bad.ended:
+                bad.at += at
+                raise
+        value, end = self._json.read(window.text, at, damaged=damaged)
+        self._part = max(_PART, 2 * (end - at))
+        return Read(value, end)
 
     def _peek(self) -> str:
         """The next character that is no blank; empty at the end of the file."""

@@ -18,6 +18,8 @@ _TEXT = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _PLAIN_END = re.compile(r"[,\]}]")
 # How far the text of a border can reach: its name and some blanks.
 _BORDER = 600
+# More than the limits of a record allow: counting brackets any further is not worth its time.
+_MOST_MARKS = 100_000
 _OPEN_FOR = {"}": "{", "]": "["}
 
 
@@ -29,6 +31,7 @@ class Recovery:
         names = {re.escape(found.group(1)) for text in begun if (found := _FIRST_NAME.match(text))}
         name = "|".join(sorted(names)) or _ANY_NAME
         border = rf",(?={_SPACE}\{{{_SPACE}(?:{name}){_SPACE}:)"
+        self._named = bool(names)
         self._window = window
         self._border = re.compile(border)
         self._marks = re.compile(rf'["\[\]{{}}]|{border}')
@@ -46,16 +49,16 @@ class Recovery:
         match window.text[window.at : window.at + 1]:
             case "{" | "[":
                 self._pass_brackets()
-            case '"':
+            case '"' if not self._named:
                 window.at += 1
                 self._pass_text()
             case _:
                 window.at += 1
-                self._pass_to(_PLAIN_END)
+                self._pass_to(self._border if self._named else _PLAIN_END)
 
     def _pass_brackets(self) -> None:
         window, opened = self._window, list[str]()
-        while True:
+        for _ in range(_MOST_MARKS):
             self._pass_to(self._marks)
             mark = window.text[window.at]
             if mark == "," and opened[-1] == "{":
@@ -66,12 +69,12 @@ class Recovery:
                     return
             elif mark in _OPEN_FOR:
                 if opened.pop() != _OPEN_FOR[mark]:
-                    self._pass_to(self._border)
-                    return
+                    break
                 if not opened:
                     return
             elif mark != ",":
                 opened.append(mark)
+        self._pass_to(self._border)
 
     def _pass_text(self) -> bool:
         """Stand behind the quote that ends a text; or at a border inside it, and say so."""

@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?([eE][-+]?[0-9]++)?(?![0-
 _WORD = re.compile(r"[-+.\w]++")
 # Given what _STRING has matched, it can only return text.
 _decode_text: Callable[[str, int], tuple[str, int]] = json.JSONDecoder().raw_decode
-_LONGEST_ESCAPE = 6
+_ENDED_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3}+)?\Z")
 _LITERALS = ("true", "false", "null")
 _CONSTANTS = ("NaN", "Infinity", "-Infinity")
 # Whole surrogate pairs and escaped backslashes are passed over; the group is what must not be.
@@ -239,7 +239,7 @@ class Inspection:
 
     def _bad_string(self, begin: int, at: int) -> Fault:
         wrong = self._text[at : at + 1]
-        if not wrong or (wrong == "\\" and at + _LONGEST_ESCAPE > len(self._text)):
+        if not wrong or _ENDED_ESCAPE.match(self._text, at):
             return self._fault("malformed", "the text in quotes does not end", begin, ended=True)
         if wrong == "\\":
             escape = self._text[at : at + 2]

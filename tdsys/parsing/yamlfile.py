@@ -92,20 +92,29 @@ class YamlFile:
             value = self._values.record(event)
         except Wrong as bad:
             wrong = bad
-            while self._depth > outside:
-                self._take()
-        if self._end >= self._feed.end:
-            raise self._trouble()
+            self._leave(outside, bad)
         raw = self._raw()
-        place = Place(self._record + 1, self._line, self._column)
+        too_large = len(raw) > self._limits.record
+        if self._end >= self._feed.end or (too_large and self._feed.trouble):
+            raise self._trouble()
         self._record += 1
-        if len(raw) > self._limits.record:
+        place = Place(self._record, self._line, self._column)
+        if too_large:
             message = f"longer than {self._limits.record:,} characters"
             return flaw(place, "record_too_large", message, raw=cut(raw))
         if wrong:
             place = Place(self._record, wrong.mark.line + 1, wrong.mark.column + 1)
             return flaw(place, wrong.code, wrong.message, field=wrong.field, raw=cut(raw))
         return Record(place, value, cut(raw))
+
+    def _leave(self, outside: int, wrong: Wrong) -> None:
+        """Pass the rest of a record."""
+        while self._depth > outside:
+            self._take()
+            if self._depth > _HOPELESS_DEPTH:
+                mark, field = wrong.mark, wrong.field
+                place = mark.line + 1, mark.column + 1
+                raise self._at(*place, wrong.code, wrong.message, field=field)
 
     def _raw(self) -> str:
         """The text of the record, as it can stand alone."""
@@ -162,6 +171,10 @@ class YamlFile:
             self._stand_at(event)
         else:
             self._seen.append(event)
+            if self._depth > _HOPELESS_DEPTH:
+                raise self._fatal(
+                    event, "too_deep", f"nested deeper than {self._limits.depth} levels"
+                )
             if len(self._seen) > 2 * self._limits.values:
                 message = f"more than {self._limits.values:,} values and no list of mappings"
                 raise self._fatal(event, "too_many_values", message)
@@ -183,8 +196,6 @@ class YamlFile:
             except MarkedYAMLError as bad:
                 raise self._malformed(bad) from None
         self._depth += _depth(event)
-        if self._depth > _HOPELESS_DEPTH:
-            raise self._fatal(event, "too_deep", f"nested deeper than {_HOPELESS_DEPTH} levels")
         self._end = event.end_mark.index
         return event
 
@@ -212,10 +223,10 @@ class YamlFile:
     def _fatal(self, event: Any, code: str, message: str) -> Fatal:
         return self._at(event.start_mark.line + 1, event.start_mark.column + 1, code, message)
 
-    def _at(self, line: int, column: int, code: str, message: str) -> Fatal:
+    def _at(self, line: int, column: int, code: str, message: str, *, field: str = "") -> Fatal:
         raw = cut(self._feed.raw(None))
         place = Place(self._record + 1, line, column)
-        return Fatal(flaw(place, code, message, raw=raw, fatal=True))
+        return Fatal(flaw(place, code, message, field=field, raw=raw, fatal=True))
 
 
 def _depth(event: Any) -> int:

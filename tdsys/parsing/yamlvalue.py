@@ -108,10 +108,10 @@ class Values:
         return name
 
     def _check_plain(self, event: Any) -> None:
-        if isinstance(event, AliasEvent):
-            raise self._wrong(event, "alias", f"the alias {show('*' + event.anchor)}")
+        if type(event) is AliasEvent:
+            raise self._wrong(event, "alias", f"the alias {show(f'*{event.anchor}')}")
         if event.anchor is not None:
-            raise self._wrong(event, "alias", f"the anchor {show('&' + event.anchor)}")
+            raise self._wrong(event, "alias", f"the anchor {show(f'&{event.anchor}')}")
         if event.tag is not None:
             raise self._wrong(event, "tag", f"the tag {show(event.tag)}")
 
