@@ -20,7 +20,7 @@ from tests.factories import NOW
 from tests.scripted import Clock
 from tests.stored import LEASE
 
-MAPPED = {"mapping": {"question": "problem", "answer": "solution"}}
+MAPPED: dict[str, Any] = {"mapping": {"question": "problem", "answer": "solution"}}
 THINGS = ("apples", "boats", "clouds", "drums", "eagles", "ferns", "gates", "hills")
 
 

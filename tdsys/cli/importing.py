@@ -194,8 +194,13 @@ def show(done: Import, *, as_json: bool, again: bool = False) -> None:
     store = runtime.current().store
     found = importing.rejects(store, import_id=done.id, limit=REJECTS_SHOWN)
     _explain(found, done.faulty, reason=done.reason)
-    document = {"import": str(done.id), "state": done.state, "again": again, "how": done.how,
-                "reason": done.reason}
+    document = {
+        "import": str(done.id),
+        "state": done.state,
+        "again": again,
+        "how": done.how,
+        "reason": done.reason,
+    }
     _tell(document, counts, faulty=done.faulty, name=done.filename, as_json=as_json)
     _end(counts, is_whole=not done.reason)
 

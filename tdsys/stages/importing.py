@@ -19,8 +19,8 @@ from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
 from tdsys.stages.leases import kept
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, Tx, benchmarks, examples, imports, integration
+from tdsys.store.import_schema import ImportState
 from tdsys.store.imports import Import, Progress
-from tdsys.store.schema import ImportState
 
 REASON_SHOWN = 2000
 # Far more than restarts explain: a file that kills its worker must end as failed.

@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.errors import InvalidInput
 from tdsys.store.engine import Tx
-from tdsys.store.schema import benchmark_marks
-from tdsys.store.schema import benchmarks as benchmarks_table
+from tdsys.store.import_schema import benchmark_marks
+from tdsys.store.import_schema import benchmarks as benchmarks_table
 
 AT_ONCE = 5000
 

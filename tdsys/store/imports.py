@@ -14,8 +14,9 @@ from sqlalchemy.dialects.postgresql import insert
 from tdsys.core.intake import Faulty
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store.engine import Tx
-from tdsys.store.schema import IS_OPEN, ImportState, import_chunks, import_rejects
-from tdsys.store.schema import imports as imports_table
+from tdsys.store.import_schema import ImportState, import_chunks, import_rejects
+from tdsys.store.import_schema import imports as imports_table
+from tdsys.store.schema import IS_OPEN
 
 REJECTS_AT_ONCE = 200
 

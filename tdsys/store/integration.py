@@ -25,7 +25,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.intake import Row
 from tdsys.store.engine import Tx
-from tdsys.store.schema import examples, import_templates, trusted_examples
+from tdsys.store.import_schema import import_templates, trusted_examples
+from tdsys.store.schema import examples
 
 
 def count_templates(tx: Tx, *, domain: str, rows: Sequence[Row]) -> int:

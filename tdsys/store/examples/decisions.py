@@ -20,6 +20,7 @@ from tdsys.core.rubric import Assessment, Decision, Dimension, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store import programs
 from tdsys.store.engine import Tx
+from tdsys.store.import_schema import trusted_examples
 from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
@@ -28,7 +29,6 @@ from tdsys.store.schema import (
     examples,
     scores,
     transitions,
-    trusted_examples,
 )
 
 
