@@ -227,13 +227,13 @@ def _text(name: str, value: JsonValue) -> str:
     raise Malformed(
         "wrong_type",
         name,
-        f"a {_kind(value)}, not text",
+        f"{_kind(value)}, not text",
         remedy=f"write the {name} as one text, or map another field: --map FIELD={name}",
     )
 
 
 def _kind(value: JsonValue) -> str:
-    return {bool: "true or false", dict: "object", list: "list"}.get(type(value), "number")
+    return {bool: "true or false", dict: "an object", list: "a list"}.get(type(value), "a number")
 
 
 def _plain(value: JsonValue) -> JsonValue:
