@@ -27,7 +27,14 @@ def children(pid: int, holding: bytes = b"") -> list[int]:
     """The living processes `pid` started whose command line holds those bytes."""
     started = (int(word) for task in Path("/proc", str(pid), "task").iterdir()
                for word in (task / "children").read_text().split())  # fmt: skip
-    return [child for child in started if is_alive(child) and holding in _command(child)]
+    return [child for child in started if is_alive(child) and holding in command_line(child)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def is_alive(pid: int) -> bool:
@@ -37,13 +44,6 @@ def is_alive(pid: int) -> bool:
 
 def user_of(pid: int) -> int:
     return Path("/proc", str(pid)).stat().st_uid
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path("/proc", str(pid), "cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def _parent(entry: Path) -> tuple[int, int] | None:
