@@ -278,7 +278,8 @@ class Inspection:
         if number.lastindex is None:
             if len(digits) > self._limits.digits:
                 message = f"a whole number of {len(digits):,} digits, at most {self._limits.digits}"
-                raise self._fault("number_too_long", message, begin)
+                ended = self.at == len(self._text)
+                raise self._fault("number_too_long", message, begin, ended=ended)
         elif float(digits) in (float("inf"), float("-inf")):
             raise self._fault("not_finite", f"{show(digits)} is too large for a number", begin)
 

@@ -132,7 +132,9 @@ def test_what_is_wrong_around_records_is_told_and_the_records_are_kept(
 ) -> None:
     found = read(text, JSON)
     assert marks(found) == expected
-    assert kept(found) == [json.loads(GOOD)] * (text.count(GOOD) - text.count("]\n") - ("tru" in text))
+    assert kept(found) == [json.loads(GOOD)] * (
+        text.count(GOOD) - text.count("]\n") - ("tru" in text)
+    )
 
 
 # CSV
@@ -230,7 +232,9 @@ def test_what_a_yaml_record_may_not_hold_costs_only_that_record(
 def test_a_yaml_syntax_error_is_fatal_and_what_stands_before_is_kept() -> None:
     found = read("- q: 1\n- q: 2\n- q: [3\n- q: 4\n", YAML)
     assert kept(found) == [{"q": 1}, {"q": 2}]
-    assert [(one.place.line, one.code, one.fatal) for one in flaws(found)] == [(4, "malformed", True)]
+    assert [(one.place.line, one.code, one.fatal) for one in flaws(found)] == [
+        (4, "malformed", True)
+    ]
 
 
 def test_an_alias_bomb_is_one_flaw() -> None:
