@@ -92,7 +92,7 @@ def test_two_fields_can_change_their_names_with_each_other() -> None:
 
 
 def test_a_path_reaches_into_the_record_and_takes_only_what_it_names() -> None:
-    record = {
+    record: dict[str, JsonValue] = {
         "id": 7,
         "data": {"question": "1 + 1?", "more": {"working": "<<1+1=2>>2"}, "by": "x"},
         "labels": ["easy", 2],

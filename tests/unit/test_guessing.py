@@ -53,10 +53,19 @@ def test_what_nothing_looks_like_is_named_with_what_there_is() -> None:
 
 
 def test_a_constant_needs_no_field() -> None:
-    record = {"question": "?", "subject": "sums", "explanation": "so", "result": "3"}
+    record: dict[str, Any] = {
+        "question": "?",
+        "subject": "sums",
+        "explanation": "so",
+        "result": "3",
+    }
     assert "topic" not in guess([record], given=("topic",)).mapping.values()
 
 
 def test_an_errors_file_is_guessed_like_the_file_it_came_from() -> None:
-    record = {"question": "?", "answer": WORKED, "_rejected": {"message": "text", "line": 3}}
+    record: dict[str, Any] = {
+        "question": "?",
+        "answer": WORKED,
+        "_rejected": {"message": "text", "line": 3},
+    }
     assert guess([record]).mapping == {"question": "problem", "answer": "solution"}
