@@ -28,8 +28,8 @@ from tdsys.parsing import HEAD_BYTES, Asked, Flaw, Record, detect, records
 
 PIECE = 256 * 1024
 BEAT_BYTES = 1 << 20
-BLOCK_RECORDS = 500
-BLOCK_BYTES = 400_000
+BLOCK_RECORDS = 1000
+BLOCK_BYTES = 600_000
 FILES = 32
 OUT_OF_MEMORY = 77
 

@@ -29,6 +29,8 @@ PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from tdsys.intake.child 
 # The child's own word for it, tdsys.intake.child.OUT_OF_MEMORY.
 OUT_OF_MEMORY = 77
 PATIENCE = 5.0
+# What Linux lets anybody have.
+PIPE_BYTES = 1 << 20
 
 
 class Bounds(NamedTuple):
@@ -107,6 +109,8 @@ class _Child:
             env={"PATH": os.environ.get("PATH", os.defpath)},
             cwd="/",
             bufsize=0,
+            # A block fits, so the child prepares the next while the last is being stored.
+            pipesize=PIPE_BYTES,
         )
 
     def __enter__(self) -> Self:
