@@ -1,7 +1,7 @@
 """Files made to break a parser; run as a program, it reads each in a process of its own.
 
-Each process may use little memory and time, so that a segmentation fault, an abort or memory without
-bound shows as its death. Prints one JSON line per file.
+Each process may use little memory and time, so that a segmentation fault, an abort or memory
+without bound shows as its death. Prints one JSON line per file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import gzip
 import json
 import os
 import resource
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from tdsys.errors import InvalidInput
 from tdsys.parsing import Asked, Flaw, Format, records
-from tests.reading import CSV, JSON, JSONL, YAML
+from tests.reading import CSV, JSON, JSONL, YAML, peak
 
 MIB = 2**20
 MEMORY = 400 * MIB
@@ -198,11 +197,6 @@ def consume(hostile: Hostile) -> Ended:
     return Ended(first, good, fatal, time.process_time() - began, peak() - before)
 
 
-def peak() -> int:
-    """The most memory that this process has had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
 def main() -> None:
     """Read every file in a child of its own; a child that died prints nothing."""
     for name, hostile in FILES.items():
@@ -214,4 +208,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tdsys.parsing import Asked, Flaw, Format, Limits, Record, records
@@ -44,3 +45,9 @@ def flaws(found: Found) -> list[Flaw]:
 def marks(found: Found) -> list[tuple[int, int, str]]:
     """Line, column and code of each flaw."""
     return [(one.place.line, one.place.column, one.code) for one in flaws(found)]
+
+
+def peak() -> int:
+    """The most memory that this process has had, in MiB; getrusage would count its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) // 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_a_quote_or_bracket_that_is_missing_costs_only_its_record(text: str, bet
     good = [f'{{"q": "{n}", "a": {n}}}' for n in range(6)]
     found = read("[" + between.join([*good[:3], text, *good[3:]]) + "]", JSON)
     assert kept(found) == [json.loads(one) for one in good]
-    assert [flaw.code for flaw in flaws(found)][0] == "malformed"
+    assert flaws(found)[0].code == "malformed"
     assert not any(flaw.fatal for flaw in flaws(found))
     assert flaws(found)[0].place.record == 4
 
@@ -239,7 +240,7 @@ def test_a_yaml_syntax_error_is_fatal_and_what_stands_before_is_kept() -> None:
 
 def test_an_alias_bomb_is_one_flaw() -> None:
     lines = ["a: &a [lol, lol]"]
-    lines += [f"{n}: &{n} [{', '.join([f'*{m}'] * 9)}]" for m, n in zip("abcdefgh", "bcdefghi")]
+    lines += [f"{n}: &{n} [{', '.join([f'*{m}'] * 9)}]" for m, n in pairwise("abcdefghi")]
     assert marks(read("\n".join(lines), YAML)) == [(1, 4, "alias")]
 
 
