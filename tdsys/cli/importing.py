@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -69,11 +70,11 @@ def import_(file: str, domain: str, **given: Any) -> None:
     wanted = options(given)
     source = Source(file)
     wanted = settled(source, wanted, given)
-    errors = ErrorsFile(Path(given["errors"])) if given["errors"] else None
-    if given["dry_run"]:
-        _rehearse(source, domain, wanted, errors, as_json=given["as_json"])
-    else:
-        _import(source, domain, wanted, errors, given)
+    with ErrorsFile(Path(given["errors"])) if given["errors"] else nullcontext() as errors:
+        if given["dry_run"]:
+            _rehearse(source, domain, wanted, errors, as_json=given["as_json"])
+        else:
+            _import(source, domain, wanted, errors, given)
 
 
 def _import(

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from tdsys.core.conversion import REJECTED
 from tdsys.core.intake import Faulty
@@ -17,7 +18,7 @@ from tdsys.errors import InvalidInput
 
 
 class ErrorsFile:
-    """Collects rejected records; the file is replaced in one step at the end."""
+    """Collects rejected records; the file is replaced in one step when it is closed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,6 +29,14 @@ class ErrorsFile:
             raise InvalidInput(
                 f"{path} cannot be written: {failed.strerror}", remedy="choose another --errors"
             ) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Nothing is left behind by an import that did not come to its end."""
+        self._file.close()
+        self._fresh.unlink(missing_ok=True)
 
     def add(self, one: Faulty) -> None:
         """One record more."""

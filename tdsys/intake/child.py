@@ -23,7 +23,7 @@ from tdsys.core.contamination import Registered
 from tdsys.core.intake import Job, Purpose
 from tdsys.errors import InvalidInput
 from tdsys.intake.frames import frame, read
-from tdsys.intake.preparation import Preparation, problem_marks, refusal
+from tdsys.intake.preparation import Preparation, faulty, problem_marks, refusal
 from tdsys.parsing import HEAD_BYTES, Asked, Flaw, Record, detect, records
 
 PIECE = 256 * 1024
@@ -129,7 +129,7 @@ def _import(
                 output.add("rows", row, size=len(payload), payload=payload)
                 continue
         else:
-            row = [*one.place, *one[1:6], None, one.fatal]
+            row = faulty(one.place, one[1:6], fatal=one.fatal)
         output.add("faulty", row, size=2 * len(one.raw))
 
 
@@ -150,7 +150,8 @@ def _benchmark(
 ) -> None:
     for one in found:
         if isinstance(one, Flaw):
-            output.add("faulty", [*one.place, *one[1:6], None, one.fatal], size=len(one.raw))
+            row = faulty(one.place, one[1:6], fatal=one.fatal)
+            output.add("faulty", row, size=len(one.raw))
             continue
         try:
             output.add("marks", problem_marks(one.value, job.options), size=16)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -23,8 +25,9 @@ from tdsys.core.example import (
 )
 from tdsys.core.intake import Job
 from tdsys.errors import InvalidInput
-from tdsys.parsing import Record
+from tdsys.parsing import Place, Record
 
+_HALF = re.compile("[\ud800-\udfff]")
 ALL_BITS = (1 << 64) - 1
 
 
@@ -123,4 +126,11 @@ def refusal(record: Record, bad: InvalidInput) -> list[Any]:
     value = record.value if isinstance(record.value, dict) else None
     if value is not None and REJECTED in value:
         value = {name: inner for name, inner in value.items() if name != REJECTED}
-    return [*place, field, code, what, bad.remedy, record.raw, value, False]
+    return faulty(place, (field, code, what, bad.remedy, record.raw), value)
+
+
+def faulty(
+    place: Place, texts: Iterable[str], value: JsonValue = None, *, fatal: bool = False
+) -> list[Any]:
+    """What `Faulty` is made of; bytes that are no text, which readers keep apart, become U+FFFD."""
+    return [*place, *(_HALF.sub("\ufffd", text) for text in texts), value, fatal]

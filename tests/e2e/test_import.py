@@ -100,7 +100,7 @@ def test_kill_9_of_the_child_and_of_the_worker_changes_no_count(
 ) -> None:
     worker = stack.processes()["worker-lifecycle"]["pid"]
     path = tmp_path / "in.jsonl.gz"
-    path.write_bytes(gzip.compress(jsonl([*records(25_000), "{broken"])))
+    path.write_bytes(gzip.compress(jsonl([*records(15_000), "{broken"])))
     command = subprocess.Popen(
         [*COMMAND, str(path), "--domain", "killed", "--json"],
         env=stack.env,
@@ -119,7 +119,7 @@ def test_kill_9_of_the_child_and_of_the_worker_changes_no_count(
     until(lambda: set(readers(worker)) - {reader}, "another child reads on")
     for pid in (*descendants(worker), worker):
         os.kill(pid, signal.SIGKILL)
-    assert 0 < read() < 25_000
+    assert 0 < read() < 15_000
 
     def finished() -> bool:
         stack.runtime.ring(Task.PARSE)
@@ -128,10 +128,10 @@ def test_kill_9_of_the_child_and_of_the_worker_changes_no_count(
     until(finished, "the import ends", 90)
     assert command.stdout
     found = json.loads(command.stdout.read())
-    assert (command.returncode, counts(found)) == (4, (25_001, 25_000, 0, 1))
+    assert (command.returncode, counts(found)) == (4, (15_001, 15_000, 0, 1))
     with stack.runtime.store.begin() as tx:
         stored = tx.exec_driver_sql("SELECT count(*) FROM examples WHERE domain = 'killed'")
-        assert stored.scalar() == 25_000
+        assert stored.scalar() == 15_000
 
 
 def readers(worker: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 from collections.abc import Iterator
@@ -106,3 +107,29 @@ def test_an_integer_of_many_digits_and_a_deep_value_are_kept_or_refused_exactly(
     (block,) = read(jsonl([{**gsm8k(1), "id": 10**40}, '{"question":' + "[" * 50 + "]" * 50 + "}"]))
     assert f'"id":{10**40}' in block.rows[0].arrival.row.replace(" ", "")
     assert [one.code for one in block.faulty] == ["too_deep"]
+
+
+GOOD = jsonl([gsm8k(1)]) + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "codes", "rows"),
+    [
+        (GOOD + b'{"question": "caf\xe9"}\n' + GOOD, ["encoding"], 2),
+        (GOOD + b'{"question": "\\ud800"}\n' + GOOD, ["bad_character"], 2),
+        (GOOD + b'{"question": ' + b"9" * 5000 + b"}\n", ["number_too_long"], 1),
+        (GOOD + b'{"question": "a", "question": "b"}', ["duplicate_key"], 1),
+        (b"[" * 100_000, ["too_deep"], 0),
+        (b"- a: &a [x, x]\n- b: [*a, *a]\n" * 1000, ["alias"], 0),
+        (b'question,answer\n"a,b\n' + b"x,y\n" * 1000, ["unclosed_quote"], 0),
+        (gzip.compress(GOOD + b" " * 40_000_000), ["gzip_ratio"], 1),
+    ],
+)
+def test_hostile_files_end_in_one_precise_flaw_and_the_good_records_beside_it(
+    content: bytes, codes: list[str], rows: int
+) -> None:
+    blocks = read(content)
+    found = [one for block in blocks for one in block.faulty]
+    assert [one.code for one in found][: len(codes)] == codes
+    assert all(one.message and one.remedy and one.line for one in found)
+    assert sum(len(block.rows) for block in blocks) == rows
