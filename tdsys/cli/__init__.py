@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from tdsys import __version__
-from tdsys.cli import demo, examples, exports, importing, optimize, policy, stack
+from tdsys.cli import demo, examples, exports, importing, optimize, policy, stack, verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,6 +29,7 @@ for command in (
     exports.program,
     exports.dataset,
     demo.demo,
+    verify.verify,
 ):
     cli.add_command(command)
 
