@@ -11,9 +11,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from tdsys.errors import InvalidInput
-from tdsys.stages.scoring import LONGEST_BACKOFF
 from tdsys.store import Store, invariants
 from tdsys.store.invariants import Finding
+from tdsys.store.leases import farthest
 
 # Beat rings every 15 s, and a worker that was killed takes a while to be back.
 GRACE = timedelta(seconds=60)
@@ -44,7 +44,7 @@ def audit(
     """Check every invariant as of one moment; writes nothing."""
     times = {
         "overdue": now - lease - grace,
-        "farthest": now + max(lease, LONGEST_BACKOFF) + grace,
+        "farthest": farthest(now, lease=lease) + grace,
     }
     with store.begin() as tx:
         invariants.as_of_now(tx)
