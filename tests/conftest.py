@@ -8,7 +8,12 @@ import pytest
 
 pytest_plugins = ["tests.servers", "tests.databases"]
 
-FOLDERS = ("unit", "integration", "e2e", "bench")
+FOLDERS = ("unit", "integration", "e2e", "faults", "bench")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of tests that have one")
+    parser.addoption("--write-docs", action="store_true", help="keep measured tables in docs")
 
 
 def pytest_configure(config: pytest.Config) -> None:

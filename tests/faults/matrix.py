@@ -1,0 +1,109 @@
+"""The faults: each does its harm to a running system, lasts as long as it lasts, and is over."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple
+
+from tdsys import wire
+from tests.faults.world import OUTLASTS_LEASES, World
+from tests.running import children
+
+CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+COPIES = 20
+TWO_HOURS = 7200.0
+
+
+class Fault(NamedTuple):
+    """One fault, as the table calls it."""
+
+    name: str
+    happens: Callable[[World, Random], None]
+
+
+def _nothing(_: World, __: Random) -> None:
+    """The control of the control."""
+
+
+def _kill(*names: str) -> Callable[[World, Random], None]:
+    return lambda world, _: world.kill(*world.pids(*names))
+
+
+def _kill_pool_children(world: World, _: Random) -> None:
+    world.kill(*(child for pid in world.pids("worker") for child in children(pid)))
+
+
+def _kill_valkey_and_its_data(world: World, _: Random) -> None:
+    world.kill(*world.pids("valkey"))
+    shutil.rmtree(world.home / "valkey" / "appendonlydir")
+
+
+def _freeze(*names: str) -> Callable[[World, Random], None]:
+    def happens(world: World, _: Random) -> None:
+        with world.frozen(*world.pids(*names)):
+            world.lasts(OUTLASTS_LEASES)
+
+    return happens
+
+
+def _freeze_pool_children(world: World, _: Random) -> None:
+    with world.frozen(*(child for pid in world.pids("worker") for child in children(pid))):
+        world.lasts(OUTLASTS_LEASES)
+
+
+def _silence(server: str) -> Callable[[World, Random], None]:
+    def happens(world: World, _: Random) -> None:
+        network = world.to_valkey if server == "valkey" else world.to_postgres
+        network.silence()
+        world.lasts(OUTLASTS_LEASES)
+        network.resume()
+
+    return happens
+
+
+def _cut(server: str) -> Callable[[World, Random], None]:
+    def happens(world: World, random: Random) -> None:
+        network = world.to_valkey if server == "valkey" else world.to_postgres
+        network.silence()
+        world.lasts(random.uniform(0, 0.5))
+        network.cut()
+        network.resume()
+
+    return happens
+
+
+def _multiply_messages(world: World, _: Random) -> None:
+    """Nobody takes messages for a moment, and all that wait are there many times."""
+    with world.frozen(*world.pids("worker")):
+        world.until(lambda: world.broker.llen(CAPTURES), "a message waits")
+        waiting: Any = world.broker.lrange(CAPTURES, 0, -1)
+        world.broker.lpush(CAPTURES, *(waiting * COPIES))
+
+
+def _jump_clock(world: World, random: Random) -> None:
+    with world.clock_wrong_by(random.choice((-TWO_HOURS, TWO_HOURS))):
+        world.lasts(1)
+
+
+FAULTS = (
+    Fault("nothing", _nothing),
+    Fault("pool child: kill -9", _kill_pool_children),
+    Fault("worker: kill -9", _kill("worker")),
+    Fault("beat: kill -9", _kill("beat")),
+    Fault("Valkey: kill -9", _kill("valkey")),
+    Fault("Valkey: kill -9, data gone", _kill_valkey_and_its_data),
+    Fault("Postgres: kill -9", _kill("postgres")),
+    Fault("pool child: frozen", _freeze_pool_children),
+    Fault("worker: frozen", _freeze("worker")),
+    Fault("beat: frozen", _freeze("beat")),
+    Fault("Valkey: frozen", _freeze("valkey")),
+    Fault("Postgres: frozen", _freeze("postgres")),
+    Fault("network to Valkey: silent", _silence("valkey")),
+    Fault("network to Valkey: cut", _cut("valkey")),
+    Fault("network to Postgres: silent", _silence("postgres")),
+    Fault("network to Postgres: cut", _cut("postgres")),
+    Fault("messages: each 20 times more", _multiply_messages),
+    Fault("clock: two hours off, and back", _jump_clock),
+)
