@@ -104,6 +104,8 @@ def test_everything_captured_arrives_once_and_is_then_forgotten(
         ({"x": nested(950)}, "too_deep"),
         ({"x": nested(50_000)}, "too_deep"),
         ({"x": 10**5000}, "not_json"),
+        ({"x": {1: 2}}, "key_not_text"),
+        ([], "not_json"),
     ],
 )
 def test_what_cannot_be_kept_is_counted_and_never_raised(

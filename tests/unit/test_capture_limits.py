@@ -27,8 +27,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
 
 def by_the_client(document: dict[str, Any]) -> str:
     try:
-        client._serialised(document)
-    except client._Unfit as unfit:
+        client.Serialiser()(document)
+    except client.Unfit as unfit:
         return str(unfit)
     return "kept"
 
