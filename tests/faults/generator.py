@@ -1,4 +1,4 @@
-"""A generator of problems: `python -m tests.faults.generator LEDGER DOMAIN`, until SIGTERM.
+"""A generator of problems: `python -m tests.faults.generator LEDGER DOMAIN SPOOL`, until SIGTERM.
 
 It notes a capture in its ledger once `capture` has returned. If it dies between the two, a capture
 more than the ledger knows may be stored; had it noted first, one it never made would be missed.
@@ -14,14 +14,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import tdsys.client as client_module
-from tdsys.client import CaptureClient
+from tdsys.client import CaptureClient, shipping
 
 PER_SECOND = 50
 COPY_EVERY = 20
-# The real one waits six, which a test of twenty faults cannot.
-client_module.RESEND_SECONDS = 1.0
-client_module.LONGEST_FAILING_SECONDS = 1.0
+# The real ones wait six seconds, five and sixty, which a test of twenty faults cannot.
+shipping.RESEND_SECONDS = 1.0
+shipping.LONGEST_FAILING_SECONDS = 1.0
+shipping.ADOPT_SECONDS = 1.0
 
 
 def problem(domain: str, n: int) -> dict[str, Any]:
@@ -45,10 +45,10 @@ def noted(ledger: Path) -> int:
     return int(json.loads(whole.splitlines()[-1])["n"]) + 1 if whole else 0
 
 
-def main(ledger: Path, domain: str) -> None:
+def main(ledger: Path, domain: str, spool: Path) -> None:
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
-    client = CaptureClient()
+    client = CaptureClient(spool_dir=spool)
     n = noted(ledger)
     with ledger.open("ab", buffering=0) as notes:
         while not told.wait(1 / PER_SECOND):
@@ -64,4 +64,4 @@ def main(ledger: Path, domain: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
@@ -87,6 +89,46 @@ def _jump_clock(world: World, random: Random) -> None:
         world.lasts(1)
 
 
+def _kill_generator(world: World, random: Random) -> None:
+    for one in (world.team[0], *world.controls):
+        one.kill()
+    world.lasts(random.uniform(0, 0.3))
+    for one in (world.team[0], *world.controls):
+        one.start()
+
+
+def _leave_a_spool_to_another_generator(world: World, random: Random) -> None:
+    """Two generators share a spool folder; one is killed and never comes back."""
+    first = world.team[0]
+    second = world.start_generator(f"{first.name}, second", spool=first.name)
+    world.until(second.accepted, "the second generator runs")
+    world.lasts(random.uniform(0, 0.5))
+    first.kill()
+
+
+def _fill_disk(world: World, _: Random) -> None:
+    with world.full_disk():
+        world.lasts(1)
+
+
+def _fill_memory(world: World, _: Random) -> None:
+    """Valkey refuses every write that needs memory."""
+    world.broker.config_set("maxmemory", "1")
+    world.lasts(OUTLASTS_LEASES)
+    world.broker.config_set("maxmemory", "0")
+
+
+def _lose_power(world: World, _: Random) -> None:
+    """All but the generator is gone at once."""
+    world.kill(*world.pids(""))
+
+
+def _restart_workers(world: World, _: Random) -> None:
+    """As a new version is deployed: SIGTERM."""
+    for pid in world.pids("worker"):
+        os.kill(pid, signal.SIGTERM)
+
+
 FAULTS = (
     Fault("nothing", _nothing),
     Fault("pool child: kill -9", _kill_pool_children),
@@ -104,6 +146,12 @@ FAULTS = (
     Fault("network to Valkey: cut", _cut("valkey")),
     Fault("network to Postgres: silent", _silence("postgres")),
     Fault("network to Postgres: cut", _cut("postgres")),
+    Fault("worker: restarted", _restart_workers),
+    Fault("everything but the generator: kill -9", _lose_power),
+    Fault("generator: kill -9", _kill_generator),
+    Fault("two generators, one spool: kill -9", _leave_a_spool_to_another_generator),
+    Fault("spool: disk full", _fill_disk),
+    Fault("Valkey: out of memory", _fill_memory),
     Fault("messages: each 20 times more", _multiply_messages),
     Fault("clock: two hours off, and back", _jump_clock),
 )

@@ -21,7 +21,7 @@ from tests.faults.world import BAD_LINES, LINES, Generator, World
 pytestmark = pytest.mark.xdist_group("faults")
 SEEDS = 200
 SEEDS_A_WORLD = 20
-# What plain Celery has not stored by then never comes: its messages are handed out again after 2 s.
+# Its messages are handed out again after two seconds, and tried again after one.
 CONTROL_PATIENCE = 12.0
 
 
@@ -89,22 +89,25 @@ def test_nothing_is_lost_doubled_or_stuck(
 
 def _live_through(world: World, fault: Fault, seed: int) -> Outcome:
     random = Random(seed)
-    domain, files = f"captured {seed}", f"imported {seed}"
-    generator = world.start_generator(domain)
-    control = world.start_control(domain) if world.has_control else None
+    world.disband()
+    generator = world.start_generator(f"captured {seed}")
+    control = world.start_control(generator.name) if world.has_control else None
     world.until(generator.accepted, "the generator runs")
-    import_id = world.upload(files)
+    import_id = world.upload(f"imported {seed}")
     world.lasts(random.uniform(0, 0.8))
     fault.happens(world, random)
-    over, accepted = time.monotonic(), generator.accepted()
-    world.until(lambda: not world.reconciled(accepted).lost, f"recovers from {fault.name}")
+    over, before = time.monotonic(), world.accepted()
+    world.until(lambda: not world.reconciled(before).lost, f"recovers from {fault.name}")
     recovery = time.monotonic() - over
-    world.finish(generator)
-    plain = _plain(world, control, domain) if control else None
-    world.until(lambda: world.is_idle(import_id, domain, files), "everything is decided")
-    found = world.reconciled(generator.accepted())
+    world.finish(*world.team)
+    plain = _plain(world, control, generator.name) if control else None
+    names = [one.name for one in world.team]
+    world.until(lambda: world.is_idle(import_id, f"imported {seed}", *names), "all is decided")
+    found = world.reconciled(world.accepted())
     assert (found.lost, found.doubled, found.refused) == (0, 0, 0), found
-    assert world.stored(domain) == found.accepted
+    for one in world.team:
+        # Killed between a capture and its note, a generator is owed one more than it knows.
+        assert 0 <= world.stored(one.name) - len(one.accepted()) <= one.deaths
     assert not world.audit()
     done = world.imported(import_id)
     assert done.state == "finished"
@@ -117,7 +120,12 @@ def _plain(world: World, control: Generator, run: str) -> tuple[int, int, int]:
     world.finish(control)
     sent, patience = control.numbers(), time.monotonic() + CONTROL_PATIENCE
     world.until(
-        lambda: sent <= set(world.control_rows(run)) or time.monotonic() > patience, "the control"
+        lambda: (
+            sent <= set(world.control_rows(run))
+            or not world.control_waits()
+            or time.monotonic() > patience
+        ),
+        "the control is done",
     )
     rows = world.control_rows(run)
     return len(sent), len(sent - set(rows)), rows.total() - len(rows)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -59,6 +60,7 @@ class Generator:
     def __init__(self, module: str, folder: Path, name: str, *more: str, env: Env) -> None:
         folder.mkdir(exist_ok=True)
         self.name, self.ledger, self._env = name, folder / f"{name}.ledger", env
+        self.deaths = 0
         self._words = [sys.executable, "-m", module, str(self.ledger), *more]
         self.start()
 
@@ -68,6 +70,11 @@ class Generator:
         )
 
     def kill(self) -> None:
+        """kill -9; one capture more than the ledger knows may have been accepted."""
+        self.end()
+        self.deaths += 1
+
+    def end(self) -> None:
         self.process.kill()
         self.process.wait()
 
@@ -88,12 +95,17 @@ class World:
         self.home, self.has_control = open_home(home), control
         self.to_valkey = Proxy(lambda: self._port("redis_url"))
         self.to_postgres = Proxy(lambda: self._port("database_url"))
+        self.spools = self.home / "spools"
+        self._has_small_disk = False
         self.stack = Stack(
             self.home, env={**os.environ, "COLUMNS": "200"}, run=self._programs(control=control)
         )
-        self.generators: list[Generator] = []
+        self.team: list[Generator] = []
+        self.controls: list[Generator] = []
 
     def __enter__(self) -> Self:
+        self.spools.mkdir()
+        self._has_small_disk = _mount(self.spools)
         self.stack.start()
         self.stack.wait_ready()
         known = addresses(self.home)
@@ -111,12 +123,13 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self.generators:
-            one.kill()
+        self.disband()
         self.runtime.close()
         self.stack.stop()
         self.to_valkey.close()
         self.to_postgres.close()
+        if self._has_small_disk:
+            subprocess.run(["umount", str(self.spools)], check=True)
 
     # Who runs, and where
 
@@ -152,19 +165,27 @@ class World:
         lines = self.stack.state()
         return [one.pid for one in lines if one.pid and one.name.startswith(names)]
 
-    def start_generator(self, domain: str) -> Generator:
+    def disband(self) -> None:
+        """No generator is left of the last seed."""
+        for one in (*self.team, *self.controls):
+            one.end()
+        self.team, self.controls = [], []
+
+    def start_generator(self, name: str, *, spool: str = "") -> Generator:
         """Ours: it hands its problems to the client."""
-        return self._generator("tests.faults.generator", domain, domain)
+        folder = self.spools / (spool or name)
+        one = self._generator("tests.faults.generator", name, name, str(folder))
+        self.team.append(one)
+        return one
 
     def start_control(self, run: str) -> Generator:
         """Theirs: it sends a task for each."""
-        return self._generator("tests.faults.control", f"control {run}", run)
+        one = self._generator("tests.faults.control", f"control {run}", run)
+        self.controls.append(one)
+        return one
 
     def _generator(self, module: str, name: str, *more: str) -> Generator:
-        folder = self.home / "generators"
-        one = Generator(module, folder, name, *more, env=self.environment)
-        self.generators.append(one)
-        return one
+        return Generator(module, self.home / "generators", name, *more, env=self.environment)
 
     def upload(self, domain: str) -> UUID:
         """A file with some lines that are no records."""
@@ -213,6 +234,27 @@ class World:
         finally:
             (self.home / CLOCK).unlink()
 
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """Nothing can be written where generators spool: the disk is full, or else forbidden."""
+        filler = self.spools / "filler"
+        try:
+            if self._has_small_disk:
+                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+                    while stream.write(bytes(4096)):
+                        pass
+            else:
+                self._limit_files(0)
+            yield
+        finally:
+            filler.unlink(missing_ok=True)
+            self._limit_files(resource.RLIM_INFINITY)
+
+    def _limit_files(self, size: int) -> None:
+        for one in self.team:
+            hard = resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE)[1]
+            resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (size, hard))
+
     # Waiting
 
     def until(self, look: Callable[[], Any], what: str, seconds: float = LONGEST_RECOVERY) -> None:
@@ -225,10 +267,12 @@ class World:
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"
             time.sleep(0.05)
 
-    def finish(self, one: Generator) -> None:
-        """Tell a generator that it is enough, and let it end in its own time."""
-        one.process.terminate()
-        self.until(lambda: one.process.poll() is not None, f"{one.name} is done")
+    def finish(self, *some: Generator) -> None:
+        """Tell generators that it is enough, and let them end in their own time."""
+        for one in some:
+            one.process.terminate()
+        for one in some:
+            self.until(lambda one=one: one.process.poll() is not None, f"{one.name} is done")  # type: ignore[misc]
 
     def lasts(self, seconds: float) -> None:
         """What is the case stays so for a while."""
@@ -242,6 +286,10 @@ class World:
         )
 
     # What is seen
+
+    def accepted(self) -> list[UUID]:
+        """The captures that were accepted so far, of every generator."""
+        return [id_ for one in self.team for id_ in one.accepted()]
 
     def reconciled(self, accepted: list[UUID]) -> Reconciled:
         return auditing.reconcile(self.runtime.store, accepted)
@@ -276,6 +324,14 @@ class World:
         query = "SELECT n, count(*) FROM control WHERE run = :name GROUP BY n"
         return Counter({int(n): int(rows) for n, rows in self._ask(query, name=run)})
 
+    def control_waits(self) -> bool:
+        """Whether any message of the control's is left; one just taken shows a moment later."""
+        for _ in range(5):
+            if self.broker.llen("control:celery") or self.broker.hlen("control:unacked"):
+                return True
+            self.lasts(0.1)
+        return False
+
     def _ask(self, query: str, **given: str) -> Sequence[Any]:
         with self.runtime.store.begin() as tx:
             return tx.execute(text(query), given).all()
@@ -284,6 +340,14 @@ class World:
 def _worker(name: str, queues: tuple[Queue, ...], env: tuple[tuple[str, str], ...]) -> Program:
     arguments = (*CELERY, "-n", f"{name}@%h", "-Q", ",".join(queues), *WORKER_FLAGS)
     return Program(f"worker-{name}", arguments, " ready.", env)
+
+
+def _mount(folder: Path) -> bool:
+    """A disk of two megabytes, where we may; whether it is there."""
+    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    return (
+        os.geteuid() == 0 and not subprocess.run(words, check=False, capture_output=True).returncode
+    )
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:
