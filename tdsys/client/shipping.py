@@ -36,7 +36,7 @@ IDLE_SECONDS = 5.0
 ADOPT_SECONDS = 60.0
 REPORT_SECONDS = 5.0
 NEVER = float("-inf")
-CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+BELL = wire.bell_key(wire.Task.INGEST)
 
 # By class name, because redis-py is not imported here; a subclass stands before its base.
 ADVICE = {
@@ -315,15 +315,23 @@ class Shipper:
         """
         now = self._clock()
         late = [sent for sent in self._in_flight.values() if sent.look <= now]
-        unread = bool(late) and bool(broker.llen(CAPTURES))
+        unread = bool(late) and bool(broker.xlen(wire.CAPTURES))
         for sent in late:
             if unread and NEVER < sent.at >= self._read_to:
                 sent.look = now + RESEND_SECONDS
         return [sent for sent in late if sent.look <= now]
 
     def _push(self, broker: Redis, sent: _Sent, records: bytes) -> None:
-        arguments = {"batch_id": sent.batch.id, "records": records.decode()}
-        broker.lpush(CAPTURES, wire.envelope(wire.Task.INGEST, arguments))
+        fields: dict[Any, Any] = {
+            wire.BATCH_FIELD: sent.batch.id.encode(),
+            wire.RECORDS_FIELD: records,
+        }
+        with broker.pipeline(transaction=False) as pipe:
+            pipe.xadd(wire.CAPTURES, fields)
+            pipe.set(BELL, "1", nx=True, px=wire.BELL_MILLISECONDS)
+            _, rung = pipe.execute()
+        if rung:
+            broker.lpush(wire.queue_key(wire.Queue.CAPTURE), wire.envelope(wire.Task.INGEST))
         sent.at = self._clock()
         sent.delay = min(LONGEST_RESEND_SECONDS, max(RESEND_SECONDS, 2 * sent.delay))
         sent.look = sent.at + sent.delay

@@ -3,20 +3,74 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
+import logging
+from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
-from tdsys.core.example import Capture, Malformed, check_document
-from tdsys.errors import InvalidInput
+from tdsys.core.arrival import Arrival, arrivals, read_exactly
+from tdsys.core.example import Malformed
+from tdsys.errors import ConfigurationError, InvalidInput, Transient
+from tdsys.inbox import Delivery, Inbox
+from tdsys.stages.scoring import Clock
 from tdsys.store import Store, examples
 from tdsys.store.examples import Ingested, Refusal
 
 EXCERPT = 2000
-# Python's default for the digits it reads (sys.int_info.default_max_str_digits).
-LONGEST_INTEGER = 4300
+# What an operator or time mends: waited for, however long it takes.
+MENDABLE = (Transient, ConfigurationError)
+# What fails this often for no known reason fails always; with the lease that is over a minute.
+TRIES = 8
+# A worker looks up from its work now and then, to be stopped or to let others in.
+AT_ONCE = 200
+
+log = logging.getLogger("tdsys.capture")
+
+
+class Drained(NamedTuple):
+    """What one bell brought in; `more` when captures may still wait."""
+
+    batches: int
+    new: int
+    failed: int
+    more: bool
+
+
+def drain(store: Store, inbox: Inbox, *, clock: Clock) -> Drained:
+    """Take in the batches that wait, oldest first, each in a transaction of its own.
+
+    While Postgres is away a batch goes back uncounted. What fails for no known reason is tried
+    again after its lease; in the end each of its records is kept as a refusal.
+    """
+    batches = new = failed = 0
+    for delivery in islice(inbox.deliveries(), AT_ONCE):
+        batches += 1
+        try:
+            new += _taken_in(store, delivery, clock()).new
+        except MENDABLE:
+            inbox.give_back(delivery)
+            raise
+        except Exception:
+            log.exception("batch %s failed, time %s", delivery.batch_id, delivery.times)
+            failed += 1
+        else:
+            inbox.done(delivery)
+    return Drained(batches, new, failed, more=batches == AT_ONCE)
+
+
+def _taken_in(store: Store, delivery: Delivery, now: datetime) -> Ingested:
+    batch_id, records = delivery.batch_id, delivery.records
+    reason = f"it failed {TRIES} times; the log says how"
+    if delivery.times <= TRIES:
+        return ingest(store, batch_id=batch_id, records=records, now=now)
+    if delivery.times <= 2 * TRIES:
+        return give_up(store, batch_id=batch_id, records=records, reason=reason, now=now)
+    # Even reading it seems to end the worker.
+    whole = Refusal(0, "not_stored", "", reason, records[:EXCERPT])
+    return _store(store, batch_id, {}, [whole], now)
 
 
 def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Ingested:
@@ -25,17 +79,23 @@ def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Inges
     A text that cannot be read as a list is one refusal as a whole: the client sends none, so
     whatever else may be in it is not looked for.
     """
+    good: dict[int, Arrival] = {}
+    bad: list[Refusal] = []
     try:
-        raw = _read(records)
-    except InvalidInput as bad:
-        return _store(store, batch_id, [], [_unreadable(records, bad)], now)
-    return _store(store, batch_id, *accept(raw), now)
+        for position, found in enumerate(arrivals(records)):
+            if isinstance(found, Arrival):
+                good[position] = found
+            else:
+                bad.append(_refusal(position, *found))
+    except InvalidInput as unreadable:
+        bad = [_unreadable(records, unreadable)]
+    return _store(store, batch_id, good, bad, now)
 
 
 def give_up(store: Store, *, batch_id: str, records: str, reason: str, now: datetime) -> Ingested:
     """Refuse a whole batch that could not be stored, each record with its text, for a person."""
     try:
-        raw = _read(records)
+        raw = read_exactly(records)
     except InvalidInput as bad:
         refusals = [_unreadable(records, bad)]
     else:
@@ -43,74 +103,26 @@ def give_up(store: Store, *, batch_id: str, records: str, reason: str, now: date
             Refusal(position, "not_stored", "", reason, _shown(record))
             for position, record in enumerate(raw)
         ]
-    return _store(store, batch_id, [], refusals, now)
-
-
-def accept(raw: Iterable[JsonValue]) -> tuple[list[Capture], list[Refusal]]:
-    """Divide records into captures and refusals; one bad record never sinks its neighbours."""
-    captures: list[Capture] = []
-    refusals: list[Refusal] = []
-    for position, record in enumerate(raw):
-        try:
-            captures.append(_capture(record))
-        except Malformed as bad:
-            refusals.append(
-                Refusal(
-                    position=position,
-                    code=bad.code,
-                    path=bad.path,
-                    message=str(bad),
-                    raw=_shown(record)[:EXCERPT],
-                )
-            )
-    return captures, refusals
-
-
-def _read(records: str) -> list[JsonValue]:
-    try:
-        raw = json.loads(records, parse_int=_integer)
-    except (ValueError, TypeError, RecursionError) as bad:
-        raise InvalidInput(f"a capture batch is not JSON: {bad}") from None
-    if not isinstance(raw, list):
-        raise InvalidInput("a capture batch is not a list")
-    return raw
-
-
-def _integer(digits: str) -> float:
-    """An integer, or infinity where Python would not read it: that refuses its record alone."""
-    return int(digits) if len(digits) <= LONGEST_INTEGER else math.inf
+    return _store(store, batch_id, {}, refusals, now)
 
 
 def _store(
-    store: Store, batch_id: str, captures: list[Capture], refusals: list[Refusal], now: datetime
+    store: Store,
+    batch_id: str,
+    arrivals: Mapping[int, Arrival],
+    refusals: list[Refusal],
+    now: datetime,
 ) -> Ingested:
-    with store.begin() as tx:
-        return examples.ingest(
-            tx,
-            batch_id=batch_id,
-            captures=captures,
-            refusals=refusals,
-            received=len(captures) + len(refusals),
-            now=now,
-        )
+    with store.single() as tx:
+        return examples.ingest(tx, batch_id=batch_id, arrivals=arrivals, refusals=refusals, now=now)
+
+
+def _refusal(position: int, record: JsonValue, bad: Malformed) -> Refusal:
+    return Refusal(position, bad.code, bad.path, str(bad), _shown(record)[:EXCERPT])
 
 
 def _unreadable(records: str, bad: InvalidInput) -> Refusal:
     return Refusal(0, "unreadable", "", str(bad), str(records)[:EXCERPT])
-
-
-def _capture(record: JsonValue) -> Capture:
-    check_document(record)
-    try:
-        return Capture.model_validate(record)
-    except ValidationError as bad:
-        first = bad.errors()[0]
-        raise Malformed(
-            "invalid",
-            ".".join(map(str, first["loc"])),
-            first["msg"],
-            remedy="send domain, inputs, outputs and capture_id",
-        ) from None
 
 
 def _shown(record: JsonValue) -> str:

@@ -13,7 +13,7 @@ from tdsys import wire
 from tests.faults.world import OUTLASTS_LEASES, World
 from tests.running import children
 
-CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+CAPTURES = wire.CAPTURES
 COPIES = 20
 TWO_HOURS = 7200.0
 
@@ -76,12 +76,13 @@ def _cut(server: str) -> Callable[[World, Random], None]:
     return happens
 
 
-def _multiply_messages(world: World, _: Random) -> None:
-    """Nobody takes messages for a moment, and all that wait are there many times."""
+def _multiply_batches(world: World, _: Random) -> None:
+    """Nobody takes batches for a moment, and all that wait are there many times."""
     with world.frozen(*world.pids("worker")):
-        world.until(lambda: world.broker.llen(CAPTURES), "a message waits")
-        waiting: Any = world.broker.lrange(CAPTURES, 0, -1)
-        world.broker.lpush(CAPTURES, *(waiting * COPIES))
+        world.until(lambda: world.broker.xlen(CAPTURES), "a batch waits")
+        waiting: Any = world.broker.xrange(CAPTURES)
+        for _, fields in waiting * COPIES:
+            world.broker.xadd(CAPTURES, fields)
 
 
 def _jump_clock(world: World, random: Random) -> None:
@@ -108,7 +109,11 @@ def _leave_a_spool_to_another_generator(world: World, random: Random) -> None:
 
 def _fill_disk(world: World, _: Random) -> None:
     with world.full_disk():
-        world.lasts(1)
+        # The last page of a file has a little room.
+        world.lasts(0.5)
+        before = len(world.accepted())
+        world.lasts(0.5)
+        assert len(world.accepted()) == before, "the disk is not full"
 
 
 def _fill_memory(world: World, _: Random) -> None:
@@ -152,6 +157,6 @@ FAULTS = (
     Fault("two generators, one spool: kill -9", _leave_a_spool_to_another_generator),
     Fault("spool: disk full", _fill_disk),
     Fault("Valkey: out of memory", _fill_memory),
-    Fault("messages: each 20 times more", _multiply_messages),
+    Fault("batches: each 20 times more", _multiply_batches),
     Fault("clock: two hours off, and back", _jump_clock),
 )

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tdsys import runtime
+from tdsys.inbox import Inbox
 from tdsys.settings import Settings
 from tests.scripted import ScriptedJudge, ScriptedVerifier
 
@@ -23,6 +24,7 @@ class QuickRuntime(runtime.Runtime):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.lease = LEASE
+        self.inbox = Inbox(self.broker, lease=LEASE)
 
     def now(self) -> datetime:
         return super().now() + wrong_by(self.settings.home)

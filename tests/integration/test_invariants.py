@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import InternalError
 
 from tdsys.__main__ import main
+from tdsys.core.arrival import from_capture
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import Move, State
 from tdsys.errors import InvalidInput
@@ -47,7 +48,8 @@ def imported(tx: Tx) -> None:
         tx, domain="arithmetic", filename="f", sha256="", options={}, chunks=[b"x"], now=NOW
     )
     captures = make_captures(2, inputs={"from": "a file"})
-    examples.add(tx, captures=captures, source=Source.IMPORTED, due_at=NOW, now=NOW)
+    arrivals = list(map(from_capture, captures))
+    examples.add(tx, arrivals=arrivals, source=Source.IMPORTED, due_at=NOW, now=NOW)
     bad = imports.Reject(3, "", "not_json", "no", "mend it", "{")
     imports.advance(tx, import_id=id_, read=3, new=2, duplicate=0, rejects=[bad], until=NOW)
     imports.finish(tx, import_id=id_, state="finished", reason=None, now=NOW)
@@ -216,9 +218,7 @@ def test_a_refused_capture_is_explained_not_lost(store: Store, raw: str) -> None
     refusal = Refusal(0, "invalid", "", "no", raw.format(id_))
     in_one_transaction(
         store,
-        lambda tx: examples.ingest(
-            tx, batch_id="b", captures=[], refusals=[refusal], received=1, now=NOW
-        ),
+        lambda tx: examples.ingest(tx, batch_id="b", arrivals={}, refusals=[refusal], now=NOW),
     )
     found = reconciled(store, id_)
     assert (found.refused, found.refused_ids, found.lost, found.holds) == (1, (id_,), 0, True)
