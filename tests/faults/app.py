@@ -10,8 +10,8 @@ from tdsys.stages import importing
 from tests.faults.quick import QuickRuntime
 
 runtime.Runtime = QuickRuntime  # type: ignore[misc]
-# A file of some hundred lines is then parsed in many steps, and killed between them.
-importing.BLOCK = 50
+# A file of a hundred lines is then parsed in many steps, and killed between them.
+importing.BLOCK = 30
 
 from tdsys.worker.app import app  # noqa: E402  # it makes its runtime when it is imported
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tdsys.client import CaptureClient, shipping
 
-PER_SECOND = 50
+PER_SECOND = 40
 COPY_EVERY = 20
 # The real ones wait six seconds, five and sixty, which a test of twenty faults cannot.
 shipping.RESEND_SECONDS = 1.0

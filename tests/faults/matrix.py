@@ -108,12 +108,16 @@ def _leave_a_spool_to_another_generator(world: World, random: Random) -> None:
 
 
 def _fill_disk(world: World, _: Random) -> None:
-    with world.full_disk():
-        # The last page of a file has a little room.
-        world.lasts(0.5)
-        before = len(world.accepted())
-        world.lasts(0.5)
-        assert len(world.accepted()) == before, "the disk is not full"
+    world.until(lambda: _nothing_more_is_accepted(world), "the disk is full")
+    world.free_disk()
+
+
+def _nothing_more_is_accepted(world: World) -> bool:
+    """What was spooled and is stored makes room again, so the disk is filled again and again."""
+    world.fill_disk()
+    before = len(world.accepted())
+    world.lasts(0.3)
+    return len(world.accepted()) == before
 
 
 def _fill_memory(world: World, _: Random) -> None:

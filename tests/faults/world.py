@@ -49,8 +49,9 @@ GRACE = timedelta(seconds=10)
 LONGEST_RECOVERY = 60.0
 # Longer than the lease of a claim, of a message, and than the client waits for its answer.
 OUTLASTS_LEASES = LEASE.total_seconds() + 1
-LINES, BAD_LINES = 250, 3
+LINES, BAD_LINES = 120, 3
 Env = dict[str, str]
+FILLER = "filler"
 CELERY = ("-m", "celery", "-A", "tests.faults.app", "worker")
 
 
@@ -234,21 +235,18 @@ class World:
         finally:
             (self.home / CLOCK).unlink()
 
-    @contextmanager
-    def full_disk(self) -> Iterator[None]:
+    def fill_disk(self) -> None:
         """Nothing can be written where generators spool: the disk is full, or else forbidden."""
-        filler = self.spools / "filler"
-        try:
-            if self._has_small_disk:
-                with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
-                    while stream.write(bytes(4096)):
-                        pass
-            else:
-                self._limit_files(0)
-            yield
-        finally:
-            filler.unlink(missing_ok=True)
-            self._limit_files(resource.RLIM_INFINITY)
+        if not self._has_small_disk:
+            self._limit_files(0)
+            return
+        with contextlib.suppress(OSError), (self.spools / FILLER).open("ab", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
+    def free_disk(self) -> None:
+        (self.spools / FILLER).unlink(missing_ok=True)
+        self._limit_files(resource.RLIM_INFINITY)
 
     def _limit_files(self, size: int) -> None:
         for one in self.team:
