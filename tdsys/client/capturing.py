@@ -15,7 +15,7 @@ import weakref
 from tdsys.client.calls import Observer, ProgramCallback
 from tdsys.client.choosing import Choice
 from tdsys.client.record import Serialiser, Stamps, Unfit, orjson_dumps, require_objects
-from tdsys.client.shipping import Flushed, Shipper, preload, shippers
+from tdsys.client.shipping import Flushed, Shipper, preload
 from tdsys.client.spool import MEMORY_BYTES, SPOOL_BYTES, FileSpool, MemorySpool, Spool, root_for
 
 TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
@@ -61,7 +61,9 @@ class CaptureClient:
         self._stamps = Stamps()
         keeps_files = durability == "spool"
         self._shipper = Shipper(url, spool or _spool(url, keeps_files, spool_dir, spool_bytes))
+        self._shipper.recover()
         _clients.add(self)
+        _shippers.add(self._shipper)
         # At exit _close_all does more than this: it waits.
         weakref.finalize(self, self._shipper.stop).atexit = False
 
@@ -80,6 +82,10 @@ class CaptureClient:
         """
         capture_id, captured_at = self._stamps()
         try:
+            picky = not ok or self._choice.is_picky
+            if picky and (unwanted := self._choice.unwanted(ok=ok)) is not None:
+                self._shipper.skip(unwanted)
+                return capture_id
             metadata = metadata or {}
             require_objects(inputs, outputs, metadata)
             document: dict[str, Any] = {
@@ -88,10 +94,7 @@ class CaptureClient:
                 "outputs": outputs,
                 "metadata": metadata,
             }
-            if not ok or self._choice.is_picky:
-                if (unwanted := self._choice.unwanted(ok=ok)) is not None:
-                    self._shipper.skip(unwanted)
-                    return capture_id
+            if picky:
                 document = self._choice.of(document, self._serialise, ok=ok)
             document["capture_id"] = capture_id
             document["captured_at"] = captured_at
@@ -185,18 +188,20 @@ def _spool(
 
 
 _clients: weakref.WeakSet[CaptureClient] = weakref.WeakSet()
+# They outlive a client that was collected while its captures were on their way.
+_shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()
 
 
 def _close_all() -> None:
     deadline = time.monotonic() + CLOSE_SECONDS
-    for shipper in list(shippers):
+    for shipper in list(_shippers):
         shipper.flush(deadline)
 
 
 def _forked() -> None:
     for client in list(_clients):
         client.forked()
-    for shipper in list(shippers):
+    for shipper in list(_shippers):
         shipper.forked()
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import threading
 import time
-import weakref
 from collections import Counter, namedtuple
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -56,6 +55,9 @@ class Flushed(namedtuple("Flushed", ("committed", "pending", "dropped"))):  # no
     """What became of everything captured so far; `dropped` counts by reason."""
 
     __slots__ = ()
+    committed: int
+    pending: int
+    dropped: dict[str, int]
 
 
 class _Sent:
@@ -81,7 +83,6 @@ class Shipper:
         self._clock = clock
         self._warned: set[str] = set()
         self._begin(spool)
-        shippers.add(self)
 
     def _begin(self, spool: Spool) -> None:
         """All that a fork must not share: locks its threads may hold, and the parent's records."""
@@ -111,6 +112,12 @@ class Shipper:
     def forked(self) -> None:
         """Begin anew in a child; the parent still holds, and ships, what came before the fork."""
         self._begin(self.spool.fresh())
+
+    def recover(self) -> None:
+        """Ship what dead processes left, also if nothing is captured here for a while."""
+        self.spool.adopt()
+        if self.spool.backlog():
+            self.start()
 
     def keep(self, record: bytes) -> None:
         """Take a record over; Unfit when there is no room."""
@@ -366,6 +373,3 @@ def _advice(error: Exception) -> tuple[str, str]:
             return kind, f"captures wait: {advice}"
     name = type(error).__name__
     return name, f"captures wait: shipping failed with {name}; it is tried again"
-
-
-shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()

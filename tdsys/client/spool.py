@@ -288,7 +288,7 @@ class FileSpool:
         """Whether anything, here or taken over, is not yet forgotten."""
         return self._bytes > 0 or self._memory.backlog()
 
-    def adopt(self) -> None:
+    def adopt(self, only: str | None = None) -> None:
         """Take over what dead processes left in `root`, as much as the limit allows.
 
         Also the time to see whether our own folder was cleared away, and to try the disk again.
@@ -302,7 +302,7 @@ class FileSpool:
         if cleared:
             self.warn("cleared", f"somebody cleared {self.root}; captures go to a new folder in it")
         for name in writers_in(self.root):
-            if name not in held:
+            if name not in held and only in {None, name}:
                 with suppress(OSError):
                     self._take_over(name)
 

@@ -120,7 +120,7 @@ def test_orjson_changes_neither_what_is_kept_nor_why_something_is_not(
 @pytest.mark.parametrize("number", [1e-7, 1e16, 1.5e300])
 @pytest.mark.parametrize("room", range(-6, 7))
 def test_the_largest_record_is_the_same_for_both(number: float, room: int) -> None:
-    document = {"n": [number] * 1000, "text": ""}
+    document: dict[str, Any] = {"n": [number] * 1000, "text": ""}
     document["text"] = "x" * (MAXIMUM - len(PLAIN(document)) + room)
     assert outcome(FAST, document)[0] == outcome(PLAIN, document)[0] == by_the_worker(document)
 
