@@ -16,7 +16,7 @@ from tests.unit.test_choosing import Remembering
 ANSWER = {"problem": "1 + 1?", "answer": "2", "reasoning": "count"}
 
 
-class Write(dspy.Module):
+class Write(dspy.Module):  # type: ignore[misc]
     """Two steps; the second is what the caller gets."""
 
     def __init__(self) -> None:
