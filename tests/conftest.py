@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.databases"]
+pytest_plugins = ["tests.servers", "tests.databases", "tests.ingesting"]
 
 FOLDERS = ("unit", "integration", "e2e", "faults", "bench")
 

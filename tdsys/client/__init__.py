@@ -6,7 +6,7 @@ Its rule: it imports nothing but the standard library until a client is made, th
 from tdsys.client.capturing import CaptureClient
 from tdsys.client.folders import BATCH_BYTES, BATCH_RECORDS
 from tdsys.client.record import MAX_DEPTH, MAX_RECORD_BYTES, Serialiser, Unfit
-from tdsys.client.shipping import IN_FLIGHT, Counts, Flushed, Shipper
+from tdsys.client.shipping import IN_FLIGHT, Flushed, Shipper
 from tdsys.client.spool import FileSpool, MemorySpool, Spool
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_RECORD_BYTES",
     "CaptureClient",
-    "Counts",
     "FileSpool",
     "Flushed",
     "MemorySpool",

@@ -11,14 +11,14 @@ import os
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING
 
 from tdsys.client.calls import Observer, ProgramCallback
 from tdsys.client.choosing import Choice
-from tdsys.client.record import Serialiser, Stamps, Unfit, orjson_dumps
-from tdsys.client.shipping import Flushed, Shipper, preload, shippers
+from tdsys.client.record import Serialiser, Stamps, Unfit, orjson_dumps, require_objects
+from tdsys.client.shipping import Flushed, Shipper, preload
 from tdsys.client.spool import MEMORY_BYTES, SPOOL_BYTES, FileSpool, MemorySpool, Spool, root_for
 
+TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
@@ -61,7 +61,9 @@ class CaptureClient:
         self._stamps = Stamps()
         keeps_files = durability == "spool"
         self._shipper = Shipper(url, spool or _spool(url, keeps_files, spool_dir, spool_bytes))
+        self._shipper.recover()
         _clients.add(self)
+        _shippers.add(self._shipper)
         # At exit _close_all does more than this: it waits.
         weakref.finalize(self, self._shipper.stop).atexit = False
 
@@ -80,10 +82,20 @@ class CaptureClient:
         """
         capture_id, captured_at = self._stamps()
         try:
-            if (unwanted := self._choice.unwanted(ok=ok)) is not None:
+            picky = not ok or self._choice.is_picky
+            if picky and (unwanted := self._choice.unwanted(ok=ok)) is not None:
                 self._shipper.skip(unwanted)
                 return capture_id
-            document = self._document(domain, inputs, outputs, metadata, ok=ok)
+            metadata = metadata or {}
+            require_objects(inputs, outputs, metadata)
+            document: dict[str, Any] = {
+                "domain": domain,
+                "inputs": inputs,
+                "outputs": outputs,
+                "metadata": metadata,
+            }
+            if picky:
+                document = self._choice.of(document, self._serialise, ok=ok)
             document["capture_id"] = capture_id
             document["captured_at"] = captured_at
             self._shipper.keep(self._serialise(document))
@@ -124,7 +136,7 @@ class CaptureClient:
 
     def skipped(self) -> dict[str, int]:
         """What was passed over on purpose, by reason: `failed` and `not_sampled`."""
-        return dict(self._shipper.counts().skipped)
+        return dict(self._shipper.counts()["skipped"])
 
     def close(self) -> Flushed:
         """Flush for at most two seconds; the thread ends when nothing is pending any more.
@@ -158,19 +170,6 @@ class CaptureClient:
         await self.aflush(CLOSE_SECONDS)
         self._shipper.stop()
 
-    def _document(
-        self, domain: str, inputs: Any, outputs: Any, metadata: Any, *, ok: bool
-    ) -> dict[str, Any]:
-        """What is kept of a capture, without its stamp."""
-        metadata = metadata or {}
-        for part in (inputs, outputs, metadata):
-            if not isinstance(part, dict):
-                raise Unfit("not_json")
-        if not ok:
-            metadata = {**metadata, "ok": False}
-        document = {"domain": domain, "inputs": inputs, "outputs": outputs, "metadata": metadata}
-        return document if self._choice.keeps_all else self._choice.of(document, self._serialise)
-
     def forked(self) -> None:
         """Begin anew in a child: the parent goes on counting up its ids."""
         self._stamps = Stamps()
@@ -189,18 +188,20 @@ def _spool(
 
 
 _clients: weakref.WeakSet[CaptureClient] = weakref.WeakSet()
+# They outlive a client that was collected while its captures were on their way.
+_shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()
 
 
 def _close_all() -> None:
     deadline = time.monotonic() + CLOSE_SECONDS
-    for shipper in list(shippers):
+    for shipper in list(_shippers):
         shipper.flush(deadline)
 
 
 def _forked() -> None:
     for client in list(_clients):
         client.forked()
-    for shipper in list(shippers):
+    for shipper in list(_shippers):
         shipper.forked()
 
 

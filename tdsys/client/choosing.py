@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from typing import TYPE_CHECKING
 
 from tdsys.client.record import Serialiser, Unfit
 
+TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
@@ -42,7 +42,7 @@ class Choice:
         self._allowed = None if fields is None else _allowed(fields)
         self._mask = mask
         self._failures = failures
-        self.keeps_all = fields is None and mask is None
+        self.is_picky = fields is not None or mask is not None or sample_rate < 1
 
     def unwanted(self, *, ok: bool) -> str | None:
         """Why a capture is passed over, which is no loss; None when it is wanted."""
@@ -52,8 +52,10 @@ class Choice:
             return "not_sampled"
         return None
 
-    def of(self, document: Document, serialise: Serialiser) -> Document:
+    def of(self, document: Document, serialise: Serialiser, *, ok: bool) -> Document:
         """What is kept of a document; Unfit when that cannot be told."""
+        if not ok:
+            document["metadata"] = {**document["metadata"], "ok": False}
         if self._allowed is not None:
             document = {**document, **_only(self._allowed, document)}
         return self._masked(document, serialise) if self._mask else document

@@ -13,13 +13,14 @@ import re
 import stat
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Self
 
 if sys.platform != "win32":
     import fcntl
 
+TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
 BATCH_RECORDS = 500
 BATCH_BYTES = 400_000
@@ -29,15 +30,6 @@ SEGMENT = re.compile(r"\d{8}\.jsonl")
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
 _TRIES = 3
-
-
-class Cut(NamedTuple):
-    """Some records of a segment as the text of a JSON list, and where they stand."""
-
-    start: int
-    end: int
-    records: int
-    text: bytes
 
 
 class Segment:
@@ -64,27 +56,26 @@ class Segment:
 
     def write(self, line: bytes) -> None:
         """Append a whole line or nothing; OSError when there is no room."""
-        written = os.write(self._open(), line)
+        written = os.write(self._fd or self._open(), line)
         if written < len(line):
             os.ftruncate(self._open(), self.size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.size += written
         self.count += 1
 
-    def cut(self, size: int) -> Cut:
-        """The next records up to `size`; `records` is 0 for a piece that holds none."""
-        start = self.taken
-        block = self._read(start, min(size, start + BATCH_BYTES))
+    def take(self, size: int) -> tuple[int, bytes]:
+        """The next records up to `size`: how many, which may be none, and their JSON list."""
+        block = self._read(self.taken, min(size, self.taken + BATCH_BYTES))
         # Without a line's end it is the torn tail of a writer that was killed.
-        end = start + (_end_of_batch(block) or len(block))
-        found = self._cut(start, end, block)
-        self.taken = end if block else size
-        self.taken_count += found.records
-        return found
+        block = block[: _end_of_batch(block) or len(block)]
+        count, text = self._listed(block)
+        self.taken = self.taken + len(block) if block else size
+        self.taken_count += count
+        return count, text
 
     def again(self, start: int, end: int) -> bytes:
-        """The text of what was cut before."""
-        return self._cut(start, end, self._read(start, end)).text
+        """The list of what was taken before."""
+        return self._listed(self._read(start, end))[1]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -99,13 +90,10 @@ class Segment:
             os.unlink(self.path)
         self.close()
 
-    def _cut(self, start: int, end: int, block: bytes) -> Cut:
-        lines = block[: max(0, end - start)]
-        whole = lines.endswith(b"\n")
+    def _listed(self, lines: bytes) -> tuple[int, bytes]:
         if self.own:
-            return Cut(start, end, lines.count(b"\n"), _as_list(lines))
-        count, text = _sound(lines) if whole else (0, b"[]")
-        return Cut(start, end, count, text)
+            return lines.count(b"\n"), _as_list(lines)
+        return _sound(lines) if lines.endswith(b"\n") else (0, b"[]")
 
     def _read(self, start: int, end: int) -> bytes:
         return os.pread(self._open(), end - start, start)

@@ -9,12 +9,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
 from math import isfinite
 
 TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 # The worker's limits (tdsys.core.example), which the client may not import.
@@ -22,13 +22,11 @@ MAX_RECORD_BYTES = 256 * 1024
 MAX_DEPTH = 32
 # orjson writes 1e-7 for Python's 1e-07; only far below the limit may that not matter.
 CERTAINLY_SMALL = MAX_RECORD_BYTES // 2
-SECOND = 1_000_000_000
 
 # An escaped NUL in JSON text: a backslash that is not itself escaped, then u0000.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _PLAIN = frozenset({int, bool, type(None)})
-_CONTAINERS = frozenset({dict, list, tuple})
 
 
 class Unfit(Exception):
@@ -44,17 +42,27 @@ class Serialiser:
     def __call__(self, document: dict[str, object]) -> bytes:
         """The document as the worker will read it; Unfit for what the worker would refuse."""
         try:
-            plain = _look_through(document)
+            plain = _is_plain(document)
         except Unfit as unfit:
             raise Unfit("cyclic" if _is_cyclic(document) else str(unfit)) from None
-        record = _quickly(self._fast, document) if plain and self._fast else None
+        except TypeError:
+            raise Unfit("key_not_text") from None
+        try:
+            record = self._fast(document) if plain and self._fast else None
+        except TypeError:  # orjson refuses more than we do, such as integers beyond 64 bits
+            record = None
         if record is None or len(record) > CERTAINLY_SMALL:
             record = _carefully(document)
-        if len(record) > MAX_RECORD_BYTES:
-            raise Unfit("too_large")
         if b"\\u0000" in record and _NUL.search(record):
             raise Unfit("nul")
         return record
+
+
+def require_objects(*parts: object) -> None:
+    """Unfit for a part of a capture that is not an object of JSON."""
+    for part in parts:
+        if not isinstance(part, dict):
+            raise Unfit("not_json")
 
 
 def orjson_dumps() -> Callable[[object], bytes] | None:
@@ -66,75 +74,54 @@ def orjson_dumps() -> Callable[[object], bytes] | None:
     return orjson.dumps
 
 
-def _quickly(dumps: Callable[[object], bytes], document: dict[str, object]) -> bytes | None:
-    try:
-        return dumps(document)
-    except (TypeError, ValueError, RecursionError):
-        return None
-
-
 def _carefully(document: dict[str, object]) -> bytes:
     try:
-        return _ENCODER.encode(document).encode()
+        record = _ENCODER.encode(document).encode()
     except UnicodeEncodeError:
         raise Unfit("surrogate") from None
-    except RecursionError:
-        raise Unfit("too_deep") from None
     except (TypeError, ValueError):
         raise Unfit("not_json") from None
+    if len(record) > MAX_RECORD_BYTES:
+        raise Unfit("too_large")
+    return record
 
 
-def _look_through(document: dict[str, object]) -> bool:
+def _is_plain(document: dict[str, object]) -> bool:  # noqa: C901  # each call is dear when cold
     """Whether JSON's own types are all there is; Unfit for what no encoder should be shown.
 
     Level by level and never more values than fit into a record, so neither a cycle nor a part
-    that is shared a million times takes long.
+    that is shared a million times takes long. TypeError for a name that is not text.
     """
-    odd: list[object] = []
+    odd = False
     size = 0
     level: list[Any] = [document]
     for _ in range(MAX_DEPTH):
-        if not level:
-            break
         below: list[Any] = []
         for outer in level:
             size += 2 * len(outer)
             if size > MAX_RECORD_BYTES:
                 raise Unfit("too_large")
-            size += _look_into(outer, below, odd)
+            if isinstance(outer, dict):
+                size += len("".join(outer))
+                outer = [*outer.values()]  # noqa: PLW2901
+            for value in outer:
+                kind = type(value)
+                if kind is str:
+                    size += len(value)
+                elif kind is dict or kind is list or kind is tuple:
+                    below.append(value)
+                elif kind not in _PLAIN and (kind is not float or not isfinite(value)):
+                    odd = True
+                    size += _look_at_odd(value, below)
+        if not below:
+            break
         level = below
-    if any(map(len, level)):
-        raise Unfit("too_deep")
+    else:
+        if any(map(len, level)):
+            raise Unfit("too_deep")
     if size > MAX_RECORD_BYTES:
         raise Unfit("too_large")
     return not odd
-
-
-def _look_into(outer: Any, below: list[Any], odd: list[object]) -> int:
-    """At least so many bytes of text; containers go to `below`, other types to `odd`."""
-    size = 0
-    if isinstance(outer, dict):
-        size = _bytes_of_names(outer)
-        outer = [*outer.values()]
-    for value in outer:
-        kind = type(value)
-        if kind is str:
-            size += len(value)
-        elif kind in _CONTAINERS:
-            below.append(value)
-        elif kind is float:
-            _check_float(value)
-        elif kind not in _PLAIN:
-            odd.append(value)
-            size += _look_at_odd(value, below)
-    return size
-
-
-def _bytes_of_names(outer: dict[str, object]) -> int:
-    try:
-        return len("".join(outer))
-    except TypeError:
-        raise Unfit("key_not_text") from None
 
 
 def _look_at_odd(value: object, below: list[Any]) -> int:
@@ -182,30 +169,29 @@ def _containers_in(value: object) -> Iterator[object]:
 
 
 class Stamps:
-    """Capture ids and times: UUIDs of version 7, so rows arrive in the order of their index.
+    """Capture ids and times.
 
-    Unique by a number drawn once per process and counted up; a forked child needs its own.
+    An id is a UUID (version 8: our own form) of a number drawn once per process and one that is
+    counted up, so it costs next to nothing; a forked child needs its own.
     """
 
     def __init__(self) -> None:
-        drawn = int.from_bytes(os.urandom(10), "big")
-        self._middle = f"7{drawn >> 68:03x}-{0x8000 | drawn >> 54 & 0x3FFF:04x}"
-        self._numbers = count(drawn & 0xFFFF_FFFF_FFFF)
+        drawn = os.urandom(9).hex()
+        self._process = f"{drawn[:8]}-{drawn[8:12]}-8{drawn[12:15]}-a{drawn[15:18]}-"
+        # Twelve decimal digits are hexadecimal digits, too.
+        self._numbers = count(10**11 + int.from_bytes(os.urandom(4), "big"))
         self._second = (0, "")
 
     def __call__(self) -> tuple[str, str]:
-        """A new id, and the time it stands for: UTC, ISO 8601."""
-        now = time.time_ns()
-        at = now // 1_000_000
-        tail = next(self._numbers) & 0xFFFF_FFFF_FFFF
-        return (
-            f"{at >> 16 & 0xFFFF_FFFF:08x}-{at & 0xFFFF:04x}-{self._middle}-{tail:012x}",
-            f"{self._minute_and_second(now // SECOND)}.{now % SECOND // 1000:06d}+00:00",
-        )
+        """A new id, and the time: UTC, ISO 8601, with milliseconds."""
+        now = time.time()
+        second, text = self._second
+        if not 0 <= now - second < 1:
+            second, text = self._begin_second(int(now))
+        milliseconds = int(1000 * (now - second))
+        return self._process + str(next(self._numbers)), f"{text}.{milliseconds:03d}+00:00"
 
-    def _minute_and_second(self, second: int) -> str:
-        known, text = self._second
-        if known != second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = (second, text)
-        return text
+    def _begin_second(self, second: int) -> tuple[int, str]:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        self._second = (second, text)
+        return self._second

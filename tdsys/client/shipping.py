@@ -11,15 +11,14 @@ import json
 import os
 import threading
 import time
-import weakref
-from collections import Counter
+from collections import Counter, namedtuple
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
 
 from tdsys import wire
 from tdsys.client.spool import Batch, Lost, Spool
 
+TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -52,22 +51,13 @@ ADVICE = {
 _BY_REDIS = ("email.parser", "encodings.idna", "secrets")
 
 
-class Flushed(NamedTuple):
-    """What became of everything captured so far."""
+class Flushed(namedtuple("Flushed", ("committed", "pending", "dropped"))):  # noqa: PYI024
+    """What became of everything captured so far; `dropped` counts by reason."""
 
+    __slots__ = ()
     committed: int
     pending: int
     dropped: dict[str, int]
-
-
-class Counts(NamedTuple):
-    """What a producer tells the service; `recovered` are records dead processes had left."""
-
-    committed: int = 0
-    pending: int = 0
-    recovered: int = 0
-    dropped: tuple[tuple[str, int], ...] = ()
-    skipped: tuple[tuple[str, int], ...] = ()
 
 
 class _Sent:
@@ -93,7 +83,6 @@ class Shipper:
         self._clock = clock
         self._warned: set[str] = set()
         self._begin(spool)
-        shippers.add(self)
 
     def _begin(self, spool: Spool) -> None:
         """All that a fork must not share: locks its threads may hold, and the parent's records."""
@@ -101,14 +90,15 @@ class Shipper:
         self.spool.warn = self._warn_once
         self.name = f"{wire.host()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._begun_at = time.time()
+        # Re-entrant: a signal handler or a finalizer may capture while a capture is counted.
+        self._lock = threading.RLock()
         self._dropped: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._committed = self._recovered = 0
-        self._reported, self._report_at, self._reachable = Counts(), NEVER, True
+        self._report_at, self._reachable = NEVER, True
+        self._reported = self.counts()
         self._in_flight: dict[str, _Sent] = {}
         self._read_to = NEVER
-        # Re-entrant: a signal handler or a finalizer may capture while a capture is counted.
-        self._lock = threading.RLock()
         # The only way to wake a thread that may be taken from inside a garbage collection.
         self._news: SimpleQueue[None] = SimpleQueue()
         self._hurry = threading.Event()
@@ -123,10 +113,19 @@ class Shipper:
         """Begin anew in a child; the parent still holds, and ships, what came before the fork."""
         self._begin(self.spool.fresh())
 
+    def recover(self) -> None:
+        """Ship what dead processes left, also if nothing is captured here for a while."""
+        self.spool.adopt()
+        if self.spool.backlog():
+            self.start()
+
     def keep(self, record: bytes) -> None:
         """Take a record over; Unfit when there is no room."""
         self.spool.append(record)
-        self._wake()
+        if self._thread is None or self._ending:
+            self.start()
+        if self._news.empty():
+            self._news.put(None)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count captures that are not kept."""
@@ -135,7 +134,9 @@ class Shipper:
         self._warn_once(
             reason, f"a capture was dropped ({reason}); more of the kind are only counted"
         )
-        self._wake()
+        if self._thread is None or self._ending:
+            self.start()
+        self._news.put(None)
 
     def skip(self, reason: str) -> None:
         """Count a capture that is not wanted."""
@@ -178,27 +179,21 @@ class Shipper:
         with self._lock:
             return Flushed(self._committed, self.spool.waiting(), dict(self._dropped))
 
-    def counts(self) -> Counts:
-        """All that is counted."""
+    def counts(self) -> dict[str, Any]:
+        """What the service is told; `recovered` are records that dead processes had left."""
         with self._lock:
-            return Counts(
-                committed=self._committed,
-                pending=self.spool.waiting(),
-                recovered=self._recovered,
-                dropped=tuple(sorted(self._dropped.items())),
-                skipped=tuple(sorted(self._skipped.items())),
-            )
+            return {
+                "committed": self._committed,
+                "pending": self.spool.waiting(),
+                "recovered": self._recovered,
+                "dropped": dict(self._dropped),
+                "skipped": dict(self._skipped),
+            }
 
     def step(self, broker: Redis) -> bool:
         """Learn what is committed and send what is due; whether anything moved."""
         confirmed = self._confirm(broker)
         return self._send(broker) or confirmed
-
-    def _wake(self) -> None:
-        if self._thread is None or self._ending:
-            self.start()
-        if self._news.empty():
-            self._news.put(None)
 
     def _is_unsettled(self) -> bool:
         """Whether there is something to wait for: captures, or counts that can be told."""
@@ -359,7 +354,7 @@ def preload() -> None:
             importlib.import_module(name)
 
 
-def _report_text(name: str, begun_at: float, counts: Counts) -> str:
+def _report_text(name: str, begun_at: float, counts: dict[str, Any]) -> str:
     host, pid, _ = name.rsplit(":", 2)
     told = {
         "producer": name,
@@ -367,9 +362,7 @@ def _report_text(name: str, begun_at: float, counts: Counts) -> str:
         "pid": int(pid),
         "started_at": begun_at,
         "at": time.time(),
-        **counts._asdict(),
-        "dropped": dict(counts.dropped),
-        "skipped": dict(counts.skipped),
+        **counts,
     }
     return json.dumps(told)
 
@@ -388,6 +381,3 @@ def _advice(error: Exception) -> tuple[str, str]:
             return kind, f"captures wait: {advice}"
     name = type(error).__name__
     return name, f"captures wait: shipping failed with {name}; it is tried again"
-
-
-shippers: weakref.WeakSet[Shipper] = weakref.WeakSet()

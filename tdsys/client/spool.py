@@ -11,7 +11,6 @@ import re
 import threading
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tdsys.client.folders import (
     BATCH_BYTES,
@@ -22,10 +21,14 @@ from tdsys.client.folders import (
 )
 from tdsys.client.record import Unfit
 
+TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     Warn = Callable[[str, str], None]
+else:
+    Protocol = object
 
 MEGABYTE = 1024 * 1024
 SPOOL_BYTES = 256 * MEGABYTE
@@ -37,17 +40,20 @@ SEGMENTS = 32
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-class Batch(NamedTuple):
+class Batch:
     """Records that travel together; the id makes sending them again harmless.
 
     `size` is in records. `own` tells what was captured here from what a dead process left.
     `place` is the spool's own note.
     """
 
-    id: str
-    size: int
-    own: bool
-    place: object
+    __slots__ = ("id", "own", "place", "size")
+
+    def __init__(self, id_: str, size: int, *, own: bool, place: object) -> None:
+        self.id = id_
+        self.size = size
+        self.own = own
+        self.place = place
 
 
 class Lost(Exception):
@@ -65,39 +71,30 @@ class Spool(Protocol):
 
     def append(self, record: bytes) -> None:
         """Keep a record; Unfit when there is no room."""
-        ...
 
     def take(self) -> tuple[Batch, bytes] | None:
         """The next batch to send, its records as a JSON list; Lost when it is gone."""
-        ...
 
     def again(self, batch: Batch) -> bytes:
         """The records of a batch once more; Lost when they are gone."""
-        ...
 
     def forget(self, batch: Batch) -> None:
         """The rows of `batch` are committed."""
-        ...
 
     def waiting(self) -> int:
         """Records captured here and not yet forgotten."""
-        ...
 
     def backlog(self) -> bool:
         """Whether anything at all is not yet forgotten."""
-        ...
 
     def adopt(self) -> None:
         """Take over what dead processes left."""
-        ...
 
     def tidy(self) -> None:
         """Leave nothing behind that is not needed."""
-        ...
 
     def fresh(self) -> Spool:
         """An empty one of the same kind, for a forked child; this one is the parent's."""
-        ...
 
 
 def root_for(url: str) -> str | None:
@@ -114,9 +111,10 @@ def root_for(url: str) -> str | None:
 
 def _broker(url: str) -> str:
     """Host, port and database as a name; nothing of a password."""
-    address = re.split(r"[?#]", url.partition("://")[2])[0]
-    host, slash, path = address.partition("/")
-    name = re.sub(r"[^\w.]+", "-", host.rpartition("@")[2] + slash + path).strip("-.")
+    address, _, query = url.partition("://")[2].rpartition("@")[2].partition("?")
+    database = re.search(r"\bdb=\d+", query)
+    place = f"{address}-{database[0]}" if database else address
+    name = re.sub(r"[^\w.]+", "-", place).strip("-.")
     return name[:100] or "nowhere"
 
 
@@ -193,10 +191,13 @@ def _records(batch: Batch) -> list[bytes]:
     return batch.place if isinstance(batch.place, list) else []
 
 
-class _Place(NamedTuple):
-    segment: Segment
-    start: int
-    end: int
+class _Place:
+    __slots__ = ("end", "segment", "start")
+
+    def __init__(self, segment: Segment, start: int, end: int) -> None:
+        self.segment = segment
+        self.start = start
+        self.end = end
 
 
 class FileSpool:
@@ -231,7 +232,12 @@ class FileSpool:
             return
         try:
             with self._lock:
-                self._write(line)
+                segment = self._active or self._new_segment()
+                segment.write(line)
+                self._bytes += len(line)
+                self._count += 1
+                if segment.size >= self._segment_bytes:
+                    self._seal()
         except OSError as error:
             self._go_astray(error, record)
 
@@ -239,14 +245,14 @@ class FileSpool:
         """The oldest records captured here, then those of dead processes."""
         while (unread := self._unread()) is not None:
             segment, size = unread
+            start = segment.taken
             try:
-                cut = segment.cut(size)
+                count, text = segment.take(size)
             except OSError:
                 raise Lost(self._give_up(segment)) from None
-            place = _Place(segment, cut.start, segment.taken)
-            batch = Batch(f"{segment.name}:{cut.start}-{cut.end}", cut.records, segment.own, place)
-            if cut.records:
-                return batch, cut.text
+            batch = _batch(segment, start, count)
+            if count:
+                return batch, text
             self.forget(batch)
         return self._memory.take()
 
@@ -264,10 +270,11 @@ class FileSpool:
         if not isinstance(batch.place, _Place):
             self._memory.forget(batch)
             return
-        segment, start, end = batch.place
+        segment = batch.place.segment
+        size = batch.place.end - batch.place.start
         with self._lock:
-            segment.settled += end - start
-            self._bytes -= end - start
+            segment.settled += size
+            self._bytes -= size
             if segment.own:
                 self._count -= batch.size
             if segment.is_settled and segment is not self._active:
@@ -281,7 +288,7 @@ class FileSpool:
         """Whether anything, here or taken over, is not yet forgotten."""
         return self._bytes > 0 or self._memory.backlog()
 
-    def adopt(self) -> None:
+    def adopt(self, only: str | None = None) -> None:
         """Take over what dead processes left in `root`, as much as the limit allows.
 
         Also the time to see whether our own folder was cleared away, and to try the disk again.
@@ -295,7 +302,7 @@ class FileSpool:
         if cleared:
             self.warn("cleared", f"somebody cleared {self.root}; captures go to a new folder in it")
         for name in writers_in(self.root):
-            if name not in held:
+            if name not in held and only in {None, name}:
                 with suppress(OSError):
                     self._take_over(name)
 
@@ -312,18 +319,6 @@ class FileSpool:
         for folder in self._folders:
             folder.close()
         return FileSpool(self.root, limit=self._limit)
-
-    def _write(self, line: bytes) -> None:
-        try:
-            segment = self._active or self._new_segment()
-            segment.write(line)
-        except OSError:
-            self._seal()
-            raise
-        self._bytes += len(line)
-        self._count += 1
-        if segment.size >= self._segment_bytes:
-            self._seal()
 
     def _new_segment(self) -> Segment:
         own = [folder for folder in self._folders if folder.own and folder.is_in_place]
@@ -360,6 +355,8 @@ class FileSpool:
                 os.rmdir(self.root)
 
     def _go_astray(self, error: OSError, record: bytes) -> None:
+        with self._lock:
+            self._seal()
         if error.errno in NO_ROOM:
             raise Unfit("disk_full")
         self._astray = True
@@ -383,9 +380,8 @@ class FileSpool:
         """Settle what can no longer be read; how many records that were."""
         with self._lock:
             count = segment.count - segment.taken_count
-            rest = _Place(segment, segment.taken, segment.size)
-            segment.taken = segment.size
-            self.forget(Batch("", count, segment.own, rest))
+            start, segment.taken = segment.taken, segment.size
+            self.forget(_batch(segment, start, count))
             return count
 
     def _take_over(self, name: str) -> None:
@@ -402,3 +398,9 @@ class FileSpool:
             else:
                 self._bytes += folder.size
                 self._folders.append(folder)
+
+
+def _batch(segment: Segment, start: int, size: int) -> Batch:
+    """What was taken of a segment since `start`; its id is the same whoever takes it."""
+    place = _Place(segment, start, segment.taken)
+    return Batch(f"{segment.name}:{start}-{place.end}", size, own=segment.own, place=place)

@@ -84,6 +84,11 @@ class Generator:
         lines = self.ledger.read_bytes().splitlines() if self.ledger.exists() else []
         return {int(json.loads(line)["n"]) for line in lines}
 
+    def refused(self) -> int:
+        """How many sends before the last accepted one were not accepted."""
+        numbers = self.numbers()
+        return max(numbers) + 1 - len(numbers)
+
     def accepted(self) -> list[UUID]:
         """The captures that were accepted so far."""
         return list(auditing.ledger(self.ledger)) if self.ledger.exists() else []

@@ -1,0 +1,62 @@
+"""Who plays the ingesting worker for the tests of the capture client."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from tdsys import wire
+
+CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+
+
+class Worker(threading.Thread):
+    """Remembers what arrived and acknowledges it."""
+
+    def __init__(self, broker: Redis) -> None:
+        super().__init__(daemon=True)
+        self.broker = broker
+        self.records: dict[str, Any] = {}
+        self.arrived = 0
+        self.batches: list[str] = []
+        self.stopping = False
+
+    def run(self) -> None:
+        while not self.stopping:
+            found: Any = self.broker.brpop([CAPTURES], timeout=0.2)
+            if found is None:
+                continue
+            _, arguments, _ = json.loads(base64.b64decode(json.loads(found[1])["body"]))
+            self.batches.append(arguments["batch_id"])
+            for record in json.loads(arguments["records"]):
+                self.records[record["capture_id"]] = record
+                self.arrived += 1
+            self.broker.set(wire.acknowledgement_key(arguments["batch_id"]), "1")
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.join()
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[Redis]:
+    """The broker, empty."""
+    found: Redis = Redis.from_url(redis_url)
+    found.flushdb()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def worker(broker: Redis) -> Iterator[Worker]:
+    """A worker at work."""
+    found = Worker(broker)
+    found.start()
+    yield found
+    found.stop()
