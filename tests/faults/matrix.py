@@ -111,10 +111,12 @@ def _leave_a_spool_to_another_generator(world: World, random: Random) -> None:
 def _fill_disk(world: World, _: Random) -> None:
     """For a second; what was spooled and is stored makes room, which is filled at once."""
     end = time.monotonic() + 1
-    world.until(lambda: world.fill_disk() or time.monotonic() >= end, "a second passes")
+    while time.monotonic() < end:
+        world.fill_disk()
+        world.lasts(0.05)
     world.free_disk()
     # The ledger lacks the numbers of captures that were dropped.
-    world.until(lambda: world.team[0].refused(), "it is seen that some were refused")
+    world.until(world.team[0].refused, "it is seen that some were refused")
 
 
 def _fill_memory(world: World, _: Random) -> None:
