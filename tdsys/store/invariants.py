@@ -187,7 +187,7 @@ IMPORTS = (
         "an open import is due and has not ended; one that ended is due no more",
         """SELECT id FROM imports
            WHERE (state IN ('due', 'running')) <> (due_at IS NOT NULL)
-              OR (state IN ('due', 'running')) <> (finished_at IS NULL)""",
+              OR (state IN ('finished', 'failed')) <> (finished_at IS NOT NULL)""",
     ),
     Invariant(
         "imports count every record",
@@ -241,7 +241,7 @@ DATASETS = (
         "an open run is due and has not ended; one that ended is due no more",
         """SELECT id FROM runs
            WHERE (state IN ('due', 'running')) <> (due_at IS NOT NULL)
-              OR (state IN ('due', 'running')) <> (finished_at IS NULL)""",
+              OR (state IN ('finished', 'failed', 'cancelled')) <> (finished_at IS NOT NULL)""",
     ),
     Invariant(
         "one program is active",

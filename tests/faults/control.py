@@ -43,7 +43,12 @@ app.conf.update(
 _connections: list[psycopg.Connection] = []
 
 
-@app.task(autoretry_for=(psycopg.Error,), max_retries=None, default_retry_delay=RETRY_SECONDS)  # type: ignore[untyped-decorator]
+@app.task(  # type: ignore[untyped-decorator]
+    name="control.store",
+    autoretry_for=(psycopg.Error,),
+    max_retries=None,
+    default_retry_delay=RETRY_SECONDS,
+)
 def store(run: str, n: int) -> None:
     """One task, one row."""
     if not _connections:

@@ -16,6 +16,7 @@ from tests.running import children
 
 CAPTURES = wire.CAPTURES
 COPIES = 20
+JUNK = (b"\xff\x00\xfe", b"[" * 100_000, b'[7, {"domain": "\\u0000"}]', b"null", b"", b"[]")
 TWO_HOURS = 7200.0
 
 
@@ -84,6 +85,14 @@ def _multiply_batches(world: World, _: Random) -> None:
         waiting: Any = world.broker.xrange(CAPTURES)
         for _, fields in waiting * COPIES:
             world.broker.xadd(CAPTURES, fields)
+
+
+def _poison_stream(world: World, random: Random) -> None:
+    """What a producer gone mad, or an intruder, may write among the batches."""
+    for junk in random.sample(JUNK, len(JUNK)):
+        batch = random.randbytes(8).hex()
+        world.broker.xadd(CAPTURES, {wire.BATCH_FIELD: batch, wire.RECORDS_FIELD: junk})
+    world.broker.xadd(CAPTURES, {"neither": "nor"})
 
 
 def _jump_clock(world: World, random: Random) -> None:
@@ -161,5 +170,6 @@ FAULTS = (
     Fault("spool: disk full", _fill_disk),
     Fault("Valkey: out of memory", _fill_memory),
     Fault("batches: each 20 times more", _multiply_batches),
+    Fault("batches: poison among them", _poison_stream),
     Fault("clock: two hours off, and back", _jump_clock),
 )
