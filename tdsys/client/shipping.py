@@ -1,7 +1,8 @@
 """Moves a spool to the broker, and forgets a batch only when a worker says its rows are committed.
 
-Redis commands used, and no others: LPUSH and LLEN on `tdsys:capture`, MGET on `tdsys:ack:*`, SET
-with expiry on `tdsys:producer:*`; redis-py adds HELLO or AUTH, SELECT and CLIENT SETINFO.
+Redis commands used, and no others: XADD and XLEN on `tdsys:captures`, SET on the bell
+`tdsys:bell:capture.ingest` and LPUSH on `tdsys:capture` to ring it, MGET on `tdsys:ack:*`, SET on
+`tdsys:producer:*`; redis-py adds HELLO or AUTH, SELECT and CLIENT SETINFO.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ IDLE_SECONDS = 5.0
 ADOPT_SECONDS = 60.0
 REPORT_SECONDS = 5.0
 NEVER = float("-inf")
-CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+BELL = wire.bell_key(wire.Task.INGEST)
 
 # By class name, because redis-py is not imported here; a subclass stands before its base.
 ADVICE = {
@@ -304,21 +305,26 @@ class Shipper:
             return None
 
     def _due(self, broker: Redis) -> list[_Sent]:
-        """What to send again: a message still in the queue is late, not lost.
+        """What to send again: an entry still in the stream is late, not lost.
 
-        The queue is first in, first out: what was sent before an acknowledged batch has left it.
+        The stream is read in order: what was sent before an acknowledged batch has left it.
         """
         now = self._clock()
         late = [sent for sent in self._in_flight.values() if sent.look <= now]
-        unread = bool(late) and bool(broker.llen(CAPTURES))
+        unread = bool(late) and bool(broker.xlen(wire.CAPTURES))
         for sent in late:
             if unread and NEVER < sent.at >= self._read_to:
                 sent.look = now + RESEND_SECONDS
         return [sent for sent in late if sent.look <= now]
 
     def _push(self, broker: Redis, sent: _Sent, records: bytes) -> None:
-        arguments = {"batch_id": sent.batch.id, "records": records.decode()}
-        broker.lpush(CAPTURES, wire.envelope(wire.Task.INGEST, arguments))
+        fields = {wire.BATCH_FIELD: sent.batch.id.encode(), wire.RECORDS_FIELD: records}
+        with broker.pipeline(transaction=False) as pipe:
+            pipe.xadd(wire.CAPTURES, fields)  # type: ignore[arg-type]  # bytes will do
+            pipe.set(BELL, "1", nx=True, px=wire.BELL_MILLISECONDS)
+            _, rung = pipe.execute()
+        if rung:
+            broker.lpush(wire.queue_key(wire.Queue.CAPTURE), wire.envelope(wire.Task.INGEST))
         sent.at = self._clock()
         sent.delay = min(LONGEST_RESEND_SECONDS, max(RESEND_SECONDS, 2 * sent.delay))
         sent.look = sent.at + sent.delay
