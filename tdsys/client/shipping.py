@@ -100,9 +100,9 @@ class Shipper:
         self._reported = self.counts()
         self._in_flight: dict[str, _Sent] = {}
         self._read_to = NEVER
-        # The only way to wake a thread that may be taken from inside a garbage collection.
+        # The only way to wake a thread that signal handlers and finalizers may take, too.
         self._news: SimpleQueue[None] = SimpleQueue()
-        self._hurry = threading.Event()
+        self._hurry: SimpleQueue[None] = SimpleQueue()
         self._hurried = False
         self._calm = self._linger = TICK_SECONDS
         self._adopt_at = NEVER
@@ -168,7 +168,7 @@ class Shipper:
     def flush(self, deadline: float) -> Flushed:
         """Wait until nothing is pending, or until `deadline` on the monotonic clock."""
         while self._is_unsettled() and self.start() and time.monotonic() < deadline:
-            self._hurry.set()
+            self._hurry.put(None)
             self._news.put(None)
             time.sleep(TICK_SECONDS / 2)
         if not self.spool.waiting():
@@ -245,15 +245,9 @@ class Shipper:
             longest = self._calm
         else:
             longest = ADOPT_SECONDS if self._rests else IDLE_SECONDS
-        try:
-            self._news.get(timeout=longest)
-            self._rests = False
-        except Empty:
-            self._rests = not self.spool.backlog()
-        while not self._news.empty():
-            self._news.get()
-        self._hurried = self._hurry.wait(self._linger)
-        self._hurry.clear()
+        news = _heard(self._news, longest)
+        self._rests = not (news or self.spool.backlog())
+        self._hurried = _heard(self._hurry, self._linger)
 
     def _look_after_spool(self) -> None:
         if self._rests:
@@ -340,6 +334,17 @@ class Shipper:
             broker.set(wire.producer_key(self.name), text, ex=wire.PRODUCER_SECONDS)
         except Exception as error:  # noqa: BLE001  # such as an access list without SET
             self._warn_once("report", f"counts cannot be reported: {type(error).__name__}")
+
+
+def _heard(bell: SimpleQueue[None], timeout: float) -> bool:
+    """Whether it rings within `timeout` seconds; several rings are one."""
+    try:
+        bell.get(timeout=timeout)
+    except Empty:
+        return False
+    while not bell.empty():
+        bell.get()
+    return True
 
 
 def preload() -> None:
