@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -12,8 +11,6 @@ import pytest
 from redis import Redis
 
 from tdsys import wire
-
-CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
 
 
 class Worker(threading.Thread):
@@ -29,15 +26,14 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         while not self.stopping:
-            found: Any = self.broker.brpop([CAPTURES], timeout=0.2)
-            if found is None:
-                continue
-            _, arguments, _ = json.loads(base64.b64decode(json.loads(found[1])["body"]))
-            self.batches.append(arguments["batch_id"])
-            for record in json.loads(arguments["records"]):
-                self.records[record["capture_id"]] = record
-                self.arrived += 1
-            self.broker.set(wire.acknowledgement_key(arguments["batch_id"]), "1")
+            found: Any = self.broker.xread({wire.CAPTURES: "0"}, count=1, block=200)
+            for entry, fields in found[0][1] if found else ():
+                self.batches.append(fields[wire.BATCH_FIELD].decode())
+                for record in json.loads(fields[wire.RECORDS_FIELD]):
+                    self.records[record["capture_id"]] = record
+                    self.arrived += 1
+                self.broker.set(wire.acknowledgement_key(self.batches[-1]), "1")
+                self.broker.xdel(wire.CAPTURES, entry)
 
     def stop(self) -> None:
         self.stopping = True

@@ -64,8 +64,7 @@ def ingest(tx: Tx, captures: Sequence[Capture], *, batch: str | None = None) -> 
     return examples.ingest(
         tx,
         batch_id=batch or uuid.uuid4().hex,
-        arrivals=dict(enumerate(map(from_capture, captures))),
-        refusals=[],
+        batch=examples.Batch(dict(enumerate(map(from_capture, captures))), []),
         now=NOW,
     )
 

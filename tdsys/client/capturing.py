@@ -181,9 +181,8 @@ def _spool(
     folder: str | os.PathLike[str] | None,
     limit: int | None,
 ) -> Spool:
-    root = folder or root_for(url)
-    if keeps_files and root and sys.platform != "win32":
-        return FileSpool(root, limit=SPOOL_BYTES if limit is None else limit)
+    if keeps_files and sys.platform != "win32":
+        return FileSpool(folder or root_for(url), limit=SPOOL_BYTES if limit is None else limit)
     return MemorySpool(MEMORY_BYTES if limit is None else limit)
 
 

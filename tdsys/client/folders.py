@@ -27,7 +27,8 @@ BATCH_BYTES = 400_000
 LOCK = "lock"
 WRITER = re.compile(r"(\d+)-[0-9a-f]{16}")
 SEGMENT = re.compile(r"\d{8}\.jsonl")
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_READ = os.O_RDONLY | _NO_LINK
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
 _TRIES = 3
 
@@ -195,7 +196,7 @@ def segments_in(path: str) -> Iterator[tuple[str, int]]:
 def is_alive(path: str) -> bool:
     """Whether a process holds the folder; looking does not disturb it."""
     try:
-        fd = os.open(os.path.join(path, LOCK), os.O_RDWR)
+        fd = os.open(os.path.join(path, LOCK), os.O_RDWR | _NO_LINK)
     except FileNotFoundError:
         return False
     try:
@@ -237,7 +238,7 @@ def _holds(text: bytes, count: int) -> bool:
 
 def _locked(path: str) -> int | None:
     """The lock of a folder, held; None when somebody else holds it or it has just been removed."""
-    fd = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT, 0o600)
+    fd = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | _NO_LINK, 0o600)
     if _flock(fd) and _is_at(fd, path):
         return fd
     os.close(fd)

@@ -1,7 +1,8 @@
 """Moves a spool to the broker, and forgets a batch only when a worker says its rows are committed.
 
-Redis commands used, and no others: LPUSH and LLEN on `tdsys:capture`, MGET on `tdsys:ack:*`, SET
-with expiry on `tdsys:producer:*`; redis-py adds HELLO or AUTH, SELECT and CLIENT SETINFO.
+Redis commands used, and no others: XADD and XLEN on `tdsys:captures`, SET on the bell
+`tdsys:bell:capture.ingest` and LPUSH on `tdsys:capture` to ring it, MGET on `tdsys:ack:*`, SET on
+`tdsys:producer:*`; redis-py adds HELLO or AUTH, SELECT and CLIENT SETINFO.
 """
 
 from __future__ import annotations
@@ -99,9 +100,9 @@ class Shipper:
         self._reported = self.counts()
         self._in_flight: dict[str, _Sent] = {}
         self._read_to = NEVER
-        # The only way to wake a thread that may be taken from inside a garbage collection.
+        # The only way to wake a thread that signal handlers and finalizers may take, too.
         self._news: SimpleQueue[None] = SimpleQueue()
-        self._hurry = threading.Event()
+        self._hurry: SimpleQueue[None] = SimpleQueue()
         self._hurried = False
         self._calm = self._linger = TICK_SECONDS
         self._adopt_at = NEVER
@@ -167,7 +168,7 @@ class Shipper:
     def flush(self, deadline: float) -> Flushed:
         """Wait until nothing is pending, or until `deadline` on the monotonic clock."""
         while self._is_unsettled() and self.start() and time.monotonic() < deadline:
-            self._hurry.set()
+            self._hurry.put(None)
             self._news.put(None)
             time.sleep(TICK_SECONDS / 2)
         if not self.spool.waiting():
@@ -244,15 +245,9 @@ class Shipper:
             longest = self._calm
         else:
             longest = ADOPT_SECONDS if self._rests else IDLE_SECONDS
-        try:
-            self._news.get(timeout=longest)
-            self._rests = False
-        except Empty:
-            self._rests = not self.spool.backlog()
-        while not self._news.empty():
-            self._news.get()
-        self._hurried = self._hurry.wait(self._linger)
-        self._hurry.clear()
+        news = _heard(self._news, longest)
+        self._rests = not (news or self.spool.backlog())
+        self._hurried = _heard(self._hurry, self._linger)
 
     def _look_after_spool(self) -> None:
         if self._rests:
@@ -304,9 +299,9 @@ class Shipper:
             return None
 
     def _due(self, broker: Redis) -> list[_Sent]:
-        """What to send again: a message still in the queue is late, not lost.
+        """What to send again: an entry still in the stream is late, not lost.
 
-        The queue is first in, first out: what was sent before an acknowledged batch has left it.
+        The stream is read in order: what was sent before an acknowledged batch has left it.
         """
         now = self._clock()
         late = [sent for sent in self._in_flight.values() if sent.look <= now]
@@ -317,12 +312,9 @@ class Shipper:
         return [sent for sent in late if sent.look <= now]
 
     def _push(self, broker: Redis, sent: _Sent, records: bytes) -> None:
-        fields: dict[Any, Any] = {
-            wire.BATCH_FIELD: sent.batch.id.encode(),
-            wire.RECORDS_FIELD: records,
-        }
+        fields = {wire.BATCH_FIELD: sent.batch.id.encode(), wire.RECORDS_FIELD: records}
         with broker.pipeline(transaction=False) as pipe:
-            pipe.xadd(wire.CAPTURES, fields)
+            pipe.xadd(wire.CAPTURES, fields)  # type: ignore[arg-type]  # bytes will do
             pipe.set(BELL, "1", nx=True, px=wire.BELL_MILLISECONDS)
             _, rung = pipe.execute()
         if rung:
@@ -342,6 +334,17 @@ class Shipper:
             broker.set(wire.producer_key(self.name), text, ex=wire.PRODUCER_SECONDS)
         except Exception as error:  # noqa: BLE001  # such as an access list without SET
             self._warn_once("report", f"counts cannot be reported: {type(error).__name__}")
+
+
+def _heard(bell: SimpleQueue[None], timeout: float) -> bool:
+    """Whether it rings within `timeout` seconds; several rings are one."""
+    try:
+        bell.get(timeout=timeout)
+    except Empty:
+        return False
+    while not bell.empty():
+        bell.get()
+    return True
 
 
 def preload() -> None:

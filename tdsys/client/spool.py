@@ -97,16 +97,16 @@ class Spool(Protocol):
         """An empty one of the same kind, for a forked child; this one is the parent's."""
 
 
-def root_for(url: str) -> str | None:
+def root_for(url: str) -> str:
     """Where captures for a broker wait: TDSYS_SPOOL_DIR, or the user's state folder.
 
     A folder for each broker, so that nobody ships what a dead process meant for another one.
-    None for a user without a home.
+    Empty for a user without a home.
     """
     if given := os.environ.get("TDSYS_SPOOL_DIR"):
         return given
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return os.path.join(state, "tdsys", "spool", _broker(url)) if os.path.isabs(state) else None
+    return os.path.join(state, "tdsys", "spool", _broker(url)) if os.path.isabs(state) else ""
 
 
 def _broker(url: str) -> str:
@@ -362,8 +362,8 @@ class FileSpool:
         self._astray = True
         self.warn(
             "spool",
-            f"captures wait in memory, a killed process loses them: {self.root} cannot be "
-            f"written ({error.strerror}); mend it or set TDSYS_SPOOL_DIR",
+            f"captures wait in memory, a killed process loses them: {self.root or 'a home'} "
+            f"cannot be written ({error.strerror}); mend it or set TDSYS_SPOOL_DIR",
         )
         self._memory.append(record)
 

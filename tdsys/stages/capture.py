@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
@@ -17,7 +19,7 @@ from tdsys.errors import ConfigurationError, InvalidInput, Transient
 from tdsys.inbox import Delivery, Inbox
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, examples
-from tdsys.store.examples import Ingested, Refusal
+from tdsys.store.examples import Batch, Ingested, Refusal
 
 EXCERPT = 2000
 # What an operator or time mends: waited for, however long it takes.
@@ -39,6 +41,13 @@ class Drained(NamedTuple):
     more: bool
 
 
+class _Read(NamedTuple):
+    """A delivery as it will be stored, or what reading it came to."""
+
+    delivery: Delivery
+    batch: Batch | Exception
+
+
 def drain(store: Store, inbox: Inbox, *, clock: Clock) -> Drained:
     """Take in the batches that wait, oldest first, each in a transaction of its own.
 
@@ -46,31 +55,20 @@ def drain(store: Store, inbox: Inbox, *, clock: Clock) -> Drained:
     again after its lease; in the end each of its records is kept as a refusal.
     """
     batches = new = failed = 0
-    for delivery in islice(inbox.deliveries(), AT_ONCE):
-        batches += 1
-        try:
-            new += _taken_in(store, delivery, clock()).new
-        except MENDABLE:
-            inbox.give_back(delivery)
-            raise
-        except Exception:
-            log.exception("batch %s failed, time %s", delivery.batch_id, delivery.times)
-            failed += 1
-        else:
-            inbox.done(delivery)
+    with closing(_one_ahead(inbox)) as reading:
+        for delivery, batch in islice(reading, AT_ONCE):
+            batches += 1
+            try:
+                new += _stored(store, delivery.batch_id, batch, clock()).new
+            except MENDABLE:
+                inbox.give_back(delivery)
+                raise
+            except Exception:
+                log.exception("batch %s failed, time %s", delivery.batch_id, delivery.times)
+                failed += 1
+            else:
+                inbox.done(delivery)
     return Drained(batches, new, failed, more=batches == AT_ONCE)
-
-
-def _taken_in(store: Store, delivery: Delivery, now: datetime) -> Ingested:
-    batch_id, records = delivery.batch_id, delivery.records
-    reason = f"it failed {TRIES} times; the log says how"
-    if delivery.times <= TRIES:
-        return ingest(store, batch_id=batch_id, records=records, now=now)
-    if delivery.times <= 2 * TRIES:
-        return give_up(store, batch_id=batch_id, records=records, reason=reason, now=now)
-    # Even reading it seems to end the worker.
-    whole = Refusal(0, "not_stored", "", reason, records[:EXCERPT])
-    return _store(store, batch_id, {}, [whole], now)
 
 
 def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Ingested:
@@ -79,6 +77,46 @@ def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Inges
     A text that cannot be read as a list is one refusal as a whole: the client sends none, so
     whatever else may be in it is not looked for.
     """
+    return _stored(store, batch_id, _batch(records), now)
+
+
+def _one_ahead(inbox: Inbox) -> Generator[_Read, None, None]:
+    """What is due, read in a thread while Postgres is at work on the one before.
+
+    Postgres and Python then work at the same time, and a worker takes in half as much again.
+    """
+    due = map(_read, inbox.deliveries())
+    with ThreadPoolExecutor(1, "tdsys-reading") as thread:
+        coming = thread.submit(next, due, None)
+        try:
+            while (found := coming.result()) is not None:
+                coming = thread.submit(next, due, None)
+                yield found
+        except GeneratorExit:
+            # Nobody waits for the one ahead any more; it was not tried.
+            if (left := coming.result()) is not None:
+                inbox.give_back(left.delivery)
+            raise
+
+
+def _read(delivery: Delivery) -> _Read:
+    try:
+        return _Read(delivery, _batch_at_try(delivery.records, delivery.times))
+    except Exception as bug:  # noqa: BLE001  # counts against this batch, not against the next
+        return _Read(delivery, bug)
+
+
+def _batch_at_try(records: str, times: int) -> Batch:
+    if times <= TRIES:
+        return _batch(records)
+    reason = f"it failed {TRIES} times; the log says how"
+    if times <= 2 * TRIES:
+        return Batch({}, _given_up(records, reason))
+    # Even reading it seems to end the worker.
+    return Batch({}, [Refusal(0, "not_stored", "", reason, records[:EXCERPT])])
+
+
+def _batch(records: str) -> Batch:
     good: dict[int, Arrival] = {}
     bad: list[Refusal] = []
     try:
@@ -88,33 +126,27 @@ def ingest(store: Store, *, batch_id: str, records: str, now: datetime) -> Inges
             else:
                 bad.append(_refusal(position, *found))
     except InvalidInput as unreadable:
-        bad = [_unreadable(records, unreadable)]
-    return _store(store, batch_id, good, bad, now)
+        return Batch({}, [_unreadable(records, unreadable)])
+    return Batch(good, bad)
 
 
-def give_up(store: Store, *, batch_id: str, records: str, reason: str, now: datetime) -> Ingested:
-    """Refuse a whole batch that could not be stored, each record with its text, for a person."""
+def _given_up(records: str, reason: str) -> list[Refusal]:
+    """Each record with its text, for a person."""
     try:
         raw = read_exactly(records)
     except InvalidInput as bad:
-        refusals = [_unreadable(records, bad)]
-    else:
-        refusals = [
-            Refusal(position, "not_stored", "", reason, _shown(record))
-            for position, record in enumerate(raw)
-        ]
-    return _store(store, batch_id, {}, refusals, now)
+        return [_unreadable(records, bad)]
+    return [
+        Refusal(position, "not_stored", "", reason, _shown(record))
+        for position, record in enumerate(raw)
+    ]
 
 
-def _store(
-    store: Store,
-    batch_id: str,
-    arrivals: Mapping[int, Arrival],
-    refusals: list[Refusal],
-    now: datetime,
-) -> Ingested:
+def _stored(store: Store, batch_id: str, batch: Batch | Exception, now: datetime) -> Ingested:
+    if isinstance(batch, Exception):
+        raise batch
     with store.single() as tx:
-        return examples.ingest(tx, batch_id=batch_id, arrivals=arrivals, refusals=refusals, now=now)
+        return examples.ingest(tx, batch_id=batch_id, batch=batch, now=now)
 
 
 def _refusal(position: int, record: JsonValue, bad: Malformed) -> Refusal:

@@ -346,21 +346,17 @@ def test_captures_in_memory_are_an_option(redis_url: str, worker: Worker, spool_
     assert len(worker.records) == 1
 
 
-def test_without_a_home_captures_wait_in_memory(
-    redis_url: str, worker: Worker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("spool_dir", ["/proc/no such folder", None])
+def test_without_a_disk_or_a_home_captures_wait_in_memory_with_one_warning(
+    redis_url: str,
+    worker: Worker,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    spool_dir: str | None,
 ) -> None:
-    monkeypatch.delenv("TDSYS_SPOOL_DIR")
-    monkeypatch.setenv("XDG_STATE_HOME", "nowhere")
-    with CaptureClient(redis_url) as client:
-        client.capture(**PROBLEM)
-        assert client.flush(10).committed == 1
-    assert len(worker.records) == 1
-
-
-def test_a_read_only_disk_makes_captures_wait_in_memory_with_one_warning(
-    redis_url: str, worker: Worker, caplog: pytest.LogCaptureFixture
-) -> None:
-    with CaptureClient(redis_url, spool_dir="/proc/no such folder") as client:
+    monkeypatch.delenv("TDSYS_SPOOL_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "not/absolute")
+    with CaptureClient(redis_url, spool_dir=spool_dir) as client:
         client.capture(**PROBLEM)
         client.capture(**PROBLEM)
         assert client.flush(10).committed == 2

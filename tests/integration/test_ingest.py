@@ -77,15 +77,6 @@ def test_an_integer_too_long_for_python_sinks_its_record_alone(store: Store) -> 
     assert (outcome.new, outcome.refused) == (1, 1)
 
 
-def test_a_batch_that_is_given_up_keeps_the_whole_text_of_each_record(store: Store) -> None:
-    records = [record(outputs={"problem": "x" * 5000}) for _ in range(3)]
-    outcome = capture.give_up(
-        store, batch_id="b1", records=json.dumps(records), reason="a bug", now=NOW
-    )
-    assert (outcome.new, outcome.refused) == (0, 3)
-    assert [json.loads(raw) for _, _, _, raw in refusals(store)] == records
-
-
 class Desk:
     """A real worker for captures and reports, and the stream and queues in front of it."""
 
@@ -267,7 +258,21 @@ def test_what_beat_sent_too_long_ago_is_dropped_unread(desk: Desk) -> None:
 def inbox(redis_url: str) -> Inbox:
     broker: Redis = Redis.from_url(redis_url)
     broker.flushdb()
-    return Inbox(broker, lease=timedelta(0))
+    return Inbox(broker, lease=timedelta(minutes=1))
+
+
+def leases_end(inbox: Inbox) -> None:
+    """A minute passes for every batch that was taken."""
+    broker = inbox._broker
+    taken: Any = broker.xpending_range(wire.CAPTURES, wire.INGESTING, "-", "+", 100)
+    for each in taken:
+        ids = [each["message_id"]]
+        broker.xclaim(wire.CAPTURES, wire.INGESTING, "worker", 0, ids, idle=60_000, justid=True)
+
+
+def handed_out(inbox: Inbox) -> list[tuple[str, int]]:
+    """What is due, with how often it was handed out."""
+    return [(one.batch_id, one.times) for one in inbox.deliveries()]
 
 
 def put(inbox: Inbox, batch_id: str, *records: dict[str, Any]) -> None:
@@ -293,14 +298,38 @@ def test_while_postgres_is_away_batches_wait_uncounted(store: Store, inbox: Inbo
 def test_what_fails_time_and_again_is_kept_as_refusals_and_acknowledged(
     store: Store, inbox: Inbox
 ) -> None:
-    records = [record(), record()]
+    records = [record(outputs={"problem": "x" * 5000}), record()]
     put(inbox, "b1", *records)
     with a_bug(store):
-        assert drain(store, inbox)[:3] == (1, 0, 1)
-        # Without a lease it is overdue at once: seven more tries, and then no more.
-        assert drain(store, inbox)[:3] == (capture.TRIES, 0, capture.TRIES - 1)
+        for _ in range(capture.TRIES):
+            assert drain(store, inbox)[:3] == (1, 0, 1)
+            leases_end(inbox)
+        assert drain(store, inbox)[:3] == (1, 0, 0)
     assert [json.loads(raw) for _, _, _, raw in refusals(store)] == records
     assert (stored(store), inbox.waiting()) == (0, 0)
+
+
+def test_a_batch_read_ahead_of_an_outage_was_not_tried(store: Store, inbox: Inbox) -> None:
+    away = Store("postgresql://nobody@127.0.0.1:1/none")
+    put(inbox, "b1", record())
+    put(inbox, "b2", record())
+    with pytest.raises(StoreUnavailable):
+        drain(away, inbox)
+    assert handed_out(inbox) == [("b1", 1), ("b2", 1)]
+    leases_end(inbox)
+    assert drain(store, inbox).new == 2
+
+
+def test_a_batch_that_ends_whoever_reads_it_is_kept_unread_in_the_end(
+    store: Store, inbox: Inbox
+) -> None:
+    put(inbox, "b1", record())
+    for _ in range(2 * capture.TRIES):
+        next(inbox.deliveries())
+        leases_end(inbox)
+    assert drain(store, inbox).new == 0
+    ((_, _, code, raw),) = refusals(store)
+    assert (code, raw[0]) == ("not_stored", "[")
 
 
 def test_a_failing_batch_does_not_stand_in_the_way_of_the_next(store: Store, inbox: Inbox) -> None:
@@ -312,25 +341,24 @@ def test_a_failing_batch_does_not_stand_in_the_way_of_the_next(store: Store, inb
 
 
 def test_a_batch_that_was_taken_is_not_handed_out_again_before_its_lease_is_over(
-    redis_url: str, inbox: Inbox
+    inbox: Inbox,
 ) -> None:
     put(inbox, "b1", record())
-    patient = Inbox(Redis.from_url(redis_url), lease=timedelta(minutes=1))
-    assert [one.times for one in patient.deliveries()] == [1]
-    assert list(patient.deliveries()) == []
+    assert handed_out(inbox) == [("b1", 1)]
+    assert handed_out(inbox) == []
+    leases_end(inbox)
     again = next(inbox.deliveries())
     assert (again.batch_id, again.times) == ("b1", 2)
-    patient.give_back(again)
-    assert [one.times for one in patient.deliveries()] == [2]
+    inbox.give_back(again)
+    assert handed_out(inbox) == [("b1", 2)]
 
 
-def test_overdue_batches_are_found_behind_many_that_are_not(redis_url: str, inbox: Inbox) -> None:
+def test_overdue_batches_are_found_behind_many_that_are_not(inbox: Inbox) -> None:
     for n in range(60):
         put(inbox, f"b{n}")
-    patient = Inbox(Redis.from_url(redis_url), lease=timedelta(minutes=1))
-    taken = list(patient.deliveries())
-    patient.give_back(taken[-1])
-    assert [one.batch_id for one in patient.deliveries()] == ["b59"]
+    taken = list(inbox.deliveries())
+    inbox.give_back(taken[-1])
+    assert handed_out(inbox) == [("b59", 1)]
 
 
 def test_an_emptied_redis_is_an_empty_inbox(inbox: Inbox) -> None:

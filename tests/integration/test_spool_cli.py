@@ -15,7 +15,7 @@ from tdsys import runtime, wire
 from tdsys.__main__ import main
 from tdsys.client import CaptureClient, FileSpool
 from tdsys.client.folders import writers_in
-from tests.ingesting import CAPTURES, Worker
+from tests.ingesting import Worker
 from tests.processes import wait_for
 
 NOWHERE = "redis://127.0.0.1:1"
@@ -121,7 +121,7 @@ def test_the_spool_of_a_living_process_is_refused(
     said = tdsys("spool", "ship", str(tmp_path))
     assert said.code == 3
     assert "lives" in said.err
-    assert broker.llen(CAPTURES) == 0
+    assert broker.xlen(wire.CAPTURES) == 0
     assert living.take()
 
 
@@ -146,7 +146,7 @@ def test_without_a_worker_nothing_is_lost_and_the_exit_code_says_so(
     said = tdsys("spool", "ship", folder, "--patience", "0.3")
     assert said.code == 3
     assert "5 records wait" in said.err
-    assert broker.llen(CAPTURES) == 1
+    assert broker.xlen(wire.CAPTURES) == 1
     late = Worker(broker)
     late.start()
     assert tdsys("spool", "ship", folder).code == 0

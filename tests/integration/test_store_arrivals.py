@@ -20,7 +20,7 @@ from tdsys.core.arrival import from_capture
 from tdsys.core.example import Capture, Source
 from tdsys.core.policy import Policy
 from tdsys.store import Store, examples, policies
-from tdsys.store.examples import Ingested, Refusal
+from tdsys.store.examples import Batch, Ingested, Refusal
 from tdsys.store.schema import capture_duplicates, capture_refusals
 from tests.factories import NOW, PROBLEM, make_capture, make_captures
 from tests.stored import claim, count, ingest
@@ -207,7 +207,7 @@ def test_refusals_are_kept_at_their_place_in_the_batch(store: Store) -> None:
         policies.put(tx, domain="closed", policy=Policy(collection="off"), author="me", now=NOW)
         captures = [make_capture(), make_capture(domain="closed")]
         arrivals = dict(zip((1, 3), map(from_capture, captures), strict=True))
-        outcome = examples.ingest(tx, batch_id="b1", arrivals=arrivals, refusals=refused, now=NOW)
+        outcome = examples.ingest(tx, batch_id="b1", batch=Batch(arrivals, refused), now=NOW)
         found = {r.position: r.code for r in tx.execute(select(capture_refusals))}
     assert outcome == Ingested(new=1, refused=3)
     assert found == {0: "invalid", 2: "invalid", 3: "collection_off"}

@@ -34,6 +34,13 @@ class Refusal(NamedTuple):
     raw: str
 
 
+class Batch(NamedTuple):
+    """What a batch holds, by position: examples to be, and records that are none."""
+
+    arrivals: Mapping[int, Arrival]
+    refusals: Sequence[Refusal]
+
+
 class Ingested(NamedTuple):
     """What became of a batch; `repeated` when it was here before, with the counts of then."""
 
@@ -54,27 +61,17 @@ class Added(NamedTuple):
     resent: int
 
 
-def ingest(
-    tx: Tx,
-    *,
-    batch_id: str,
-    arrivals: Mapping[int, Arrival],
-    refusals: Sequence[Refusal],
-    now: datetime,
-) -> Ingested:
-    """Store a batch in one statement; a batch that was here before changes nothing.
-
-    `arrivals` is by position in the batch, as are the refusals.
-    """
-    unique = _distinct(arrivals)
+def ingest(tx: Tx, *, batch_id: str, batch: Batch, now: datetime) -> Ingested:
+    """Store a batch in one statement; a batch that was here before changes nothing."""
+    unique = _distinct(batch.arrivals)
     sent = {
         "batch": batch_id,
-        "received": len(arrivals) + len(refusals),
+        "received": len(batch.arrivals) + len(batch.refusals),
         "rows": _listed(unique.values()),
         "places": list(unique),
         "names": sorted({arrival.domain for arrival in unique.values()}),
-        "twice": len(arrivals) - len(unique),
-        "refusals": json.dumps([_storable(refusal) for refusal in refusals]),
+        "twice": len(batch.arrivals) - len(unique),
+        "refusals": json.dumps([_storable(refusal) for refusal in batch.refusals]),
         "policy": _first_policy(),
         "author": policies.FIRST_AUTHOR,
         "now": now,
