@@ -18,7 +18,7 @@ from tdsys.core.lifecycle import Move, State
 from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
 from tdsys.store import Store, Tx, examples, imports, invariants
-from tdsys.store.examples import Refusal
+from tdsys.store.examples import Batch, Refusal
 from tdsys.store.invariants import INVARIANTS, Finding
 from tests.factories import NOW, make_capture, make_captures
 from tests.stored import LEASE, PLAN, admit, claim, decide, freeze, in_one_transaction, ingest, keep
@@ -218,7 +218,7 @@ def test_a_refused_capture_is_explained_not_lost(store: Store, raw: str) -> None
     refusal = Refusal(0, "invalid", "", "no", raw.format(id_))
     in_one_transaction(
         store,
-        lambda tx: examples.ingest(tx, batch_id="b", arrivals={}, refusals=[refusal], now=NOW),
+        lambda tx: examples.ingest(tx, batch_id="b", batch=Batch({}, [refusal]), now=NOW),
     )
     found = reconciled(store, id_)
     assert (found.refused, found.refused_ids, found.lost, found.holds) == (1, (id_,), 0, True)
