@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -22,6 +23,7 @@ from tests.faults.generator import PER_SECOND, noted
 PREFIX = "control:"
 RETRY_SECONDS = 1
 GAP = 1000
+WORK_SECONDS = 0.02
 
 app = Celery("control", broker=os.environ.get("TDSYS_REDIS_URL"))
 app.conf.update(
@@ -51,7 +53,8 @@ _connections: list[psycopg.Connection] = []
     default_retry_delay=RETRY_SECONDS,
 )
 def store(run: str, n: int) -> None:
-    """One task, one row."""
+    """One task, one row, and as busy as a worker that has something to do."""
+    time.sleep(WORK_SECONDS)
     if not _connections:
         url = os.environ["TDSYS_DATABASE_URL"]
         _connections.append(psycopg.connect(url, autocommit=True, connect_timeout=5))

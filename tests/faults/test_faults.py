@@ -92,7 +92,7 @@ def _live_through(world: World, fault: Fault, seed: int) -> Outcome:
     world.disband()
     generator = world.start_generator(f"captured {seed}")
     control = world.start_control(generator.name) if world.has_control else None
-    world.until(generator.accepted, "the generator runs")
+    world.until(lambda: all(one.numbers() for one in world.senders()), "the generators run")
     import_id = world.upload(f"imported {seed}")
     world.lasts(random.uniform(0, 0.8))
     fault.happens(world, random)

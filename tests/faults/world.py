@@ -173,9 +173,13 @@ class World:
 
     def disband(self) -> None:
         """No generator is left of the last seed."""
-        for one in (*self.team, *self.controls):
+        for one in self.senders():
             one.end()
         self.team, self.controls = [], []
+
+    def senders(self) -> list[Generator]:
+        """Ours and, in the long form, theirs."""
+        return [*self.team, *self.controls]
 
     def start_generator(self, name: str, *, spool: str = "") -> Generator:
         """Ours: it hands its problems to the client."""
