@@ -18,9 +18,8 @@ from tests.faults.matrix import FAULTS, Fault
 from tests.faults.outcomes import Outcome
 from tests.faults.world import BAD_LINES, LINES, Generator, World
 
-pytestmark = pytest.mark.xdist_group("faults")
 SEEDS = 200
-SEEDS_A_WORLD = 20
+SEEDS_A_WORLD = len(FAULTS)
 # Its messages are handed out again after two seconds, and tried again after one.
 CONTROL_PATIENCE = 12.0
 
