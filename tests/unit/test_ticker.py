@@ -1,0 +1,138 @@
+"""A test run is never silent for more than 3 s, and pytest's own output stays whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_SILENCE = 3.0
+LAST_COLUMN = 79
+STEPS = 5
+SLOW = """
+import time
+time.sleep(3.3)
+def test_quick_and_wrong(): assert False
+def test_first_slow(): time.sleep(3.3)
+def test_second_slow(): time.sleep(3.3)
+"""
+TALKING = f"""
+import time
+def test_that_talks():
+    for n in range({STEPS}):
+        time.sleep(0.8)
+        print("step", n)
+"""
+TICK = re.compile(r"^  \d+ s: .*$", re.MULTILINE)
+
+
+class Run:
+    """pytest on one file in a process of its own, heard as it speaks."""
+
+    def __init__(self, folder: Path, text: str, *flags: str, terminal: bool = False) -> None:
+        folder.mkdir()
+        (folder / "test_it.py").write_text(text)
+        self._ear, mouth = pty.openpty() if terminal else os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "tests.ticker", *flags],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "CI": "true", "COLUMNS": "80"},
+            stdin=subprocess.DEVNULL,
+            stdout=mouth,
+            stderr=subprocess.STDOUT,
+        )
+        os.close(mouth)
+        self._heard: list[tuple[float, bytes]] = []
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+
+    def end(self) -> Self:
+        """Wait until it has said everything."""
+        self._listener.join()
+        assert self._process.wait(10) in {0, 1}, self.text
+        os.close(self._ear)
+        return self
+
+    @property
+    def text(self) -> str:
+        said = b"".join(part for _, part in self._heard).decode()
+        return re.sub(r"\x1b\[[\d;]*m", "", said).replace("\r\n", "\n")
+
+    @property
+    def ticks(self) -> list[str]:
+        return TICK.findall(self.text)
+
+    @property
+    def own(self) -> str:
+        """What pytest would have printed without a ticker."""
+        return re.sub(rf"\n?{TICK.pattern}\n *", "", self.text, flags=re.MULTILINE)
+
+    @property
+    def silence(self) -> float:
+        """The longest time between two words, in seconds."""
+        times = [at for at, _ in self._heard]
+        return max(later - at for at, later in pairwise(times))
+
+    def _listen(self) -> None:
+        # a terminal whose other end was closed raises an error instead of ending
+        with contextlib.suppress(OSError):
+            while part := os.read(self._ear, 65536):
+                self._heard.append((time.monotonic(), part))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Several runs, at the same time because they mostly sleep."""
+    folder = tmp_path_factory.mktemp("ticker")
+    started = {
+        "two processes": Run(folder / "two", SLOW, "-n", "2"),
+        "one process": Run(folder / "one", SLOW),
+        "a terminal": Run(folder / "tty", SLOW, "-n", "2", terminal=True),
+        "talking": Run(folder / "talking", TALKING, "-s"),
+    }
+    return {name: run.end() for name, run in started.items()}
+
+
+SLOW_RUNS = pytest.mark.parametrize("name", ["two processes", "one process", "a terminal"])
+
+
+@SLOW_RUNS
+def test_no_run_is_silent_for_more_than_three_seconds(runs: dict[str, Run], name: str) -> None:
+    assert runs[name].silence <= LONGEST_SILENCE, runs[name].text
+
+
+@SLOW_RUNS
+def test_a_tick_says_how_far_it_is_and_what_runs(runs: dict[str, Run], name: str) -> None:
+    first, *later = runs[name].ticks
+    assert first.endswith(" s: collecting the tests")
+    assert any("1 of 3 tests done, 1 failed; now test_first_slow (2 s)" in one for one in later)
+
+
+def test_all_that_run_at_once_are_named(runs: dict[str, Run]) -> None:
+    both = "now test_first_slow (2 s), test_second_slow (2 s)"
+    assert any(both in one for one in runs["two processes"].ticks), runs["two processes"].text
+
+
+@SLOW_RUNS
+def test_dots_percentages_and_the_closing_line_stay_whole(runs: dict[str, Run], name: str) -> None:
+    own = runs[name].own
+    (line,) = [line for line in own.splitlines() if line.endswith("[100%]")]
+    assert len(line) == LAST_COLUMN
+    assert line.split()[-2:] == ["F..", "[100%]"]
+    assert re.fullmatch(r"=+ 1 failed, 2 passed in [\d.]+s =+", own.splitlines()[-1])
+
+
+def test_a_run_that_talks_is_not_interrupted(runs: dict[str, Run]) -> None:
+    assert runs["talking"].text.count("step") == STEPS
+    assert runs["talking"].ticks == []
