@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import pytest
@@ -28,20 +28,28 @@ class Terminal(io.TextIOWrapper):
         super().__init__(copy, encoding=stream.encoding, errors=stream.errors, write_through=True)
         self.used_at = time.monotonic()
         self._using = threading.RLock()
+        self._column = 0  # where the line that was broken into goes on
 
     def write(self, text: str) -> int:
         with self._using:
-            written = super().write(text)
-            self.flush()
-            self.used_at = time.monotonic()
-        return written
+            margin = "" if text.startswith(("\n", "\r")) else " " * self._column
+            self._column = 0
+            return self._say(margin + text)
 
     def break_silence(self, line: Callable[[], str], column: Callable[[], int]) -> None:
-        """Write `line` if it is time; what goes on in the line before goes on in its column."""
+        """Write `line` if it is time; a line that was begun goes on below it, in its column."""
         with self._using:
-            if time.monotonic() - self.used_at >= SILENCE:
-                at = column()
-                self.write(("\n" if at else "") + line() + "\n" + " " * at)
+            if time.monotonic() - self.used_at < SILENCE:
+                return
+            begun = column()
+            self._say(("\n" if begun > self._column else "") + line() + "\n")
+            self._column = begun
+
+    def _say(self, text: str) -> int:
+        written = super().write(text)
+        self.flush()
+        self.used_at = time.monotonic()
+        return written
 
 
 class Ticker:
@@ -69,9 +77,10 @@ class Ticker:
             self._running.pop(report.nodeid, None)
             self._done += 1
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_terminal_summary(self) -> None:
-        self.stop()
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self) -> Iterator[None]:
+        yield
+        self.stop()  # before the closing line
 
     def pytest_unconfigure(self) -> None:
         self.stop()
