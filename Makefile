@@ -9,9 +9,10 @@ INSTALLED := .venv/.installed
 demo: $(INSTALLED)
 	@$(BIN)/python -m tdsys demo
 
+# By file, because a file's tests share its fixtures; in order, because the long ones come first.
 test: $(INSTALLED)
 	@echo "Every test, on two processes; about eight minutes, each dot is one"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not bench"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not bench"
 
 lint: $(INSTALLED)
 	@echo "ruff, mypy strict, the import contracts and the house rules; about half a minute"

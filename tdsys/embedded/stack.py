@@ -84,6 +84,8 @@ class Stack:
             raise ConfigurationError(
                 "the embedded stack needs Linux", remedy="use docker compose up instead"
             )
+        for name in ("postgres", "valkey", FLOWER):
+            self._asked(name)
         self._lock = lock.take(self.home, self.report)
         try:
             self._start_servers()

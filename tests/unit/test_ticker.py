@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pty
 import re
-import subprocess
 import sys
-import threading
-import time
-from itertools import pairwise
 from pathlib import Path
-from typing import Self
 
 import pytest
 
+from tests.listening import Heard
+
 ROOT = Path(__file__).parents[2]
-LONGEST_SILENCE = 3.0
 LAST_COLUMN = 79
 STEPS = 5
 SLOW = """
@@ -37,37 +31,15 @@ def test_that_talks():
 TICK = r"  \d+ s: (?:collecting|\d+ of) .*"
 
 
-class Run:
-    """pytest on one file in a process of its own, heard as it speaks."""
+class Run(Heard):
+    """pytest on one file."""
 
     def __init__(self, folder: Path, text: str, *flags: str, terminal: bool = False) -> None:
         folder.mkdir()
         (folder / "test_it.py").write_text(text)
-        self._ear, mouth = pty.openpty() if terminal else os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "tests.ticker", *flags],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "CI": "true", "COLUMNS": "80"},
-            stdin=subprocess.DEVNULL,
-            stdout=mouth,
-            stderr=subprocess.STDOUT,
-        )
-        os.close(mouth)
-        self._heard: list[tuple[float, bytes]] = []
-        self._listener = threading.Thread(target=self._listen)
-        self._listener.start()
-
-    def end(self) -> Self:
-        """Wait until it has said everything."""
-        self._listener.join()
-        assert self._process.wait(10) in {0, 1}, self.text
-        os.close(self._ear)
-        return self
-
-    @property
-    def text(self) -> str:
-        said = b"".join(part for _, part in self._heard).decode()
-        return re.sub(r"\x1b\[[\d;]*m", "", said).replace("\r\n", "\n")
+        argv = [sys.executable, "-m", "pytest", "-p", "tests.ticker", *flags]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "CI": "true", "COLUMNS": "80"}
+        super().__init__(argv, cwd=folder, env=env, terminal=terminal)
 
     @property
     def ticks(self) -> list[str]:
@@ -77,18 +49,6 @@ class Run:
     def own(self) -> str:
         """What pytest would have printed without a ticker."""
         return re.sub(rf"\n?(?:{TICK}\n)+ *", "", self.text)
-
-    @property
-    def silence(self) -> float:
-        """The longest time between two words, in seconds."""
-        times = [at for at, _ in self._heard]
-        return max(later - at for at, later in pairwise(times))
-
-    def _listen(self) -> None:
-        # a terminal whose other end was closed raises an error instead of ending
-        with contextlib.suppress(OSError):
-            while part := os.read(self._ear, 65536):
-                self._heard.append((time.monotonic(), part))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +61,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         "a terminal": Run(folder / "tty", SLOW, "-n", "2", terminal=True),
         "talking": Run(folder / "talking", TALKING, "-s"),
     }
-    return {name: run.end() for name, run in started.items()}
+    for run in started.values():
+        assert run.end() in {0, 1}, run.text
+    return started
 
 
 SLOW_RUNS = pytest.mark.parametrize("name", ["two processes", "one process", "a terminal"])
@@ -109,7 +71,7 @@ SLOW_RUNS = pytest.mark.parametrize("name", ["two processes", "one process", "a 
 
 @SLOW_RUNS
 def test_no_run_is_silent_for_more_than_three_seconds(runs: dict[str, Run], name: str) -> None:
-    assert runs[name].silence <= LONGEST_SILENCE, runs[name].text
+    assert runs[name].silences == []
 
 
 @SLOW_RUNS
