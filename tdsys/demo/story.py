@@ -19,6 +19,7 @@ from rich.text import Text
 
 from tdsys import runtime
 from tdsys.client import CaptureClient
+from tdsys.core.budget import evaluations
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.dataset import Split
 from tdsys.core.patience import Patience
@@ -231,7 +232,7 @@ class _Story:
         (found,) = planning.status(self._here.store, domain=domain, clock=self._here.now)
         if found.run is None:
             return _Seen(done=False, mark=found.because)
-        total = found.run.plan.trials + 1
+        total = evaluations(found.run.plan)
         done = found.run.state in {"finished", "failed", "cancelled"}
         bars.update(
             rows[domain],

@@ -133,6 +133,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything in reverse order; interrupted once more, it no longer waits."""
+        if self._all():
+            self.report("stopping")
         try:
             stop_all(self._programs, self.report)
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ def test_every_domain_ends_with_a_better_program_that_is_called_simulated(
 def test_it_is_never_silent_for_long_even_without_a_terminal(demo: Demo) -> None:
     _, heard, _ = demo
     assert heard.silences == []
+
+
+def test_no_progress_goes_beyond_its_end(demo: Demo) -> None:
+    _, heard, _ = demo
+    told = re.findall(r"(\d+)/(\d+) \d:\d\d:\d\d|(\d+) of (\d+)", heard.text)
+    assert len(told) > 10
+    assert all(int(a or c) <= int(b or d) for a, b, c, d in told), told
 
 
 def test_it_is_quick_and_leaves_nothing_behind(demo: Demo) -> None:
