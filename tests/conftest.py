@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ FOLDERS = ("unit", "integration", "e2e", "bench")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
+        # what the tests start inherits it, and has to hear Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in FOLDERS:
         config.addinivalue_line("markers", f"{name}: lives in tests/{name}")
 

@@ -212,7 +212,7 @@ def test_ctrl_c_in_the_foreground_ends_everything(fresh: Newcomer) -> None:
         process.send_signal(signal.SIGINT)
         said += process.stdout.readlines()
     assert process.returncode == 0, "".join(said)
-    assert not any(map(is_alive, family))
+    wait_for(lambda: not any(map(is_alive, family)), "every process is gone")
 
 
 def test_a_used_port_is_one_line_and_exit_78(fresh: Newcomer, running: Newcomer) -> None:
