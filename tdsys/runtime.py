@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from tdsys import settings as settings_module
 from tdsys import wire
 from tdsys.errors import ConfigurationError
+from tdsys.inbox import Inbox
 from tdsys.llm.naming import OFFLINE, check_name
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import Settings
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tdsys.llm.session import Model
     from tdsys.verify import EvidenceVerifier
 
+# A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
+INGEST_LEASE = timedelta(seconds=10)
 NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
 
 
@@ -50,13 +53,18 @@ class Runtime:
 
     @cached_property
     def broker(self) -> Redis:
-        """Redis or Valkey, for bells and acknowledgements."""
+        """Redis or Valkey, for bells and for captures on their way."""
         try:
             return Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
         except ValueError as bad:
             raise ConfigurationError(
                 f"TDSYS_REDIS_URL is not usable: {bad}", remedy="use redis://:PASSWORD@HOST:PORT/0"
             ) from None
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Where captures wait."""
+        return Inbox(self.broker, lease=INGEST_LEASE)
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:
@@ -143,7 +151,7 @@ class Runtime:
         """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""
         try:
             if self.broker.set(wire.bell_key(task), "1", nx=True, px=wire.BELL_MILLISECONDS):
-                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task, {}))
+                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task))
         except RedisError:
             return
 
@@ -151,13 +159,6 @@ class Runtime:
         """Clear the bell before looking for work, so that a ring meanwhile is not swallowed."""
         try:
             self.broker.delete(wire.bell_key(task))
-        except RedisError:
-            return
-
-    def acknowledge(self, batch_id: str) -> None:
-        """Tell the client that the rows of a batch are committed."""
-        try:
-            self.broker.set(wire.acknowledgement_key(batch_id), "1", ex=wire.ACK_SECONDS)
         except RedisError:
             return
 
