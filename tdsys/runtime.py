@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from tdsys import settings as settings_module
 from tdsys import wire
+from tdsys.broker import connect, parsed
 from tdsys.errors import ConfigurationError
 from tdsys.llm.naming import OFFLINE, check_name
 from tdsys.settings import Settings
@@ -22,6 +22,8 @@ from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from tdsys.core.program import Optimizer
     from tdsys.core.rubric import Judge
     from tdsys.llm.session import Model
@@ -39,8 +41,16 @@ class Runtime:
 
     @property
     def redis_url(self) -> str:
-        """The broker's address."""
-        return _needed(self.settings, "redis_url")
+        """The broker's address; ConfigurationError for one that nobody understands."""
+        url = _needed(self.settings, "redis_url")
+        try:
+            parsed(url)
+        except ValueError as bad:
+            raise ConfigurationError(
+                f"TDSYS_REDIS_URL is not usable: {bad}",
+                remedy="use redis://:PASSWORD@HOST:PORT/0, or see docs/broker.md",
+            ) from None
+        return url
 
     @cached_property
     def store(self) -> Store:
@@ -50,12 +60,7 @@ class Runtime:
     @cached_property
     def broker(self) -> Redis:
         """Redis or Valkey, for bells and acknowledgements."""
-        try:
-            return Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
-        except ValueError as bad:
-            raise ConfigurationError(
-                f"TDSYS_REDIS_URL is not usable: {bad}", remedy="use redis://:PASSWORD@HOST:PORT/0"
-            ) from None
+        return connect(self.redis_url)
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:

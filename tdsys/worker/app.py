@@ -16,12 +16,12 @@ from celery import Celery
 from celery.exceptions import Reject
 from celery.signals import worker_process_shutdown
 from kombu import Queue as KombuQueue
-from kombu.transport.redis import Channel
-from redis.exceptions import ConnectionError as BrokerGone
 from redis.exceptions import RedisError
 
 from tdsys import runtime, wire
+from tdsys.broker import celery_options
 from tdsys.errors import ConfigurationError, TdsysError, Transient
+from tdsys.worker import transport
 
 log = logging.getLogger("tdsys.worker")
 
@@ -36,20 +36,22 @@ UNEXPECTED = "unexpected"
 MODEL_QUEUES = (wire.Queue.OPTIMIZATION.value, wire.Queue.SCORING.value)
 
 
+# Only captures are acked late, and they take seconds: short leases recover fast.
+TRANSPORT = {
+    "visibility_timeout": 120,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+    "global_keyprefix": wire.PREFIX,
+}
+
+
 def _configure(app: Celery, broker_url: str) -> None:
     app.conf.update(
-        broker_url=broker_url,
-        broker_transport_options={
-            # Only captures are acked late, and they take seconds: short leases recover fast.
-            "visibility_timeout": 120,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 15,
-            "global_keyprefix": wire.PREFIX,
-        },
+        **celery_options(broker_url, **TRANSPORT),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_serializer="json",
@@ -65,6 +67,8 @@ def _configure(app: Celery, broker_url: str) -> None:
         task_store_errors_even_if_ignored=False,
         task_acks_late=False,
         worker_prefetch_multiplier=1,
+        # Batches that wait for Postgres are held in memory: no more than these at once.
+        worker_eta_task_limit=1000,
         worker_disable_rate_limits=True,
         worker_send_task_events=True,
         task_send_sent_event=False,
@@ -75,26 +79,10 @@ def _configure(app: Celery, broker_url: str) -> None:
     )
 
 
-def _guard_closed_connections() -> None:
-    """Celery/kombu 5.7.0 builds a pool from a closed transport when Redis restarts under load.
-
-    It then dies of an AttributeError instead of reconnecting (17 % of restarts measured); a
-    ConnectionError takes the normal retry path. Drop this when upstream raises one itself.
-    """
-    original = Channel._connparams  # noqa: SLF001
-
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.connection is None or self.connection.client is None:
-            raise BrokerGone("the broker connection is closed")
-        return original(self, *args, **kwargs)
-
-    Channel._connparams = guarded  # noqa: SLF001
-
-
 def _create() -> Celery:
-    app = Celery("tdsys", include=["tdsys.worker.tasks"])
+    transport.register()
+    app = Celery("tdsys", include=["tdsys.worker.tasks"], amqp=transport.Messages)
     _configure(app, runtime.current().redis_url)
-    _guard_closed_connections()
     if any(queue in argument.split(",") for argument in sys.argv for queue in MODEL_QUEUES):
         # Before the fork: a wrong model ends the worker at once, and children share the memory.
         runtime.current().check_models()
@@ -185,7 +173,14 @@ def _try_again(bound: Any, failed: Exception, *, batch_id: str, unexpected: int)
     deadline = time.monotonic() + RESEND_SECONDS
     while True:
         try:
-            bound.retry(exc=failed, countdown=seconds, headers={UNEXPECTED: unexpected})
+            bound.retry(
+                exc=failed,
+                countdown=seconds,
+                headers={UNEXPECTED: unexpected},
+                # what Flower and the log show: nothing of the captures
+                argsrepr="()",
+                kwargsrepr="{...}",
+            )
         except Reject as unsent:
             log.warning("%s: the broker does not take the next try: %s", bound.name, unsent.reason)
             # Celery would now drop the message there is.
