@@ -59,6 +59,8 @@ def fault(raw: bytes, queue: Queue) -> str | None:
         _check(raw, queue)
     except Fault as found:
         return str(found)
+    except Exception as bug:  # noqa: BLE001  # whatever is in it, the worker must not end of it
+        return f"looking at it failed with {type(bug).__name__}"
     return None
 
 
@@ -158,7 +160,7 @@ def _is_small(value: object) -> bool:
 def _check_headers(headers: dict[str, Any], queue: Queue) -> None:
     if headers.get("compression"):
         raise Fault("it is compressed")
-    if headers.get("task") not in {task.value for task in Task if task.queue is queue}:
+    if headers.get("task") not in [task.value for task in Task if task.queue is queue]:
         raise Fault("its task is none of this queue's")
     if not _is_id(headers.get("id")):
         raise Fault("its id is missing or no id")

@@ -11,6 +11,10 @@ pytest_plugins = ["tests.servers", "tests.databases"]
 FOLDERS = ("unit", "integration", "e2e", "bench")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of tests that have one")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for name in FOLDERS:
         config.addinivalue_line("markers", f"{name}: lives in tests/{name}")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +20,10 @@ from tdsys.store import Store
 from tdsys.store.schema import capture_refusals, examples
 from tdsys.store.values import storable
 from tdsys.wire import Task
+from tests.desk import Desk, a_worker
 from tests.factories import NOW, PROBLEM
 from tests.processes import wait_for
 
-ROOT = Path(__file__).parents[2]
-UNACKED = wire.PREFIX + "unacked"
 TOO_DEEP = "[" * 100_000 + "]" * 100_000
 
 
@@ -82,70 +77,6 @@ def test_a_batch_that_is_given_up_keeps_the_whole_text_of_each_record(store: Sto
     )
     assert (outcome.new, outcome.refused) == (0, 3)
     assert [json.loads(raw) for _, _, _, raw in refusals(store)] == records
-
-
-class Desk:
-    """A real worker for captures and reports, and the queue in front of it."""
-
-    def __init__(self, broker: Redis, log: Path, process: subprocess.Popen[bytes]) -> None:
-        self.broker, self._log, self._process = broker, log, process
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def ends(self) -> None:
-        """Kill it with its pool: asked to end it might take its time, with tries to come."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def put(self, records: str, *, batch_id: str = "b1", **headers: Any) -> None:
-        self.send(Task.INGEST, {"batch_id": batch_id, "records": records}, **headers)
-
-    def send(self, task: Task, arguments: dict[str, str], **headers: Any) -> None:
-        message = json.loads(wire.envelope(task, arguments))
-        message["headers"].update(headers)
-        self.broker.lpush(wire.queue_key(task.queue), json.dumps(message))
-
-    def acknowledged(self, batch_id: str = "b1") -> bool:
-        return bool(self.broker.exists(wire.acknowledgement_key(batch_id)))
-
-    def unread(self) -> int:
-        return int(self.broker.llen(wire.queue_key(wire.Queue.CAPTURE)))
-
-    def in_hand(self) -> int:
-        return int(self.broker.hlen(UNACKED))
-
-
-@contextmanager
-def a_worker(redis_url: str, database_url: str, folder: Path) -> Iterator[Desk]:
-    broker: Redis = Redis.from_url(redis_url)
-    log = folder / "worker.log"
-    queues = "capture,reports"
-    command = ["-m", "celery", "-A", "tdsys.worker.app", "worker", "-n", "desk@%h", "-Q", queues]
-    env = {
-        **os.environ,
-        "TDSYS_HOME": str(folder),
-        "TDSYS_REDIS_URL": redis_url,
-        "TDSYS_DATABASE_URL": database_url,
-    }
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            [sys.executable, *command, "-c", "1", "--without-mingle", "--without-gossip", "-lINFO"],
-            env=env,
-            cwd=ROOT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-    ):
-        desk = Desk(broker, log, process)
-        try:
-            wait_for(lambda: " ready." in desk.log(), "the worker is ready")
-            yield desk
-        finally:
-            desk.ends()
-            broker.close()
 
 
 def test_copies_of_a_batch_do_not_multiply_while_postgres_is_away(
