@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
+from tdsys import wire
+
 if TYPE_CHECKING:
     from redis import Redis
 
@@ -44,6 +46,13 @@ HARM = {
     "appendonly": "a restart loses the captures in it until their clients send them again",
     "maxmemory-policy": "it may throw captures away when its memory is full",
 }
+# Selectors (Valkey, Redis 7): with one list for all, SET on its own keys would be SET on the queue.
+PRODUCER_ACL = (
+    "reset on >{password} +ping +select +client|setinfo +client|setname "
+    f"(+lpush +llen ~{wire.queue_key(wire.Queue.CAPTURE)}) "
+    f"(+mget +get %R~{wire.acknowledgement_key('*')}) "
+    f"(+set %W~{wire.PREFIX}producer:*)"
+)
 
 
 class Address(NamedTuple):
@@ -104,7 +113,7 @@ def parsed(url: str) -> Address:
 def connect(url: str, *, socket_timeout: float = 5.0, connect_timeout: float = 5.0) -> Redis:
     """A client for the broker at `url`, not connected yet; ValueError for an unusable URL."""
     from redis import Redis  # noqa: PLC0415  # kept out of the generator's import time
-    from redis.backoff import ExponentialBackoff  # noqa: PLC0415
+    from redis.backoff import ExponentialBackoff, NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
     from redis.sentinel import Sentinel  # noqa: PLC0415
 
@@ -118,8 +127,10 @@ def connect(url: str, *, socket_timeout: float = 5.0, connect_timeout: float = 5
     if to.scheme == "unix":
         return Redis(unix_socket_path=to.path, **who, **patience)
     if to.scheme == "sentinel":
+        # one that is away is passed over
+        once = {**patience, "retry": Retry(NoBackoff(), 0)}
         sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
-            to.hosts, sentinel_kwargs={**patience, **to.sentinel_login}
+            to.hosts, sentinel_kwargs={**once, **to.sentinel_login}
         )
         found: Redis = sentinels.master_for(to.master, Redis, **who, **patience)
         return found
@@ -144,6 +155,11 @@ def celery_options(url: str, **transport_options: Any) -> dict[str, Any]:
         "broker_transport_options": transport_options,
         "broker_use_ssl": to.tls or False,
     }
+
+
+def producer_acl(user: str, password: str) -> str:
+    """The command that lets `user` do what the capture client does, and nothing else."""
+    return f"ACL SETUSER {user} {PRODUCER_ACL.format(password=password)}"
 
 
 def doubts(client: Redis) -> list[str]:

@@ -14,8 +14,10 @@ from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.transport import TRANSPORT_ALIASES, redis
 from kombu.utils.encoding import bytes_to_str
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as BrokerGone
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from tdsys import quarantine, runtime
 from tdsys.wire import Queue
@@ -93,6 +95,13 @@ class Channel(_Steady, redis.Channel):  # type: ignore[misc]
 
 class SentinelChannel(_Steady, redis.SentinelChannel):  # type: ignore[misc]
     """A channel to the master that sentinels name."""
+
+    sentinel_kwargs: dict[str, Any]
+
+    def _sentinel_managed_pool(self, *args: Any, **kwargs: Any) -> Any:
+        """One sentinel that is away is passed over; redis-py would try it again for seconds."""
+        self.sentinel_kwargs = {**self.sentinel_kwargs, "retry": Retry(NoBackoff(), 0)}
+        return super()._sentinel_managed_pool(*args, **kwargs)
 
 
 class Transport(redis.Transport):  # type: ignore[misc]

@@ -21,12 +21,14 @@ from sqlalchemy import func, select
 
 from tdsys import wire
 from tdsys.broker import connect
+from tdsys.embedded.ports import is_free
 from tdsys.embedded.valkey import EmbeddedValkey
 from tdsys.store import Store
 from tdsys.store.schema import examples
 from tests.desk import a_worker
 from tests.factories import NOW, PROBLEM
-from tests.processes import is_alive, wait_for
+from tests.processes import wait_for
+from tests.valkeys import steady_port
 
 SEED = 20
 SHORT, LONG = 6, 60
@@ -107,16 +109,17 @@ class Server:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._port = steady_port()
         self.start()
 
     def start(self) -> None:
-        self._valkey = EmbeddedValkey(self.home)
+        self._valkey = EmbeddedValkey(self.home, port=self._port)
         self.pid = self._valkey.start().pid or 0
         self.url = self._valkey.url
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
-        wait_for(lambda: not is_alive(self.pid), "the server is gone")
+        wait_for(lambda: is_free(self._port), "the server is gone")
 
     def stop(self) -> None:
         self._valkey.stop()
