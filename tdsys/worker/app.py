@@ -54,6 +54,8 @@ def _configure(app: Celery, broker_url: str) -> None:
         **celery_options(broker_url, **TRANSPORT),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A broker that is full, or read-only in a failover, is waited for too.
+        broker_channel_error_retry=True,
         task_serializer="json",
         result_serializer="json",
         event_serializer="json",

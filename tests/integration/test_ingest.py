@@ -20,7 +20,7 @@ from tdsys.store import Store
 from tdsys.store.schema import capture_refusals, examples
 from tdsys.store.values import storable
 from tdsys.wire import Task
-from tests.desk import Desk, a_worker
+from tests.desk import UNACKED, Desk, a_worker
 from tests.factories import NOW, PROBLEM
 from tests.processes import wait_for
 
@@ -138,11 +138,20 @@ def test_a_batch_that_cannot_be_read_is_acknowledged_like_any_other(
     assert [code for _, _, code, _ in refusals(store)] == ["unreadable"]
 
 
+def waiting(desk: Desk) -> bytes:
+    """The messages the worker holds, their bodies in base64."""
+    held: Any = desk.broker.hvals(UNACKED)
+    return b"".join(held)
+
+
 def test_an_unexpected_failure_is_tried_again_until_it_is_mended(desk: Desk, store: Store) -> None:
     with a_bug(store):
         desk.put(json.dumps([record()]))
         wait_for(lambda: desk.broker.exists(wire.waiting_key("b1")), "the batch waits")
         assert not desk.acknowledged()
+        wait_for(lambda: b'"retries": 1' in waiting(desk), "the next try is in hand")
+        # as plain text it would be in what Flower and the log show
+        assert b"What is" not in waiting(desk)
     wait_for(desk.acknowledged, "the client is told")
     assert stored(store) == 1
     wait_for(lambda: not desk.in_hand(), "the message is gone")

@@ -33,7 +33,7 @@ from tests.valkeys import steady_port
 SEED = 20
 SHORT, LONG = 6, 60
 IN_FLIGHT = 10
-RECORDS = 5
+RECORDS = 60
 RESEND_SECONDS = 2.0
 RESUMES_WITHIN = 5.0
 
@@ -161,3 +161,26 @@ def test_a_broker_killed_under_load_ends_no_worker_and_loses_nothing(
     )
     assert stored(store) == producer.sent
     assert max(waits) <= RESUMES_WITHIN, waits
+
+
+def test_a_broker_that_is_full_for_a_while_ends_no_worker_and_loses_nothing(
+    store: Store, database_url: str, tmp_path: Path
+) -> None:
+    server = Server(tmp_path / "valkey")
+    admin = connect(server.url)
+    with a_worker(server.url, database_url, tmp_path) as desk:
+        producer = Producer(server.url)
+        producer.start()
+        wait_for(lambda: producer.newest_committed, "captures flow")
+        admin.config_set("maxmemory", "1")
+        full_at = time.monotonic()
+        wait_for(lambda: time.monotonic() > full_at + 2, "two seconds of it")
+        admin.config_set("maxmemory", "0")
+        waited = resumed(producer)
+        assert desk.is_running(), desk.log()[-3000:]
+        producer.ending.set()
+        wait_for(lambda: not producer.is_alive(), "all is acknowledged", seconds=60)
+    server.stop()
+    admin.close()
+    assert stored(store) == producer.sent
+    assert waited <= RESUMES_WITHIN
