@@ -49,7 +49,7 @@ class Kept(NamedTuple):
     head: bytes
 
 
-class Fault(Exception):
+class _Fault(Exception):
     """Why a message is not let in."""
 
 
@@ -57,7 +57,7 @@ def fault(raw: bytes, queue: Queue) -> str | None:
     """What is wrong with a message found in `queue`; None for one of ours."""
     try:
         _check(raw, queue)
-    except Fault as found:
+    except _Fault as found:
         return str(found)
     except Exception as bug:  # noqa: BLE001  # whatever is in it, the worker must not end of it
         return f"looking at it failed with {type(bug).__name__}"
@@ -111,14 +111,14 @@ def _read(entry: bytes) -> Kept:
 
 def _check(raw: bytes, queue: Queue) -> None:
     if len(raw) > LARGEST_BYTES:
-        raise Fault(f"larger than {LARGEST_BYTES} bytes")
+        raise _Fault(f"larger than {LARGEST_BYTES} bytes")
     if raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
-        raise Fault("an envelope with more brackets than ours have")
+        raise _Fault("an envelope with more brackets than ours have")
     message = _json(raw, "the message")
     if not isinstance(message, dict) or set(message) != FIELDS:
-        raise Fault("not the envelope of a task")
+        raise _Fault("not the envelope of a task")
     if (message["content-type"], message["content-encoding"]) != ("application/json", "utf-8"):
-        raise Fault("its content is not JSON in UTF-8")
+        raise _Fault("its content is not JSON in UTF-8")
     headers = _plain(message["headers"], "headers")
     _check_headers(headers, queue)
     _check_properties(message["properties"], queue)
@@ -129,25 +129,25 @@ def _json(raw: bytes, what: str) -> Any:
     try:
         return json.loads(raw.decode(), object_hook=_untyped)
     except RecursionError:
-        raise Fault(f"{what} is nested too deeply") from None
+        raise _Fault(f"{what} is nested too deeply") from None
     except ValueError:
-        raise Fault(f"{what} is not JSON") from None
+        raise _Fault(f"{what} is not JSON") from None
 
 
 def _untyped(found: dict[str, Any]) -> dict[str, Any]:
     """Refuse what kombu would turn into an object; seen even where a later key hides it."""
     if "__type__" in found:
-        raise Fault("it names a type to be made")
+        raise _Fault("it names a type to be made")
     return found
 
 
 def _plain(found: object, what: str) -> dict[str, Any]:
     """A mapping of names to short scalars: workers, logs and monitors keep them in memory."""
     if not isinstance(found, dict):
-        raise Fault(f"its {what} are missing or no mapping")
+        raise _Fault(f"its {what} are missing or no mapping")
     for name, value in found.items():
         if not _is_small(name) or not _is_small(value):
-            raise Fault(f"one of its {what} is no short text or number: {name[:40]!r}")
+            raise _Fault(f"one of its {what} is no short text or number: {name[:40]!r}")
     return found
 
 
@@ -159,57 +159,57 @@ def _is_small(value: object) -> bool:
 
 def _check_headers(headers: dict[str, Any], queue: Queue) -> None:
     if headers.get("compression"):
-        raise Fault("it is compressed")
+        raise _Fault("it is compressed")
     if headers.get("task") not in [task.value for task in Task if task.queue is queue]:
-        raise Fault("its task is none of this queue's")
+        raise _Fault("its task is none of this queue's")
     if not _is_id(headers.get("id")):
-        raise Fault("its id is missing or no id")
+        raise _Fault("its id is missing or no id")
     if not _is_count(headers.get("retries", 0)) or not _is_count(headers.get("unexpected", 0)):
-        raise Fault("its number of retries is no number")
+        raise _Fault("its number of retries is no number")
     if headers.get("timelimit") not in (None, [None, None]):
-        raise Fault("it brings a time limit of its own")
+        raise _Fault("it brings a time limit of its own")
     if _ahead(headers.get("eta"), "eta") > LONGEST_AHEAD:
-        raise Fault("it is due further ahead than any retry of ours")
+        raise _Fault("it is due further ahead than any retry of ours")
     if abs(_ahead(headers.get("expires"), "expires")) > LONGEST_EXPIRY:
-        raise Fault("it expires at a time that makes no sense")
+        raise _Fault("it expires at a time that makes no sense")
 
 
 def _check_properties(properties: object, queue: Queue) -> None:
     if not isinstance(properties, dict):
-        raise Fault("its properties are missing or no mapping")
+        raise _Fault("its properties are missing or no mapping")
     delivery = _plain(properties.get("delivery_info"), "delivery properties")
     given = _plain({**properties, "delivery_info": None}, "properties")
     if delivery.get("routing_key") != queue.value or delivery.get("exchange") not in ("", queue):
-        raise Fault("it is addressed to another queue")
+        raise _Fault("it is addressed to another queue")
     if given.get("body_encoding") != "base64":
-        raise Fault("its body is not in base64")
+        raise _Fault("its body is not in base64")
     if not _is_id(given.get("delivery_tag")):
-        raise Fault("its delivery_tag is missing or no id")
+        raise _Fault("its delivery_tag is missing or no id")
     if not _is_count(given.get("priority", 0)):
-        raise Fault("its priority is no number")
+        raise _Fault("its priority is no number")
 
 
 def _check_body(body: object, task: Task) -> None:
     try:
         found: Any = _json(base64.b64decode(str(body), validate=True), "its body")
     except (binascii.Error, UnicodeEncodeError, ValueError):
-        raise Fault("its body is not in base64") from None
+        raise _Fault("its body is not in base64") from None
     match found:
         case [[], dict(arguments), dict(embedded)]:
             _check_arguments(arguments, task)
         case _:
-            raise Fault("its body is not that of a task")
+            raise _Fault("its body is not that of a task")
     if not set(embedded) <= EMBEDDED or any(embedded.values()):
-        raise Fault("it wants more done than its task")
+        raise _Fault("it wants more done than its task")
 
 
 def _check_arguments(arguments: dict[str, Any], task: Task) -> None:
     if set(arguments) != ARGUMENTS.get(task, set()):
-        raise Fault(f"its arguments are not those of {task.value}")
+        raise _Fault(f"its arguments are not those of {task.value}")
     if not all(isinstance(value, str) for value in arguments.values()):
-        raise Fault("an argument is not a text")
+        raise _Fault("an argument is not a text")
     if "batch_id" in arguments and not _is_id(arguments["batch_id"]):
-        raise Fault("its batch_id is no id")
+        raise _Fault("its batch_id is no id")
 
 
 def _is_id(value: object) -> bool:
@@ -228,4 +228,4 @@ def _ahead(value: object, name: str) -> timedelta:
         at = datetime.fromisoformat(value if isinstance(value, str) else "")
         return (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)
     except (ValueError, OverflowError):
-        raise Fault(f"its {name} is no time") from None
+        raise _Fault(f"its {name} is no time") from None
