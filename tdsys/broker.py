@@ -49,9 +49,9 @@ HARM = {
 # Selectors (Valkey, Redis 7): with one list for all, SET on its own keys would be SET on the queue.
 PRODUCER_ACL = (
     "reset on >{password} +ping +select +client|setinfo +client|setname "
-    f"(+lpush +llen ~{wire.queue_key(wire.Queue.CAPTURE)}) "
+    f"(+xadd +xlen ~{wire.CAPTURES}) (+lpush ~{wire.queue_key(wire.Queue.CAPTURE)}) "
     f"(+mget +get %R~{wire.acknowledgement_key('*')}) "
-    f"(+set %W~{wire.PREFIX}producer:*)"
+    f"(+set %W~{wire.bell_key(wire.Task.INGEST)} %W~{wire.PREFIX}producer:*)"
 )
 
 

@@ -44,7 +44,7 @@ RESEND_SECONDS = 6.0
 LONGEST_RESEND_SECONDS = 300.0
 CLOSE_SECONDS = 2.0
 NEVER = float("-inf")
-CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
+BELL = wire.bell_key(wire.Task.INGEST)
 
 # By class name, because redis-py is not imported here; a subclass stands before its base.
 ADVICE = {
@@ -76,10 +76,10 @@ class Batch(NamedTuple):
     records: tuple[bytes, ...]
 
     @property
-    def message(self) -> bytes:
-        """The task message that carries this batch."""
-        records = "[" + b",".join(self.records).decode() + "]"
-        return wire.envelope(wire.Task.INGEST, {"batch_id": self.id, "records": records})
+    def fields(self) -> dict[bytes, bytes]:
+        """The entry of the captures' stream that carries this batch."""
+        records = b"[" + b",".join(self.records) + b"]"
+        return {wire.BATCH_FIELD: self.id.encode(), wire.RECORDS_FIELD: records}
 
 
 class Spool(Protocol):
@@ -315,20 +315,25 @@ class Shipper:
         return bool(due)
 
     def _due(self, broker: Redis) -> list[_Sent]:
-        """What to send again: a message still in the queue is late, not lost.
+        """What to send again: an entry still in the stream is late, not lost.
 
-        The queue is first in, first out: what was sent before an acknowledged batch has left it.
+        The stream is read in order: what was sent before an acknowledged batch has left it.
         """
         now = self._clock()
         late = [sent for sent in self._in_flight.values() if sent.look <= now]
-        unread = bool(late) and bool(broker.llen(CAPTURES))
+        unread = bool(late) and bool(broker.xlen(wire.CAPTURES))
         for sent in late:
             if unread and NEVER < sent.at >= self._read_to:
                 sent.look = now + RESEND_SECONDS
         return [sent for sent in late if sent.look <= now]
 
     def _push(self, broker: Redis, sent: _Sent) -> None:
-        broker.lpush(CAPTURES, sent.batch.message)
+        with broker.pipeline(transaction=False) as pipe:
+            pipe.xadd(wire.CAPTURES, sent.batch.fields)  # type: ignore[arg-type]  # bytes will do
+            pipe.set(BELL, "1", nx=True, px=wire.BELL_MILLISECONDS)
+            _, rung = pipe.execute()
+        if rung:
+            broker.lpush(wire.queue_key(wire.Queue.CAPTURE), wire.envelope(wire.Task.INGEST))
         sent.at = self._clock()
         sent.delay = min(LONGEST_RESEND_SECONDS, max(RESEND_SECONDS, 2 * sent.delay))
         sent.look = sent.at + sent.delay

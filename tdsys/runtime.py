@@ -16,6 +16,7 @@ from tdsys import settings as settings_module
 from tdsys import wire
 from tdsys.broker import connect, parsed
 from tdsys.errors import ConfigurationError
+from tdsys.inbox import Inbox
 from tdsys.llm.naming import OFFLINE, check_name
 from tdsys.settings import Settings
 from tdsys.stages.scoring import Limits
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tdsys.llm.session import Model
     from tdsys.verify import EvidenceVerifier
 
+# A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
+INGEST_LEASE = timedelta(seconds=10)
 NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
 
 
@@ -59,8 +62,13 @@ class Runtime:
 
     @cached_property
     def broker(self) -> Redis:
-        """Redis or Valkey, for bells and acknowledgements."""
+        """Redis or Valkey, for bells and for captures on their way."""
         return connect(self.redis_url)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Where captures wait."""
+        return Inbox(self.broker, lease=INGEST_LEASE)
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:
@@ -148,23 +156,19 @@ class Runtime:
         """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""
         try:
             if self.broker.set(wire.bell_key(task), "1", nx=True, px=wire.BELL_MILLISECONDS):
-                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task, {}))
+                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task))
         except RedisError:
             return
 
-    def answer_bell(self, task: wire.Task) -> None:
-        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed."""
-        try:
-            self.broker.delete(wire.bell_key(task))
-        except RedisError:
-            return
+    def answer_bell(self, task: wire.Task) -> bool:
+        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed.
 
-    def acknowledge(self, batch_id: str) -> None:
-        """Tell the client that the rows of a batch are committed."""
+        Whether it rang; a broker that is away tells of none.
+        """
         try:
-            self.broker.set(wire.acknowledgement_key(batch_id), "1", ex=wire.ACK_SECONDS)
+            return bool(self.broker.delete(wire.bell_key(task)))
         except RedisError:
-            return
+            return False
 
     def close(self) -> None:
         """End what this process opened."""

@@ -17,6 +17,13 @@ PREFIX = "tdsys:"
 BELL_MILLISECONDS = 30_000
 ACK_SECONDS = 86_400
 
+# Captures wait in this stream; messages only say that there are some. An entry is one batch: its
+# id, which makes sending it again harmless, and its records as the text of a JSON list.
+CAPTURES = f"{PREFIX}captures"
+INGESTING = "ingesting"
+BATCH_FIELD = b"batch"
+RECORDS_FIELD = b"records"
+
 
 class Queue(StrEnum):
     """The seven queues, named after stages."""
@@ -56,17 +63,12 @@ def acknowledgement_key(batch_id: str) -> str:
     return f"{PREFIX}ack:{batch_id}"
 
 
-def waiting_key(batch_id: str) -> str:
-    """The Redis key that is set while one message of a capture batch waits for its next try."""
-    return f"{PREFIX}waiting:{batch_id}"
-
-
 def queue_key(queue: Queue) -> str:
     """The Redis list that holds the messages of `queue`."""
     return PREFIX + queue.value
 
 
-def envelope(task: Task, arguments: dict[str, str]) -> bytes:
+def envelope(task: Task) -> bytes:
     """One Celery protocol-2 message, ready for LPUSH onto `queue_key(task.queue)`.
 
     The form is Celery's (docs: "Message Protocol", version 2) inside kombu's Redis envelope;
@@ -74,7 +76,7 @@ def envelope(task: Task, arguments: dict[str, str]) -> bytes:
     """
     task_id = str(uuid.uuid4())
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    body = json.dumps([[], arguments, embed])
+    body = json.dumps([[], {}, embed])
     message = {
         "body": base64.b64encode(body.encode()).decode(),
         "content-encoding": "utf-8",
@@ -87,7 +89,7 @@ def envelope(task: Task, arguments: dict[str, str]) -> bytes:
             "parent_id": None,
             "group": None,
             "argsrepr": "()",
-            "kwargsrepr": "{...}",
+            "kwargsrepr": "{}",
             "origin": f"{os.getpid()}@{socket.gethostname()}",
             "retries": 0,
             "eta": None,

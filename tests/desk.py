@@ -18,13 +18,13 @@ from tdsys import wire
 from tdsys.broker import connect
 from tdsys.wire import Task
 from tests.processes import wait_for
+from tests.running import children
 
 ROOT = Path(__file__).parents[1]
-UNACKED = wire.PREFIX + "unacked"
 
 
 class Desk:
-    """A real worker for captures and reports, and the queue in front of it."""
+    """A real worker for captures and reports, and the stream and queues in front of it."""
 
     def __init__(self, broker: Redis, log: Path, process: subprocess.Popen[bytes]) -> None:
         self.broker, self._log, self._process = broker, log, process
@@ -40,27 +40,41 @@ class Desk:
         return self._log.read_text()
 
     def ends(self) -> None:
-        """Kill it with its pool: asked to end it might take its time, with tries to come."""
+        """Kill it with its pool."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def put(self, records: str, *, batch_id: str = "b1", **headers: Any) -> None:
-        self.send(Task.INGEST, {"batch_id": batch_id, "records": records}, **headers)
+    def kill_pool(self) -> None:
+        for child in children(self._process.pid):
+            os.kill(child, signal.SIGKILL)
 
-    def send(self, task: Task, arguments: dict[str, str], **headers: Any) -> None:
-        message = json.loads(wire.envelope(task, arguments))
+    def put(self, records: str, *, batch_id: str = "b1") -> None:
+        self.add({"batch": batch_id, "records": records})
+        self.send(Task.INGEST)
+
+    def add(self, fields: dict[Any, Any]) -> None:
+        self.broker.xadd(wire.CAPTURES, fields)
+
+    def send(self, task: Task, **headers: Any) -> None:
+        message = json.loads(wire.envelope(task))
         message["headers"].update(headers)
         self.broker.lpush(wire.queue_key(task.queue), json.dumps(message))
+
+    def rings(self) -> bool:
+        """Ring as beat does, for waits: always true."""
+        self.send(Task.INGEST)
+        return True
 
     def acknowledged(self, batch_id: str = "b1") -> bool:
         return bool(self.broker.exists(wire.acknowledgement_key(batch_id)))
 
-    def unread(self) -> int:
-        return int(self.broker.llen(wire.queue_key(wire.Queue.CAPTURE)))
-
     def in_hand(self) -> int:
-        return int(self.broker.hlen(UNACKED))
+        """Messages that are read and not answered for."""
+        return int(self.broker.hlen(wire.PREFIX + "unacked"))
+
+    def waiting(self) -> int:
+        return int(self.broker.xlen(wire.CAPTURES))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from tdsys.core.arrival import from_capture
 from tdsys.core.comparison import Comparison
 from tdsys.core.dataset import Member, Split, fingerprint
 from tdsys.core.example import Candidate, Capture
@@ -63,9 +64,7 @@ def ingest(tx: Tx, captures: Sequence[Capture], *, batch: str | None = None) -> 
     return examples.ingest(
         tx,
         batch_id=batch or uuid.uuid4().hex,
-        captures=captures,
-        refusals=[],
-        received=len(captures),
+        batch=examples.Batch(dict(enumerate(map(from_capture, captures))), []),
         now=NOW,
     )
 

@@ -16,12 +16,12 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from tdsys.core.arrival import Arrival, from_capture
 from tdsys.core.conversion import ImportOptions, convert
 from tdsys.core.example import Capture, Malformed, Source, check_document, check_domain
 from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, examples, imports, policies
-from tdsys.store.examples import Refusal
 from tdsys.store.imports import Import, Reject
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Line(NamedTuple):
 class Parsed(NamedTuple):
     """One record, or why it is none."""
 
-    capture: Capture | None
+    arrival: Arrival | None
     reject: Reject | None
 
 
@@ -121,16 +121,16 @@ def _keep(
     store: Store, claimed: Import, parsed: Sequence[Parsed], *, until: datetime, now: datetime
 ) -> None:
     """Store one block with its rejects and counts, or nothing of it."""
-    captures = [p.capture for p in parsed if p.capture]
+    arrivals = [p.arrival for p in parsed if p.arrival]
     rejects = [p.reject for p in parsed if p.reject]
     with store.begin() as tx:
         imports.hold(tx, claimed=claimed)
-        added = examples.add(tx, captures=captures, source=Source.IMPORTED, due_at=now, now=now)
+        added = examples.add(tx, arrivals=arrivals, source=Source.IMPORTED, due_at=now, now=now)
         imports.advance(
             tx,
             import_id=claimed.id,
             read=len(parsed),
-            rejects=rejects + [_refused(captures[one.position], one) for one in added.refused],
+            rejects=rejects,
             new=added.new,
             duplicate=added.duplicate + added.conflicting + added.resent,
             until=until,
@@ -140,9 +140,7 @@ def _keep(
 def parse(line: Line, claimed: Import, options: ImportOptions, now: datetime) -> Parsed:
     """One line as a capture, or a reject with line, field, code, message and remedy."""
     try:
-        record = _json(line)
-        check_document(record)
-        found = convert(record, options)
+        return Parsed(from_capture(_capture(line, claimed, options, now)), None)
     except Malformed as bad:
         return Parsed(
             None,
@@ -155,31 +153,20 @@ def parse(line: Line, claimed: Import, options: ImportOptions, now: datetime) ->
                 raw=line.text.decode(errors="replace").replace("\x00", "\\0")[:RAW_SHOWN],
             ),
         )
+
+
+def _capture(line: Line, claimed: Import, options: ImportOptions, now: datetime) -> Capture:
+    record = _json(line)
+    check_document(record)
+    found = convert(record, options)
     provenance = {"file": claimed.filename, "sha256": claimed.sha256, "line": line.number}
-    return Parsed(
-        Capture(
-            capture_id=uuid.uuid5(claimed.id, str(line.number)),
-            domain=claimed.domain,
-            inputs=found.inputs,
-            outputs=found.outputs,
-            captured_at=now,
-            metadata={**found.metadata, "provenance": provenance},
-        ),
-        None,
-    )
-
-
-def _refused(capture: Capture, why: Refusal) -> Reject:
-    """A record that storage itself refused."""
-    provenance = capture.metadata["provenance"]
-    assert isinstance(provenance, dict)  # noqa: S101  # written by `parse`
-    return Reject(
-        line=int(str(provenance["line"])),
-        field=why.path,
-        code=why.code,
-        message=why.message,
-        remedy="change the record",
-        raw=why.raw,
+    return Capture(
+        capture_id=uuid.uuid5(claimed.id, str(line.number)),
+        domain=claimed.domain,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        captured_at=now,
+        metadata={**found.metadata, "provenance": provenance},
     )
 
 

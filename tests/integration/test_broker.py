@@ -256,8 +256,12 @@ def _rules(text: str) -> list[str]:
 def test_a_producer_may_do_what_the_capture_client_does(producer: Redis) -> None:
     batch = str(uuid.uuid4())
     assert producer.ping()
-    assert producer.lpush(wire.queue_key(Queue.CAPTURE), b"a message") == 1
-    assert producer.llen(wire.queue_key(Queue.CAPTURE)) == 1
+    with producer.pipeline(transaction=False) as pipe:
+        pipe.xadd(wire.CAPTURES, {"batch": batch, "records": "[]"})
+        pipe.set(wire.bell_key(Task.INGEST), "1", nx=True, px=wire.BELL_MILLISECONDS)
+        assert all(pipe.execute())
+    assert producer.xlen(wire.CAPTURES) == 1
+    assert producer.lpush(wire.queue_key(Queue.CAPTURE), wire.envelope(Task.INGEST)) == 1
     assert producer.mget([wire.acknowledgement_key(batch)]) == [None]
     assert producer.get(wire.acknowledgement_key(batch)) is None
     assert producer.set(f"{wire.PREFIX}producer:one", "{}", ex=60)
@@ -267,21 +271,33 @@ def test_a_producer_may_do_what_the_capture_client_does(producer: Redis) -> None
 FORBIDDEN: dict[str, tuple[str | int, ...]] = {
     "list the keys": ("KEYS", "*"),
     "scan the keys": ("SCAN", "0"),
+    "read the captures": ("XRANGE", "tdsys:captures", "-", "+"),
+    "take captures": ("XREADGROUP", "GROUP", "ingesting", "w", "STREAMS", "tdsys:captures", ">"),
+    "wait for captures": ("XREAD", "STREAMS", "tdsys:captures", "0"),
+    "take them over": ("XAUTOCLAIM", "tdsys:captures", "ingesting", "w", 0, "0"),
+    "say they are done": ("XACK", "tdsys:captures", "ingesting", "1-1"),
+    "delete one": ("XDEL", "tdsys:captures", "1-1"),
+    "trim them": ("XTRIM", "tdsys:captures", "MAXLEN", 0),
+    "move the group": ("XGROUP", "SETID", "tdsys:captures", "ingesting", "$"),
+    "delete them": ("DEL", "tdsys:captures"),
+    "overwrite them": ("SET", "tdsys:captures", "x"),
+    "push them aside": ("LPUSH", "tdsys:captures", "x"),
+    "rename them": ("RENAME", "tdsys:captures", "tdsys:ack:x"),
+    "let them expire": ("EXPIRE", "tdsys:captures", 1),
+    "write them elsewhere": ("XADD", "tdsys:ack:x", "*", "a", "b"),
     "read the queue": ("LRANGE", "tdsys:capture", 0, -1),
+    "see the queue": ("LLEN", "tdsys:capture"),
     "take from the queue": ("RPOP", "tdsys:capture"),
     "wait for the queue": ("BRPOP", "tdsys:capture", 1),
-    "move the queue": ("LMOVE", "tdsys:capture", "tdsys:ack:x", "LEFT", "LEFT"),
     "trim the queue": ("LTRIM", "tdsys:capture", 1, 0),
     "delete the queue": ("DEL", "tdsys:capture"),
     "overwrite the queue": ("SET", "tdsys:capture", "x"),
-    "rename the queue": ("RENAME", "tdsys:capture", "tdsys:ack:x"),
-    "let the queue expire": ("EXPIRE", "tdsys:capture", 1),
-    "read the queue as a text": ("GET", "tdsys:capture"),
     "write to another queue": ("LPUSH", "tdsys:optimization", "x"),
     "write to a queue by priority": ("LPUSH", "tdsys:capture\x06\x163", "x"),
     "see another queue": ("LLEN", "tdsys:scoring"),
     "acknowledge": ("SET", "tdsys:ack:b1", "1"),
-    "ring": ("SET", "tdsys:bell:scoring.score", "1"),
+    "ring another bell": ("SET", "tdsys:bell:scoring.score", "1"),
+    "read the bell": ("GET", "tdsys:bell:capture.ingest"),
     "read another's counts": ("GET", "tdsys:producer:two"),
     "read what is in hand": ("HGETALL", "tdsys:unacked"),
     "read the quarantine": ("LRANGE", "tdsys:quarantine", 0, -1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
 import logging
@@ -60,14 +59,13 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         while not self.stopping:
-            found: Any = self.broker.brpop([CAPTURES], timeout=0.2)
-            if found is None:
-                continue
-            _, arguments, _ = json.loads(base64.b64decode(json.loads(found[1])["body"]))
-            self.batches.append(arguments["batch_id"])
-            for record in json.loads(arguments["records"]):
-                self.records[record["capture_id"]] = record
-            self.broker.set(wire.acknowledgement_key(arguments["batch_id"]), "1")
+            found: Any = self.broker.xread({wire.CAPTURES: "0"}, count=1, block=200)
+            for entry, fields in found[0][1] if found else ():
+                self.batches.append(fields[b"batch"].decode())
+                for record in json.loads(fields[b"records"]):
+                    self.records[record["capture_id"]] = record
+                self.broker.set(wire.acknowledgement_key(self.batches[-1]), "1")
+                self.broker.xdel(wire.CAPTURES, entry)
 
 
 @pytest.fixture

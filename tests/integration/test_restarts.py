@@ -36,11 +36,13 @@ IN_FLIGHT = 10
 RECORDS = 60
 RESEND_SECONDS = 2.0
 RESUMES_WITHIN = 5.0
+BELL = wire.bell_key(wire.Task.INGEST)
+BELLS = wire.queue_key(wire.Queue.CAPTURE)
 
 
 @dataclass
 class _Batch:
-    message: bytes
+    fields: dict[Any, Any]
     born_at: float = field(default_factory=time.monotonic)
     sent_at: float = 0.0
 
@@ -72,8 +74,7 @@ class Producer(threading.Thread):
             batch_id = str(uuid.uuid4())
             records = json.dumps([record() for _ in range(RECORDS)])
             self.sent += RECORDS
-            arguments = {"batch_id": batch_id, "records": records}
-            self._push(batch_id, _Batch(wire.envelope(wire.Task.INGEST, arguments)))
+            self._push(batch_id, _Batch({"batch": batch_id, "records": records}))
 
     def _learn(self) -> None:
         ids = list(self._open)
@@ -86,7 +87,12 @@ class Producer(threading.Thread):
     def _push(self, batch_id: str, batch: _Batch) -> None:
         self._open[batch_id] = batch
         batch.sent_at = time.monotonic()
-        self.broker.lpush(wire.queue_key(wire.Queue.CAPTURE), batch.message)
+        with self.broker.pipeline(transaction=False) as pipe:
+            pipe.xadd(wire.CAPTURES, batch.fields)
+            pipe.set(BELL, "1", nx=True, px=wire.BELL_MILLISECONDS)
+            _, rung = pipe.execute()
+        if rung:
+            self.broker.lpush(BELLS, wire.envelope(wire.Task.INGEST))
 
 
 def record() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdsys.store.examples.arrivals import Added, Ingested, Refusal, add, ingest
+from tdsys.store.examples.arrivals import Added, Batch, Ingested, Refusal, add, ingest
 from tdsys.store.examples.census import (
     Arrivals,
     CellCount,
@@ -24,6 +24,7 @@ from tdsys.store.examples.decisions import admitted, claim, move, prolong, recor
 __all__ = [
     "Added",
     "Arrivals",
+    "Batch",
     "CellCount",
     "Count",
     "Ingested",
