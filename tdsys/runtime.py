@@ -18,6 +18,7 @@ from tdsys.broker import connect, parsed
 from tdsys.errors import ConfigurationError
 from tdsys.inbox import Inbox
 from tdsys.llm.naming import OFFLINE, check_name
+from tdsys.llm.readiness import require_optuna
 from tdsys.settings import Settings
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
@@ -127,6 +128,7 @@ class Runtime:
         check_name(self.settings.lm)
         setting, name = self._judge_named()
         check_name(name, setting=setting)
+        require_optuna(load=False)
         if self.settings.database_url:
             _ = self.store
         if self.settings.redis_url:
@@ -134,8 +136,6 @@ class Runtime:
 
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
-        from tdsys.llm.readiness import require_optuna  # noqa: PLC0415
-
         require_optuna()
         _ = self.judge, self.optimizer
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.databases"]
+pytest_plugins = ["tests.servers", "tests.databases", "tests.ticker"]
 
 FOLDERS = ("unit", "integration", "e2e", "bench")
 
@@ -16,6 +17,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
+        # what the tests start inherits it, and has to hear Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in FOLDERS:
         config.addinivalue_line("markers", f"{name}: lives in tests/{name}")
 

@@ -33,16 +33,14 @@ def until(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
 class RunningStack:
     """`tdsys up --detach` in a home of its own; `tdsys down` at the end."""
 
-    def __init__(self, home: Path, *, flower: bool = False, **env: str) -> None:
+    def __init__(self, home: Path, **env: str) -> None:
         self.home = home
-        self._flower = flower
         self.env = {**os.environ, "TDSYS_HOME": str(home), **env}
         for name in ("TDSYS_DATABASE_URL", "TDSYS_REDIS_URL"):
             self.env.pop(name, None)
 
     def __enter__(self) -> Self:
-        flags = [] if self._flower else ["--no-flower"]
-        done = self.tdsys("up", "--detach", *flags)
+        done = self.tdsys("up", "--detach", "--no-flower")
         assert done.returncode == 0, done.stdout + done.stderr + self.logs()
         known = addresses(self.home)
         self.runtime = Runtime(

@@ -86,6 +86,8 @@ class Stack:
             raise ConfigurationError(
                 "the embedded stack needs Linux", remedy="use docker compose up instead"
             )
+        for name in ("postgres", "valkey", FLOWER):
+            self._asked(name)
         self._lock = lock.take(self.home, self.report)
         try:
             self._start_servers()
@@ -133,6 +135,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything in reverse order; interrupted once more, it no longer waits."""
+        if self._all():
+            self.report("stopping")
         try:
             stop_all(self._programs, self.report)
         except KeyboardInterrupt:

@@ -263,21 +263,6 @@ def test_missing_servers_name_the_package_and_the_variable(
     assert "TDSYS_REDIS_URL" in one_line(no_valkey.value)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB; a cluster needs 40."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    if (
-        not shutil.which("mount")
-        or subprocess.run(mount, capture_output=True, check=False).returncode
-    ):
-        pytest.skip("mounting a small file system is not allowed here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_a_full_disk_is_one_line_with_the_path(small_disk: Path) -> None:
     with pytest.raises(NotReady) as full:
         EmbeddedPostgres(small_disk / "home").start()
