@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import trustme
 from flower.utils.broker import Broker
 from kombu import Connection
 from pydantic import SecretStr
@@ -26,6 +27,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, ResponseErr
 from redis.exceptions import ConnectionError as BrokerGone
 
 from tdsys import broker, wire
+from tdsys.client import CaptureClient
 from tdsys.embedded.brokers import BrokerLook
 from tdsys.embedded.ports import LOOPBACK
 from tdsys.runtime import Runtime
@@ -45,11 +47,11 @@ KEEPING = ("appendonly yes", "maxmemory-policy noeviction", "save ''")
 class Proxy:
     """Ends TLS in front of a server that has none."""
 
-    def __init__(self, certificate: Path, key: Path, port: int) -> None:
+    def __init__(self, certificate: trustme.LeafCert, port: int) -> None:
         self.port = steady_port()
         self._target = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate, key)
+        certificate.configure_cert(self._context)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(10)
@@ -73,20 +75,13 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.close()
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for this machine that is its own authority, and its key."""
-    made, key = folder / "cert.pem", folder / "key.pem"
-    words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    try:
-        subprocess.run(
-            ["openssl", *words, *names, "-out", str(made), "-keyout", str(key)],
-            check=True,
-            capture_output=True,
-        )
-    except FileNotFoundError:
-        pytest.skip("making a certificate needs the openssl command")
-    return made, key
+def over_tls(folder: Path, stack: ExitStack) -> str:
+    port = steady_port()
+    stack.enter_context(valkey(folder / "server", f'requirepass "{PASSWORD}"', *KEEPING, port=port))
+    authority, known = trustme.CA(), folder / "authority.pem"
+    authority.cert_pem.write_to_path(str(known))
+    proxy = Proxy(authority.issue_cert(LOOPBACK), port)
+    return f"rediss://:{SECRET}@{LOOPBACK}:{proxy.port}/2?ssl_ca_certs={quote(str(known))}"
 
 
 @pytest.fixture
@@ -107,14 +102,6 @@ def as_a_user(folder: Path, stack: ExitStack) -> str:
     lines = (f"user service on >{PASSWORD} {SERVICE}", "user default off", *KEEPING)
     stack.enter_context(valkey(folder / "server", *lines, port=port))
     return f"redis://service:{SECRET}@{LOOPBACK}:{port}/0"
-
-
-def over_tls(folder: Path, stack: ExitStack) -> str:
-    port = steady_port()
-    made, key = certificate(folder)
-    stack.enter_context(valkey(folder / "server", f'requirepass "{PASSWORD}"', *KEEPING, port=port))
-    proxy = Proxy(made, key, port)
-    return f"rediss://:{SECRET}@{LOOPBACK}:{proxy.port}/2?ssl_ca_certs={quote(str(made))}"
 
 
 def through_sentinels(folder: Path, stack: ExitStack) -> str:
@@ -266,6 +253,22 @@ def test_a_producer_may_do_what_the_capture_client_does(producer: Redis) -> None
     assert producer.get(wire.acknowledgement_key(batch)) is None
     assert producer.set(f"{wire.PREFIX}producer:one", "{}", ex=60)
     assert producer.client_setname("generator")
+
+
+def test_the_capture_client_asks_for_no_more(producer: Redis, redis_url: str) -> None:
+    admin: Any = broker.connect(redis_url)
+    admin.acl_log_reset()
+    to = producer.connection_pool.connection_kwargs
+    url = f"redis://producer:{SECRET}@{to['host']}:{to['port']}/{to['db']}"
+    with CaptureClient(url) as client:
+        client.capture(domain="d", inputs={}, outputs={})
+        wait_for(lambda: admin.xlen(wire.CAPTURES) == 1, "the batch is sent")
+        wait_for(lambda: admin.llen(wire.queue_key(Queue.CAPTURE)) == 1, "the bell rings")
+        ((_, fields),) = admin.xrange(wire.CAPTURES)
+        admin.set(wire.acknowledgement_key(fields[wire.BATCH_FIELD].decode()), "1")
+        assert client.flush(10).pending == 0
+    assert admin.acl_log() == []
+    admin.close()
 
 
 FORBIDDEN: dict[str, tuple[str | int, ...]] = {
