@@ -95,6 +95,14 @@ def _poison_stream(world: World, random: Random) -> None:
     world.broker.xadd(CAPTURES, {"neither": "nor"})
 
 
+def _poison_queues(world: World, random: Random) -> None:
+    """The same where bells wait, and what else was a message once."""
+    stranger = wire.envelope(wire.Task.INGEST).replace(b"capture.ingest", b"os.system")
+    for queue in (wire.Queue.CAPTURE, wire.Queue.SCORING, wire.Queue.IMPORTS):
+        for junk in random.sample((*JUNK, b"\x80\x04K\x07.", b"{}", stranger), len(JUNK) + 3):
+            world.broker.lpush(wire.queue_key(queue), junk)
+
+
 def _jump_clock(world: World, random: Random) -> None:
     with world.clock_wrong_by(random.choice((-TWO_HOURS, TWO_HOURS))):
         world.lasts(1)
@@ -171,5 +179,6 @@ FAULTS = (
     Fault("Valkey: out of memory", _fill_memory),
     Fault("batches: each 20 times more", _multiply_batches),
     Fault("batches: poison among them", _poison_stream),
+    Fault("queues: poison among the bells", _poison_queues),
     Fault("clock: two hours off, and back", _jump_clock),
 )
