@@ -104,6 +104,7 @@ class Shipper:
         self._news: SimpleQueue[None] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
         self._hurried = False
+        self.sleeps = True
         self._calm = self._linger = TICK_SECONDS
         self._adopt_at = NEVER
         self._rests = False
@@ -120,13 +121,11 @@ class Shipper:
         if self.spool.backlog():
             self.start()
 
-    def keep(self, record: bytes) -> None:
-        """Take a record over; Unfit when there is no room."""
-        self.spool.append(record)
+    def wake(self) -> None:
+        """Something waits: have the thread run and look."""
         if self._thread is None or self._ending:
             self.start()
-        if self._news.empty():
-            self._news.put(None)
+        self._news.put(None)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count captures that are not kept."""
@@ -135,9 +134,7 @@ class Shipper:
         self._warn_once(
             reason, f"a capture was dropped ({reason}); more of the kind are only counted"
         )
-        if self._thread is None or self._ending:
-            self.start()
-        self._news.put(None)
+        self.wake()
 
     def skip(self, reason: str) -> None:
         """Count a capture that is not wanted."""
@@ -162,7 +159,7 @@ class Shipper:
 
     def stop(self) -> None:
         """Let the thread end once nothing waits; safe to call from a garbage collection."""
-        self._ending = True
+        self._ending = self.sleeps = True
         self._news.put(None)
 
     def flush(self, deadline: float) -> Flushed:
@@ -235,17 +232,22 @@ class Shipper:
 
     def _ended(self) -> bool:
         with self._lock:
-            if self._ending and not self.spool.backlog():
-                self._thread = None
+            if self._ending:
+                self.sleeps = True
+                if not self.spool.backlog():
+                    self._thread = None
             return self._thread is None
 
     def _pause(self) -> None:
         """Sleep until there is something to do, then a tick longer so that batches fill."""
+        # Said before it looks, so that who appends meanwhile wakes it.
+        self.sleeps = True
         if self.spool.backlog():
             longest = self._calm
         else:
             longest = ADOPT_SECONDS if self._rests else IDLE_SECONDS
         news = _heard(self._news, longest)
+        self.sleeps = self._ending
         self._rests = not (news or self.spool.backlog())
         self._hurried = _heard(self._hurry, self._linger)
 
@@ -328,12 +330,15 @@ class Shipper:
         counts, now = self.counts(), self._clock()
         if counts == self._reported or not (self._hurried or now >= self._report_at):
             return
-        self._reported, self._report_at = counts, now + REPORT_SECONDS
+        text = _report_text(self.name, self._begun_at, counts)
         try:
-            text = _report_text(self.name, self._begun_at, counts)
             broker.set(wire.producer_key(self.name), text, ex=wire.PRODUCER_SECONDS)
-        except Exception as error:  # noqa: BLE001  # such as an access list without SET
+        except Exception as error:
+            if "ResponseError" not in _kinds(error):
+                raise
+            # such as an access list without SET
             self._warn_once("report", f"counts cannot be reported: {type(error).__name__}")
+        self._reported, self._report_at = counts, now + REPORT_SECONDS
 
 
 def _heard(bell: SimpleQueue[None], timeout: float) -> bool:
@@ -378,9 +383,13 @@ def _connect(url: str) -> Redis:
 
 def _advice(error: Exception) -> tuple[str, str]:
     """The kind of a failure, and what to tell people; never its text, which may hold a password."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
+    kinds = _kinds(error)
     for kind, advice in ADVICE.items():
         if kind in kinds:
             return kind, f"captures wait: {advice}"
     name = type(error).__name__
     return name, f"captures wait: shipping failed with {name}; it is tried again"
+
+
+def _kinds(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
