@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from tdsys import __version__
-from tdsys.cli import demo, examples, exports, importing, optimize, policy, stack
+from tdsys.cli import demo, examples, exports, importing, optimize, policy, spool, stack
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,6 +22,7 @@ for command in (
     stack.down,
     stack.status,
     stack.db,
+    spool.spool,
     importing.import_,
     examples.examples,
     policy.policy,
