@@ -13,6 +13,10 @@ pytest_plugins = ["tests.servers", "tests.databases", "tests.ingesting", "tests.
 FOLDERS = ("unit", "integration", "e2e", "bench")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="the long form of tests that have one")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
         # what the tests start inherits it, and has to hear Ctrl-C

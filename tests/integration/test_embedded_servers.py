@@ -129,6 +129,14 @@ def test_valkey_appends_to_a_file_and_never_evicts(valkey: ValkeyStarter) -> Non
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
+def test_valkey_takes_nothing_a_worker_could_not_read(valkey: ValkeyStarter) -> None:
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis.from_url(valkey().url, retry=once) as client:
+        with pytest.raises((redis.ConnectionError, redis.ResponseError)):
+            client.lpush("queue", b"x" * 9_000_000)
+        assert client.llen("queue") == 0
+
+
 def test_a_restart_finds_the_same_data_on_the_same_port(postgres: PostgresStarter) -> None:
     first = postgres()
     tell(first, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (42)")
