@@ -54,6 +54,7 @@ class CaptureClient:
         self._choice = Choice(
             sample_rate=sample_rate, fields=fields, mask=mask, failures=capture_failures
         )
+        self._picky = self._choice.is_picky
         if durability not in {"spool", "memory"}:
             raise ValueError(f"durability is {durability!r}; use 'spool' or 'memory'")
         preload()
@@ -80,14 +81,16 @@ class CaptureClient:
 
         `ok=False` says that generating failed: skipped, unless the client captures failures.
         """
+        shipper = self._shipper
         capture_id, captured_at = self._stamps()
         try:
-            picky = not ok or self._choice.is_picky
+            picky = self._picky or not ok
             if picky and (unwanted := self._choice.unwanted(ok=ok)) is not None:
-                self._shipper.skip(unwanted)
+                shipper.skip(unwanted)
                 return capture_id
             metadata = metadata or {}
-            require_objects(inputs, outputs, metadata)
+            if not type(inputs) is type(outputs) is type(metadata) is dict:
+                require_objects(inputs, outputs, metadata)
             document: dict[str, Any] = {
                 "domain": domain,
                 "inputs": inputs,
@@ -98,11 +101,13 @@ class CaptureClient:
                 document = self._choice.of(document, self._serialise, ok=ok)
             document["capture_id"] = capture_id
             document["captured_at"] = captured_at
-            self._shipper.keep(self._serialise(document))
+            shipper.spool.append(self._serialise(document))
+            if shipper.sleeps:
+                shipper.wake()
         except Unfit as unfit:
-            self._shipper.drop(str(unfit))
+            shipper.drop(str(unfit))
         except Exception:  # noqa: BLE001  # documents are the caller's objects and may do anything
-            self._shipper.drop("internal")
+            shipper.drop("internal")
         return capture_id
 
     def captured(

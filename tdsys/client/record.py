@@ -22,11 +22,13 @@ MAX_RECORD_BYTES = 256 * 1024
 MAX_DEPTH = 32
 # orjson writes 1e-7 for Python's 1e-07; only far below the limit may that not matter.
 CERTAINLY_SMALL = MAX_RECORD_BYTES // 2
+MOST_SIMPLE = 1000
 
 # An escaped NUL in JSON text: a backslash that is not itself escaped, then u0000.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _PLAIN = frozenset({int, bool, type(None)})
+_TEXT = frozenset({str})
 
 
 class Unfit(Exception):
@@ -41,20 +43,34 @@ class Serialiser:
 
     def __call__(self, document: dict[str, object]) -> bytes:
         """The document as the worker will read it; Unfit for what the worker would refuse."""
+        record = None
+        if self._fast and _is_simple(document):
+            record = self._quickly(document)
+        if record is None or len(record) > CERTAINLY_SMALL:
+            record = self._carefully(document)
+        if b"\\u0000" in record and _NUL.search(record):
+            raise Unfit("nul")
+        return record
+
+    def _quickly(self, document: dict[str, object]) -> bytes | None:
+        """None for what orjson refuses and we do not, such as integers beyond 64 bits."""
+        try:
+            return self._fast(document) if self._fast else None
+        except TypeError:
+            return None
+
+    def _carefully(self, document: dict[str, object]) -> bytes:
         try:
             plain = _is_plain(document)
         except Unfit as unfit:
             raise Unfit("cyclic" if _is_cyclic(document) else str(unfit)) from None
         except TypeError:
             raise Unfit("key_not_text") from None
-        try:
-            record = self._fast(document) if plain and self._fast else None
-        except TypeError:  # orjson refuses more than we do, such as integers beyond 64 bits
-            record = None
+        record = self._quickly(document) if plain else None
         if record is None or len(record) > CERTAINLY_SMALL:
-            record = _carefully(document)
-        if b"\\u0000" in record and _NUL.search(record):
-            raise Unfit("nul")
+            record = _encoded(document)
+        if len(record) > MAX_RECORD_BYTES:
+            raise Unfit("too_large")
         return record
 
 
@@ -74,19 +90,41 @@ def orjson_dumps() -> Callable[[object], bytes] | None:
     return orjson.dumps
 
 
-def _carefully(document: dict[str, object]) -> bytes:
+def _encoded(document: dict[str, object]) -> bytes:
     try:
-        record = _ENCODER.encode(document).encode()
+        return _ENCODER.encode(document).encode()
     except UnicodeEncodeError:
         raise Unfit("surrogate") from None
     except (TypeError, ValueError):
         raise Unfit("not_json") from None
-    if len(record) > MAX_RECORD_BYTES:
-        raise Unfit("too_large")
-    return record
 
 
-def _is_plain(document: dict[str, object]) -> bool:  # noqa: C901  # each call is dear when cold
+def _is_simple(document: dict[str, object]) -> bool:
+    """Whether it has the usual form: parts of texts, numbers and lists of texts, not large.
+
+    Told with as little code as can be, because at a generator's pace every line runs with cold
+    caches; what is not simple is only looked at again.
+    """
+    size = 0
+    for part in document.values():
+        if type(part) is str:
+            continue
+        if type(part) is not dict or len(part) > MOST_SIMPLE:
+            return False
+        for value in [*part.values()]:
+            kind = type(value)
+            if kind is str:
+                size += len(value)
+            elif kind is list and len(value) <= MOST_SIMPLE:
+                if not _TEXT.issuperset(map(type, value)):
+                    return False
+                size += sum(map(len, value))
+            elif kind not in _PLAIN and (kind is not float or value - value):
+                return False
+    return size <= CERTAINLY_SMALL
+
+
+def _is_plain(document: dict[str, object]) -> bool:  # noqa: C901  # one loop of many cases
     """Whether JSON's own types are all there is; Unfit for what no encoder should be shown.
 
     Level by level and never more values than fit into a record, so neither a cycle nor a part
@@ -183,15 +221,14 @@ class Stamps:
         self._second = (0, "")
 
     def __call__(self) -> tuple[str, str]:
-        """A new id, and the time: UTC, ISO 8601, with milliseconds."""
-        now = time.time()
+        """A new id, and the time: UTC, ISO 8601, to the second."""
         second, text = self._second
-        if not 0 <= now - second < 1:
-            second, text = self._begin_second(int(now))
-        milliseconds = int(1000 * (now - second))
-        return self._process + str(next(self._numbers)), f"{text}.{milliseconds:03d}+00:00"
+        if not 0 <= time.time() - second < 1:
+            text = self._begin_second()
+        return self._process + str(next(self._numbers)), text
 
-    def _begin_second(self, second: int) -> tuple[int, str]:
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    def _begin_second(self) -> str:
+        second = int(time.time())
+        text = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(second))
         self._second = (second, text)
-        return self._second
+        return text

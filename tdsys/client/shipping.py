@@ -48,8 +48,15 @@ ADVICE = {
     "redis://:PASSWORD@HOST:PORT/0",
 }
 
-# What redis-py imports when it connects.
-_BY_REDIS = ("email.parser", "encodings.idna", "secrets")
+# What is imported when the thread connects, by redis-py too.
+_WHEN_CONNECTING = (
+    "tdsys.broker",
+    "redis.sentinel",
+    "email.parser",
+    "encodings.idna",
+    "importlib.metadata._adapters",
+    "secrets",
+)
 
 
 class Flushed(namedtuple("Flushed", ("committed", "pending", "dropped"))):  # noqa: PYI024
@@ -104,6 +111,7 @@ class Shipper:
         self._news: SimpleQueue[None] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
         self._hurried = False
+        self.sleeps = True
         self._calm = self._linger = TICK_SECONDS
         self._adopt_at = NEVER
         self._rests = False
@@ -120,13 +128,11 @@ class Shipper:
         if self.spool.backlog():
             self.start()
 
-    def keep(self, record: bytes) -> None:
-        """Take a record over; Unfit when there is no room."""
-        self.spool.append(record)
+    def wake(self) -> None:
+        """Something waits: have the thread run and look."""
         if self._thread is None or self._ending:
             self.start()
-        if self._news.empty():
-            self._news.put(None)
+        self._news.put(None)
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count captures that are not kept."""
@@ -135,9 +141,7 @@ class Shipper:
         self._warn_once(
             reason, f"a capture was dropped ({reason}); more of the kind are only counted"
         )
-        if self._thread is None or self._ending:
-            self.start()
-        self._news.put(None)
+        self.wake()
 
     def skip(self, reason: str) -> None:
         """Count a capture that is not wanted."""
@@ -162,7 +166,7 @@ class Shipper:
 
     def stop(self) -> None:
         """Let the thread end once nothing waits; safe to call from a garbage collection."""
-        self._ending = True
+        self._ending = self.sleeps = True
         self._news.put(None)
 
     def flush(self, deadline: float) -> Flushed:
@@ -235,17 +239,22 @@ class Shipper:
 
     def _ended(self) -> bool:
         with self._lock:
-            if self._ending and not self.spool.backlog():
-                self._thread = None
+            if self._ending:
+                self.sleeps = True
+                if not self.spool.backlog():
+                    self._thread = None
             return self._thread is None
 
     def _pause(self) -> None:
         """Sleep until there is something to do, then a tick longer so that batches fill."""
+        # Said before it looks, so that who appends meanwhile wakes it.
+        self.sleeps = True
         if self.spool.backlog():
             longest = self._calm
         else:
             longest = ADOPT_SECONDS if self._rests else IDLE_SECONDS
         news = _heard(self._news, longest)
+        self.sleeps = self._ending
         self._rests = not (news or self.spool.backlog())
         self._hurried = _heard(self._hurry, self._linger)
 
@@ -328,12 +337,15 @@ class Shipper:
         counts, now = self.counts(), self._clock()
         if counts == self._reported or not (self._hurried or now >= self._report_at):
             return
-        self._reported, self._report_at = counts, now + REPORT_SECONDS
+        text = _report_text(self.name, self._begun_at, counts)
         try:
-            text = _report_text(self.name, self._begun_at, counts)
             broker.set(wire.producer_key(self.name), text, ex=wire.PRODUCER_SECONDS)
-        except Exception as error:  # noqa: BLE001  # such as an access list without SET
+        except Exception as error:
+            if "ResponseError" not in _kinds(error):
+                raise
+            # such as an access list without SET
             self._warn_once("report", f"counts cannot be reported: {type(error).__name__}")
+        self._reported, self._report_at = counts, now + REPORT_SECONDS
 
 
 def _heard(bell: SimpleQueue[None], timeout: float) -> bool:
@@ -352,7 +364,7 @@ def preload() -> None:
 
     A process that forks while its thread imports gets a child that can never import the same.
     """
-    for name in ("redis", *_BY_REDIS):
+    for name in _WHEN_CONNECTING:
         with suppress(Exception):
             importlib.import_module(name)
 
@@ -371,16 +383,20 @@ def _report_text(name: str, begun_at: float, counts: dict[str, Any]) -> str:
 
 
 def _connect(url: str) -> Redis:
-    from redis import Redis  # noqa: PLC0415  # kept out of the generator's import time
+    from tdsys.broker import connect  # noqa: PLC0415  # kept out of the generator's import time
 
-    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2)
+    return connect(url, socket_timeout=5, connect_timeout=2)
 
 
 def _advice(error: Exception) -> tuple[str, str]:
     """The kind of a failure, and what to tell people; never its text, which may hold a password."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
+    kinds = _kinds(error)
     for kind, advice in ADVICE.items():
         if kind in kinds:
             return kind, f"captures wait: {advice}"
     name = type(error).__name__
     return name, f"captures wait: shipping failed with {name}; it is tried again"
+
+
+def _kinds(error: Exception) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}

@@ -1,4 +1,4 @@
-"""A broker that stands still for a moment, as kombu meets it."""
+"""What our kombu channel does where kombu's own would end the worker, or leave it deaf."""
 
 from __future__ import annotations
 
@@ -8,21 +8,32 @@ from typing import Any
 import pytest
 from kombu import Connection, Producer, Queue
 from redis import Redis
+from redis.exceptions import ConnectionError as BrokerGone
 from redis.exceptions import TimeoutError as Silent
 
-from tdsys.worker import transport
+from tdsys import wire
 
+OURS = "tdsys.worker.transport:Transport"
 PAUSE_MILLISECONDS = 600
 
 
+def test_a_channel_that_outlives_its_connection_says_the_broker_is_gone(redis_url: str) -> None:
+    connection: Any = Connection(
+        redis_url, transport=OURS, transport_options={"global_keyprefix": wire.PREFIX}
+    )
+    channel = connection.channel()
+    connection.close()
+    with pytest.raises(BrokerGone, match="closed"):
+        channel._create_client()
+
+
 @pytest.mark.parametrize("end", [lambda m: m.ack(), lambda m: m.reject(), lambda m: m.requeue()])
-def test_a_broker_that_does_not_hear_the_end_of_a_message_does_not_end_the_worker(
+def test_a_broker_that_does_not_hear_the_end_of_a_message_leaves_the_worker_free_for_the_next(
     redis_url: str, end: Callable[[Any], None]
 ) -> None:
     broker: Redis = Redis.from_url(redis_url)
     options = {"socket_timeout": 0.2, "global_keyprefix": "paused:"}
-    kind = f"{transport.__name__}:Transport"
-    with Connection(redis_url, transport=kind, transport_options=options) as connection:
+    with Connection(redis_url, transport=OURS, transport_options=options) as connection:
         channel = connection.default_channel
         channel.basic_qos(prefetch_count=1)
         queue = Queue("q", channel=channel)
