@@ -28,7 +28,6 @@ from tdsys.parsing import HEAD_BYTES, Asked, Flaw, Record, detect, records
 
 PIECE = 256 * 1024
 BEAT_BYTES = 1 << 20
-BLOCK_RECORDS = 1000
 BLOCK_BYTES = 600_000
 FILES = 32
 OUT_OF_MEMORY = 77
@@ -37,8 +36,9 @@ OUT_OF_MEMORY = 77
 class _Output:
     """Collects what the file holds and writes it block by block."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, most: int) -> None:
         self._descriptor = descriptor
+        self._most = most
         self.at = 0
         self._how = ""
         self._forget()
@@ -59,7 +59,7 @@ class _Output:
             self._payloads.append(payload)
         self._read += 1
         self._size += size
-        if self._read >= BLOCK_RECORDS or self._size >= BLOCK_BYTES:
+        if self._read >= self._most or self._size >= BLOCK_BYTES:
             self.flush()
 
     def flush(self, *, ended: bool = False) -> None:
@@ -80,14 +80,14 @@ def main() -> None:
     """Do one job."""
     replies = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not look like a reply
-    cpu = int(sys.argv[3])
-    _give_up_rights(memory=int(sys.argv[2]))
+    memory, cpu, most = map(int, sys.argv[2:])
+    _give_up_rights(memory=memory)
     _allow(cpu)
     told = read(_take)
     if told is None:
         return
     head, packed = told
-    output = _Output(replies)
+    output = _Output(replies, most)
     try:
         _work(Job.model_validate(head["job"]), _registered(head["benchmarks"], packed), output, cpu)
     except InvalidInput as bad:

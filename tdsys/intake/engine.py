@@ -34,11 +34,15 @@ PIPE_BYTES = 1 << 20
 
 
 class Bounds(NamedTuple):
-    """What a child may use: bytes of address space, CPU per megabyte, and silence, in seconds."""
+    """What a child may use: bytes of address space, CPU per megabyte, and silence, in seconds.
+
+    `block` is how many records it hands back at once, at most.
+    """
 
     memory: int = 256 * 1024 * 1024
     cpu: int = 20
     silence: float = 120.0
+    block: int = 1000
 
 
 class GuardedIntake:
@@ -100,7 +104,7 @@ class _Child:
         self._unfed: BaseException | None = None
         self._silent = False
         self._stopped = False
-        limits = (str(bounds.memory), str(bounds.cpu))
+        limits = (str(bounds.memory), str(bounds.cpu), str(bounds.block))
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", PROGRAM, str(ROOT), *limits],
             stdin=subprocess.PIPE,
