@@ -21,6 +21,10 @@ from tdsys.errors import BrokerUnavailable
 # One name for all workers: whoever asks gets what is overdue, and no dead worker's name stays.
 READER = "worker"
 BEGINNING = "0-0"
+LAST_ENTRY = b"18446744073709551615-18446744073709551615"
+# More than any client sends: a batch is some 400 KB, a name some 40 characters.
+LARGEST_BYTES = 4 * 1024 * 1024
+LONGEST_ID = 200
 
 
 class Delivery(NamedTuple):
@@ -48,6 +52,7 @@ class Inbox:
             yield late
         while (fresh := self._fresh()) is not None:
             yield fresh
+        self._begin_anew_if_used_up()
 
     def done(self, delivery: Delivery) -> None:
         """Its rows are committed: the client is told, and the entry goes."""
@@ -98,6 +103,13 @@ class Inbox:
             if start == BEGINNING:
                 return None
 
+    def _begin_anew_if_used_up(self) -> None:
+        """After an entry under the last id there is, which a producer may choose, none is taken."""
+        with _in_our_words():
+            found: Any = self._broker.xinfo_stream(wire.CAPTURES)
+            if not found["length"] and found["last-generated-id"] == LAST_ENTRY:
+                self._broker.delete(wire.CAPTURES)
+
     def _claimed(self, start: str) -> object:
         return self._broker.xautoclaim(
             wire.CAPTURES,
@@ -133,8 +145,10 @@ def _delivery(entry: bytes, fields: Mapping[bytes, bytes], *, times: int) -> Del
     """What the client sent; whatever else a producer may have written is text that is no batch."""
     name = entry.decode()
     batch_id = fields.get(wire.BATCH_FIELD, b"").decode(errors="replace").replace("\0", "")
-    records = fields.get(wire.RECORDS_FIELD, b"").decode(errors="replace")
-    return Delivery(name, batch_id or f"entry {name}", records, times)
+    # What is cut off is no JSON any more, and is refused for that.
+    records = fields.get(wire.RECORDS_FIELD, b"")[:LARGEST_BYTES].decode(errors="replace")
+    named = 0 < len(batch_id) <= LONGEST_ID
+    return Delivery(name, batch_id if named else f"entry {name}", records, times)
 
 
 @contextmanager

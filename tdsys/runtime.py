@@ -10,19 +10,22 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from tdsys import settings as settings_module
 from tdsys import wire
+from tdsys.broker import connect, parsed
 from tdsys.errors import ConfigurationError
 from tdsys.inbox import Inbox
 from tdsys.llm.naming import OFFLINE, check_name
+from tdsys.llm.readiness import require_optuna
 from tdsys.settings import Settings
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from tdsys.core.program import Optimizer
     from tdsys.core.rubric import Judge
     from tdsys.llm.session import Model
@@ -42,8 +45,16 @@ class Runtime:
 
     @property
     def redis_url(self) -> str:
-        """The broker's address."""
-        return _needed(self.settings, "redis_url")
+        """The broker's address; ConfigurationError for one that nobody understands."""
+        url = _needed(self.settings, "redis_url")
+        try:
+            parsed(url)
+        except ValueError as bad:
+            raise ConfigurationError(
+                f"TDSYS_REDIS_URL is not usable: {bad}",
+                remedy="use redis://:PASSWORD@HOST:PORT/0, or see docs/broker.md",
+            ) from None
+        return url
 
     @cached_property
     def store(self) -> Store:
@@ -53,12 +64,7 @@ class Runtime:
     @cached_property
     def broker(self) -> Redis:
         """Redis or Valkey, for bells and for captures on their way."""
-        try:
-            return Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
-        except ValueError as bad:
-            raise ConfigurationError(
-                f"TDSYS_REDIS_URL is not usable: {bad}", remedy="use redis://:PASSWORD@HOST:PORT/0"
-            ) from None
+        return connect(self.redis_url)
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -122,6 +128,7 @@ class Runtime:
         check_name(self.settings.lm)
         setting, name = self._judge_named()
         check_name(name, setting=setting)
+        require_optuna(load=False)
         if self.settings.database_url:
             _ = self.store
         if self.settings.redis_url:
@@ -129,8 +136,6 @@ class Runtime:
 
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
-        from tdsys.llm.readiness import require_optuna  # noqa: PLC0415
-
         require_optuna()
         _ = self.judge, self.optimizer
 
@@ -155,12 +160,15 @@ class Runtime:
         except RedisError:
             return
 
-    def answer_bell(self, task: wire.Task) -> None:
-        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed."""
+    def answer_bell(self, task: wire.Task) -> bool:
+        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed.
+
+        Whether it rang; a broker that is away tells of none.
+        """
         try:
-            self.broker.delete(wire.bell_key(task))
+            return bool(self.broker.delete(wire.bell_key(task)))
         except RedisError:
-            return
+            return False
 
     def close(self) -> None:
         """End what this process opened."""

@@ -8,7 +8,18 @@ from __future__ import annotations
 import click
 
 from tdsys import __version__
-from tdsys.cli import demo, examples, exports, importing, optimize, policy, spool, stack
+from tdsys.cli import (
+    broker,
+    demo,
+    examples,
+    exports,
+    importing,
+    optimize,
+    policy,
+    spool,
+    stack,
+    verify,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,7 +40,10 @@ for command in (
     optimize.optimize,
     exports.program,
     exports.dataset,
+    broker.broker,
+    broker.quarantine,
     demo.demo,
+    verify.verify,
 ):
     cli.add_command(command)
 

@@ -49,8 +49,15 @@ ADVICE = {
     "redis://:PASSWORD@HOST:PORT/0",
 }
 
-# What redis-py imports when it connects.
-_BY_REDIS = ("email.parser", "encodings.idna", "secrets")
+# What is imported when the thread connects, by redis-py too.
+_WHEN_CONNECTING = (
+    "tdsys.broker",
+    "redis.sentinel",
+    "email.parser",
+    "encodings.idna",
+    "importlib.metadata._adapters",
+    "secrets",
+)
 
 
 class Flushed(namedtuple("Flushed", ("committed", "pending", "dropped"))):  # noqa: PYI024
@@ -366,7 +373,7 @@ def preload() -> None:
 
     A process that forks while its thread imports gets a child that can never import the same.
     """
-    for name in ("redis", *_BY_REDIS):
+    for name in _WHEN_CONNECTING:
         with suppress(Exception):
             importlib.import_module(name)
 
@@ -385,9 +392,9 @@ def _report_text(name: str, begun_at: float, counts: dict[str, Any]) -> str:
 
 
 def _connect(url: str) -> Redis:
-    from redis import Redis  # noqa: PLC0415  # kept out of the generator's import time
+    from tdsys.broker import connect  # noqa: PLC0415  # kept out of the generator's import time
 
-    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2)
+    return connect(url, socket_timeout=5, connect_timeout=2)
 
 
 def _advice(error: Exception) -> tuple[str, str]:

@@ -36,6 +36,8 @@ from tdsys.errors import InvalidInput
 CONTENT = ("inputs", "outputs", "metadata")
 # What orjson reads as a float although it was written as an integer begins here.
 FIRST_INEXACT = 2.0**63
+# A client sends 200; explaining each of a million would keep everybody waiting.
+MOST_RECORDS = 5000
 _CANONICAL_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -60,8 +62,7 @@ def arrivals(records: str) -> list[Arrival | tuple[JsonValue, Malformed]]:
         given = orjson.loads(records)
     except orjson.JSONDecodeError:
         return [_careful(record) for record in read_exactly(records)]
-    if not isinstance(given, list):
-        raise InvalidInput("a capture batch is not a list")
+    given = _listed(given)
     exact: list[JsonValue] = []
     found: list[Arrival | tuple[JsonValue, Malformed]] = []
     for position, record in enumerate(given):
@@ -196,8 +197,14 @@ def read_exactly(records: str) -> list[JsonValue]:
         given = json.loads(records, parse_int=_integer)
     except (ValueError, TypeError, RecursionError) as bad:
         raise InvalidInput(f"a capture batch is not JSON: {bad}") from None
+    return _listed(given)
+
+
+def _listed(given: JsonValue) -> list[JsonValue]:
     if not isinstance(given, list):
         raise InvalidInput("a capture batch is not a list")
+    if len(given) > MOST_RECORDS:
+        raise InvalidInput(f"a capture batch of {len(given)} records, more than {MOST_RECORDS}")
     return given
 
 

@@ -11,35 +11,39 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.signals import worker_process_shutdown
 from kombu import Queue as KombuQueue
-from kombu.transport.redis import Channel
-from redis.exceptions import ConnectionError as BrokerGone
 
 from tdsys import runtime, wire
+from tdsys.broker import celery_options
 from tdsys.errors import ConfigurationError, TdsysError, Transient
+from tdsys.worker import transport
 
 log = logging.getLogger("tdsys.worker")
 
 MODEL_QUEUES = (wire.Queue.OPTIMIZATION.value, wire.Queue.SCORING.value)
 
 
+TRANSPORT = {
+    "visibility_timeout": 120,
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+    "global_keyprefix": wire.PREFIX,
+}
+
+
 def _configure(app: Celery, broker_url: str) -> None:
     app.conf.update(
-        broker_url=broker_url,
-        broker_transport_options={
-            "visibility_timeout": 120,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-            "health_check_interval": 15,
-            "global_keyprefix": wire.PREFIX,
-        },
+        **celery_options(broker_url, **TRANSPORT),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # A broker that is full, or read-only in a failover, is waited for too.
+        broker_channel_error_retry=True,
         task_serializer="json",
         result_serializer="json",
         event_serializer="json",
@@ -63,26 +67,27 @@ def _configure(app: Celery, broker_url: str) -> None:
     )
 
 
-def _guard_closed_connections() -> None:
-    """Celery/kombu 5.7.0 builds a pool from a closed transport when Redis restarts under load.
+class _RingAgain(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is not typed
+    """A worker that has reached the broker rings once more what rings there.
 
-    It then dies of an AttributeError instead of reconnecting (17 % of restarts measured); a
-    ConnectionError takes the normal retry path. Drop this when upstream raises one itself.
+    The message may be lost, with the broker or with a worker, and the bell would keep the next
+    one from being sent until it has rung out.
     """
-    original = Channel._connparams  # noqa: SLF001
 
-    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.connection is None or self.connection.client is None:
-            raise BrokerGone("the broker connection is closed")
-        return original(self, *args, **kwargs)
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
-    Channel._connparams = guarded  # noqa: SLF001
+    def start(self, consumer: Any) -> None:
+        here, served = runtime.current(), set(consumer.app.amqp.queues.consume_from)
+        for each in wire.Task:
+            if each.queue.value in served and here.answer_bell(each):
+                here.ring(each)
 
 
 def _create() -> Celery:
-    app = Celery("tdsys", include=["tdsys.worker.tasks"])
+    transport.register()
+    app = Celery("tdsys", include=["tdsys.worker.tasks"], amqp=transport.Messages)
+    app.steps["consumer"].add(_RingAgain)
     _configure(app, runtime.current().redis_url)
-    _guard_closed_connections()
     if any(queue in argument.split(",") for argument in sys.argv for queue in MODEL_QUEUES):
         # Before the fork: a wrong model ends the worker at once, and children share the memory.
         runtime.current().check_models()

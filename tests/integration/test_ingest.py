@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 from sqlalchemy import Engine, event, select, text
 
 from tdsys import wire
 from tdsys.errors import StoreUnavailable
-from tdsys.inbox import Inbox
+from tdsys.inbox import LAST_ENTRY, Inbox
 from tdsys.stages import capture
 from tdsys.store import Store
 from tdsys.store.schema import capture_refusals, examples
 from tdsys.store.values import storable
 from tdsys.wire import Task
+from tests.desk import Desk, a_worker
 from tests.factories import NOW, PROBLEM
 from tests.processes import wait_for
-from tests.running import children
 
-ROOT = Path(__file__).parents[2]
 TOO_DEEP = "[" * 100_000 + "]" * 100_000
 
 
@@ -75,80 +70,6 @@ def test_an_integer_too_long_for_python_sinks_its_record_alone(store: Store) -> 
     bad = json.dumps(record(metadata={"n": "N"})).replace('"N"', "1" * 5000)
     outcome = capture.ingest(store, batch_id="b1", records=f"[{good}, {bad}]", now=NOW)
     assert (outcome.new, outcome.refused) == (1, 1)
-
-
-class Desk:
-    """A real worker for captures and reports, and the stream and queues in front of it."""
-
-    def __init__(self, broker: Redis, log: Path, process: subprocess.Popen[bytes]) -> None:
-        self.broker, self._log, self._process = broker, log, process
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def ends(self) -> None:
-        """Kill it with its pool."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def kill_pool(self) -> None:
-        for child in children(self._process.pid):
-            os.kill(child, signal.SIGKILL)
-
-    def put(self, records: str, *, batch_id: str = "b1") -> None:
-        self.add({"batch": batch_id, "records": records})
-        self.send(Task.INGEST)
-
-    def add(self, fields: dict[Any, Any]) -> None:
-        self.broker.xadd(wire.CAPTURES, fields)
-
-    def send(self, task: Task, **headers: Any) -> None:
-        message = json.loads(wire.envelope(task))
-        message["headers"].update(headers)
-        self.broker.lpush(wire.queue_key(task.queue), json.dumps(message))
-
-    def rings(self) -> bool:
-        """Ring as beat does, for waits: always true."""
-        self.send(Task.INGEST)
-        return True
-
-    def acknowledged(self, batch_id: str = "b1") -> bool:
-        return bool(self.broker.exists(wire.acknowledgement_key(batch_id)))
-
-    def waiting(self) -> int:
-        return int(self.broker.xlen(wire.CAPTURES))
-
-
-@contextmanager
-def a_worker(redis_url: str, database_url: str, folder: Path) -> Iterator[Desk]:
-    broker: Redis = Redis.from_url(redis_url)
-    log = folder / "worker.log"
-    queues = "capture,reports"
-    command = ["-m", "celery", "-A", "tdsys.worker.app", "worker", "-n", "desk@%h", "-Q", queues]
-    env = {
-        **os.environ,
-        "TDSYS_HOME": str(folder),
-        "TDSYS_REDIS_URL": redis_url,
-        "TDSYS_DATABASE_URL": database_url,
-    }
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            [sys.executable, *command, "-c", "1", "--without-mingle", "--without-gossip", "-lINFO"],
-            env=env,
-            cwd=ROOT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-    ):
-        desk = Desk(broker, log, process)
-        try:
-            wait_for(lambda: " ready." in desk.log(), "the worker is ready")
-            yield desk
-        finally:
-            desk.ends()
-            broker.close()
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +286,18 @@ def test_an_emptied_redis_is_an_empty_inbox(inbox: Inbox) -> None:
     put(inbox, "b1", record())
     inbox._broker.flushdb()
     assert list(inbox.deliveries()) == []
+
+
+def test_a_stream_whose_last_id_a_producer_used_up_takes_captures_again(
+    store: Store, inbox: Inbox
+) -> None:
+    inbox._broker.xadd(wire.CAPTURES, {"batch": "b1", "records": "[]"}, id=LAST_ENTRY)
+    with pytest.raises(ResponseError):
+        put(inbox, "b2", record())
+    drain(store, inbox)
+    drain(store, inbox)
+    put(inbox, "b2", record())
+    assert drain(store, inbox).new == 1
 
 
 def test_a_batch_is_one_statement_in_a_transaction_of_its_own(store: Store) -> None:

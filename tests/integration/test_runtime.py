@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from tdsys import wire
+from tdsys import quarantine, wire
 from tdsys.errors import BrokerUnavailable, ConfigurationError
 from tdsys.runtime import Runtime
 from tdsys.settings import Settings
@@ -96,6 +96,7 @@ def test_what_beat_sends_is_out_of_date_when_it_sends_the_next(
     assert len(sent) == 6
     for task, seconds in sent.items():
         raw: Any = runtime.broker.rpop(wire.queue_key(Task(task).queue))
+        assert quarantine.fault(raw, Task(task).queue) is None
         expires = datetime.fromisoformat(json.loads(raw)["headers"]["expires"])
         left = expires - datetime.now(UTC)
         assert timedelta(seconds=float(seconds) - 5) < left <= timedelta(seconds=float(seconds))

@@ -78,7 +78,10 @@ def test_every_marker_names_a_criterion() -> None:
     assert set(requirements.shown()) <= set(requirements.numbers(requirements.DOCUMENT.read_text()))
 
 
-@pytest.mark.parametrize("name", ["docs/demo.svg", "docs/requirements.md", "docs/capture.md"])
+GUIDES = ("broker.md", "capture.md", "demo.svg", "faults.md", "requirements.md")
+
+
+@pytest.mark.parametrize("name", [f"docs/{name}" for name in GUIDES])
 def test_what_the_readme_points_to_is_there(name: str) -> None:
     assert name in README
     assert (Path(__file__).parents[2] / name).is_file()
