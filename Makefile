@@ -1,10 +1,10 @@
-# Four commands: demo, test, lint, bench. Each sets the installation up first if it is not there.
+# Five commands: demo, test, lint, bench, faults. Each sets the installation up first if it is not there.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-deps
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench faults
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m tdsys demo
@@ -21,6 +21,10 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	@echo "Measurements, each beside its baseline; best on a quiet machine; about half a minute"
 	@$(BIN)/python -m pytest -m bench -s
+
+faults: $(INSTALLED)
+	@echo "Two hundred times one fault at a random moment, plain Celery beside it; about an hour, then a table"
+	@$(BIN)/python -m pytest --long tests/faults -s
 
 # venv and pip say nothing while they work, so a counter speaks for them; it ends with this shell.
 $(INSTALLED): requirements.lock pyproject.toml

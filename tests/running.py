@@ -17,6 +17,8 @@ from pydantic import SecretStr
 
 from tdsys.runtime import Runtime
 from tdsys.settings import Settings, addresses
+from tdsys.stages import auditing
+from tdsys.store.invariants import Finding
 
 LOOK_EVERY = 0.1
 
@@ -58,9 +60,16 @@ class RunningStack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        broken = [] if kind else self.broken()
         self.runtime.close()
         done = self.tdsys("down")
         assert done.returncode == 0, done.stderr
+        assert not broken
+
+    def broken(self) -> list[Finding]:
+        """The invariants that do not hold; every story ends with none."""
+        found = auditing.audit(self.runtime.store, lease=self.runtime.lease, now=self.runtime.now())
+        return [one for one in found if not one.holds]
 
     def tdsys(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the command line as a person would."""

@@ -8,7 +8,18 @@ from __future__ import annotations
 import click
 
 from tdsys import __version__
-from tdsys.cli import broker, demo, examples, exports, importing, optimize, policy, stack
+from tdsys.cli import (
+    broker,
+    demo,
+    examples,
+    exports,
+    importing,
+    optimize,
+    policy,
+    spool,
+    stack,
+    verify,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,6 +33,7 @@ for command in (
     stack.down,
     stack.status,
     stack.db,
+    spool.spool,
     importing.import_,
     examples.examples,
     policy.policy,
@@ -31,6 +43,7 @@ for command in (
     broker.broker,
     broker.quarantine,
     demo.demo,
+    verify.verify,
 ):
     cli.add_command(command)
 

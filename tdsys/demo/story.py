@@ -181,7 +181,8 @@ class _Story:
 
     def _capture(self) -> None:
         generator = ReferenceGenerator(seed=SEED, fault_rate=FAULT_RATE)
-        with CaptureClient(self._here.redis_url) as client:
+        spool = self._stack.home / "spool"
+        with CaptureClient(self._here.redis_url, spool_dir=spool) as client:
             for problem in generator.stream(DOMAINS, PROBLEMS):
                 client.capture(
                     domain=problem.domain,

@@ -31,6 +31,13 @@ LIMITS = {
     "lock_timeout": "15s",
     "idle_in_transaction_session_timeout": "60s",
 }
+# A server that vanished answers nothing, and TCP alone would wait for it for hours: libpq's names.
+DEAD_AFTER = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 WHERE_TO_SET = "set TDSYS_DATABASE_URL to postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 # undefined_table, undefined_column, undefined_function (SQLSTATE, PostgreSQL appendix A)
@@ -145,6 +152,7 @@ class Store:
             json_serializer=dump,
             # What the URL says comes last and so wins.
             connect_args={
+                **{name: n for name, n in DEAD_AFTER.items() if name not in self._url.query},
                 "connect_timeout": CONNECT_SECONDS,
                 "options": f"{options} {given}" if given else options,
             },

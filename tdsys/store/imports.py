@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store.engine import Tx
+from tdsys.store.leases import is_due
 from tdsys.store.schema import IS_OPEN, ImportState, import_chunks, import_rejects
 from tdsys.store.schema import imports as imports_table
 
@@ -84,7 +85,7 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Import | None:
     """Take the file that is due longest, for `lease`; also one whose worker died."""
     due = (
         select(imports_table.c.id)
-        .where(IS_OPEN, imports_table.c.due_at <= now)
+        .where(IS_OPEN, is_due(imports_table.c.due_at, now=now, lease=lease))
         .order_by(imports_table.c.due_at)
         .limit(1)
         .with_for_update(skip_locked=True)

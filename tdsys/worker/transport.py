@@ -5,14 +5,16 @@ The one rule: whatever comes out of a queue, and whenever the broker goes, the w
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+from collections.abc import Iterator
 from queue import Empty
 from typing import Any
 
 from celery.app.amqp import AMQP
 from kombu import Connection
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.encoding import bytes_to_str
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as BrokerGone
@@ -59,9 +61,36 @@ def _put_away(raw: bytes, queue: str, reason: str) -> None:
         log.warning("a message in %s is in quarantine as %s: %s", queue, number, reason)
 
 
+class _QoS(redis.QoS):  # type: ignore[misc]
+    """Which messages this worker holds and has not acknowledged."""
+
+    def ack(self, delivery_tag: Any) -> None:
+        """Kombu 5.7.0 counts a message as held for ever when the broker does not hear its end.
+
+        A worker that may hold one then takes none any more, although it lives. What was not
+        heard is handed out again later, and a bell too many is harmless.
+        """
+        with self._given_up(delivery_tag):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: Any, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
+        """As `ack`."""
+        with self._given_up(delivery_tag):
+            super().reject(delivery_tag, requeue)
+
+    @contextlib.contextmanager
+    def _given_up(self, delivery_tag: Any) -> Iterator[None]:
+        try:
+            yield
+        except RedisError:
+            virtual.QoS.ack(self, delivery_tag)
+            raise
+
+
 class _Steady:
     """What both kinds of channel have in common."""
 
+    QoS = _QoS
     connection: Any
 
     def _get_client(self) -> Any:

@@ -20,6 +20,7 @@ from tdsys.core.rubric import Assessment, Decision, Dimension, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store import programs
 from tdsys.store.engine import Tx
+from tdsys.store.leases import is_due
 from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
@@ -48,7 +49,7 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
     """Take at most `limit` due candidates for `lease`; nobody else gets them meanwhile."""
     due = (
         select(examples.c.id)
-        .where(examples.c.state == CANDIDATE, examples.c.due_at <= now)
+        .where(examples.c.state == CANDIDATE, is_due(examples.c.due_at, now=now, lease=lease))
         .order_by(examples.c.due_at, examples.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
