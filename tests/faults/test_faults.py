@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 import pytest
@@ -116,15 +116,16 @@ def _live_through(world: World, fault: Fault, seed: int) -> Outcome:
 
 def _plain(world: World, control: Generator, run: str) -> tuple[int, int, int]:
     """How many tasks were accepted, how many never came to a row, how many rows are too many."""
-    world.finish(control)
-    sent, patience = control.numbers(), time.monotonic() + CONTROL_PATIENCE
-    world.until(
-        lambda: (
-            sent <= set(world.control_rows(run))
-            or not world.control_waits()
-            or time.monotonic() > patience
-        ),
-        "the control is done",
-    )
+    control.process.terminate()
+    # It may hang in a send for ever.
+    _wait_for(world, lambda: control.process.poll() is not None)
+    control.end()
+    sent = control.numbers()
+    _wait_for(world, lambda: sent <= set(world.control_rows(run)) or not world.control_waits())
     rows = world.control_rows(run)
     return len(sent), len(sent - set(rows)), rows.total() - len(rows)
+
+
+def _wait_for(world: World, look: Callable[[], bool]) -> None:
+    patience = time.monotonic() + CONTROL_PATIENCE
+    world.until(lambda: look() or time.monotonic() > patience, "the control")
