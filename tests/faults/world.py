@@ -35,7 +35,7 @@ from tdsys.embedded.supervisor import State
 from tdsys.errors import StoreUnavailable
 from tdsys.runtime import Runtime
 from tdsys.settings import Settings, addresses
-from tdsys.stages import auditing, importing
+from tdsys.stages import auditing, importing, uploading
 from tdsys.stages.auditing import Reconciled
 from tdsys.store import examples
 from tdsys.store.imports import Import
@@ -200,21 +200,21 @@ class World:
 
     def upload(self, domain: str) -> UUID:
         """A file with some lines that are no records."""
-        path = self.home / f"{domain}.jsonl"
         lines = [
             json.dumps({"problem": f"{domain}: {n} + 2?", "solution": "Add.", "answer": str(n + 2)})
             for n in range(LINES)
         ]
-        path.write_text("\n".join(lines + ["{"] * BAD_LINES) + "\n")
-        found, _ = importing.receive(
+        found = uploading.receive(
             self.runtime.store,
-            path=path,
+            pieces=["\n".join(lines + ["{"] * BAD_LINES).encode()],
+            filename=f"{domain}.jsonl",
             domain=domain,
             options=ImportOptions(),
-            now=self.runtime.now(),
+            actor="importer",
+            clock=self.runtime.now,
         )
         self.runtime.ring(Task.PARSE)
-        return found
+        return found.import_id
 
     # What can be done to them
 
