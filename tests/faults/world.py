@@ -31,6 +31,7 @@ from tdsys.embedded.home import open_home, password
 from tdsys.embedded.postgres import DATABASE, USER
 from tdsys.embedded.programs import WORKER_ENVIRONMENT, WORKER_FLAGS, Program
 from tdsys.embedded.stack import Stack
+from tdsys.embedded.supervisor import State
 from tdsys.errors import StoreUnavailable
 from tdsys.runtime import Runtime
 from tdsys.settings import Settings, addresses
@@ -330,6 +331,15 @@ class World:
         """How many rows each of the control's numbers has."""
         query = "SELECT n, count(*) FROM control WHERE run = :name GROUP BY n"
         return Counter({int(n): int(rows) for n, rows in self._ask(query, name=run)})
+
+    def renew_control(self) -> None:
+        """What it is stuck with must not be counted twice."""
+        self.kill(*self.pids("worker-control"))
+        self.broker.delete(*self.broker.keys("control:*"))
+
+    def is_whole(self) -> bool:
+        """Whether every process of the stack has come up."""
+        return all(line.state is State.RUNNING for line in self.stack.state())
 
     def control_waits(self) -> bool:
         """Whether any message of the control's is left; one just taken shows a moment later."""
