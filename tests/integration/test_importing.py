@@ -328,7 +328,8 @@ def test_a_child_that_is_killed_costs_nothing(store: Store) -> None:
                     os.kill(pid, signal.SIGKILL)
                     killed.append(job.skip)  # what it had written before is still read
 
-    (done,) = importing.read_due(store, intake=Murderous(Bounds(block=200)), clock=Clock(), lease=LEASE)
+    intake = Murderous(Bounds(block=200))
+    (done,) = importing.read_due(store, intake=intake, clock=Clock(), lease=LEASE)
     assert (done.id, done.state, done.reason) == (import_id, "finished", None)
     assert len(killed) == 2
     assert counts(done) == (6000, 6000, 0, 0)
