@@ -9,7 +9,7 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, person
-from tdsys.cli.mapping import mapping_option, options, reading_options, settled
+from tdsys.cli.mapping import mapping_option, options, problem_field, reading_options
 from tdsys.cli.printing import note, say, show_table
 from tdsys.cli.source import Source
 from tdsys.stages import benchmarks
@@ -32,7 +32,7 @@ def add(name: str, file: str, **given: Any) -> None:
     """Register the problems of a file; hashes of them are kept, never their text."""
     here = runtime.current()
     source = Source(file)
-    wanted = settled(source, options(given), {"yes": True, "save_mapping": None})
+    wanted = problem_field(source, options(given))
     made = benchmarks.add(
         here.store,
         here.intake,

@@ -99,13 +99,13 @@ def _import(
     here.ring(Task.PARSE)
     if received.is_new_domain:
         note(f"domain {domain} is new and has the default policy")
-    if given["detach"]:
-        _detached(received.import_id, as_json=given["as_json"])
-        return
     done = importing.status(here.store, import_id=received.import_id)
     again = received.again and done.finished_at is not None
     if received.again:
         note(_repeated(done))
+    if given["detach"] and not again:
+        _detached(received.import_id, as_json=given["as_json"])
+        return
     if not again:
         done = follow(received.import_id)
     if errors:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 import click
@@ -129,30 +130,40 @@ def _saved(path: str) -> dict[str, Any]:
 def settled(source: Source, wanted: ImportOptions, given: dict[str, Any]) -> ImportOptions:
     """The options with a mapping: what was said, or a guess that was shown; written down if asked.
 
-    InvalidInput when the file cannot be read at all, or when the person says no.
+    InvalidInput when the file cannot be read at all; a person who says no ends the command.
     """
     if not wanted.mapping:
-        wanted = _guessed(source, wanted, sure=given["yes"])
+        sample, how = _sampled(source, wanted)
+        found = guess(sample, given=tuple(wanted.constants))
+        wanted = wanted.model_copy(update={"mapping": found.mapping})
+        if sample and (found.mapping or found.missing):
+            _preview(sample, wanted, found, how=how)
+            if not given["yes"] and not source.is_stream and _is_asked():
+                click.confirm("Import it like this?", default=True, abort=True, err=True)
     if given["save_mapping"]:
         document = wanted.model_dump(mode="json", include=set(SAVED), exclude_defaults=True)
         write_text(Path(given["save_mapping"]), json.dumps(document, indent=2) + "\n")
     return wanted
 
 
-def _guessed(source: Source, wanted: ImportOptions, *, sure: bool) -> ImportOptions:
+def problem_field(source: Source, wanted: ImportOptions) -> ImportOptions:
+    """The options with the field of the problem alone, guessed where it was not said."""
+    if wanted.mapping:
+        return wanted
+    sample, _ = _sampled(source, wanted)
+    found = {t: o for t, o in guess(sample).mapping.items() if o == "problem"}
+    if found:
+        note(f"no mapping was given, so it is guessed: {_as_options(found)}")
+    return wanted.model_copy(update={"mapping": found})
+
+
+def _sampled(source: Source, wanted: ImportOptions) -> tuple[list[JsonValue], str]:
     try:
-        sample, how = rehearsing.sample(
+        return rehearsing.sample(
             runtime.current().intake, pieces=source.head(), filename=source.name, options=wanted
         )
     except ReaderDied:
-        return wanted  # the import itself meets it again, and says where
-    found = guess(sample, given=tuple(wanted.constants))
-    chosen = wanted.model_copy(update={"mapping": found.mapping})
-    if sample and (found.mapping or found.missing):
-        _preview(sample, chosen, found, how=how)
-        if not sure and not source.is_stream and _is_asked():
-            click.confirm("Import it like this?", default=True, abort=True, err=True)
-    return chosen
+        return [], ""  # the import itself meets it again, and says where
 
 
 def _is_asked() -> bool:
@@ -163,8 +174,7 @@ def _preview(sample: list[JsonValue], chosen: ImportOptions, found: Guess, *, ho
     """The first records as they will become examples."""
     note(f"read as: {how}")
     if found.mapping:
-        words = " ".join(f"--map {theirs!r}={ours}" for theirs, ours in found.mapping.items())
-        note(f"no mapping was given, so it is guessed: {words}")
+        note(f"no mapping was given, so it is guessed: {_as_options(found.mapping)}")
     if found.missing:
         note(
             f"no field looks like {', '.join(found.missing)} (there are {', '.join(found.seen)}); "
@@ -172,6 +182,11 @@ def _preview(sample: list[JsonValue], chosen: ImportOptions, found: Guess, *, ho
         )
     for number, record in enumerate(sample[:PREVIEWED], 1):
         note(f"  {number}. {_as_example(record, chosen)}")
+
+
+def _as_options(mapping: Mapping[str, str]) -> str:
+    """The mapping as somebody would type it."""
+    return " ".join(f"--map {quote(f'{theirs}={ours}')}" for theirs, ours in mapping.items())
 
 
 def _as_example(record: JsonValue, chosen: ImportOptions) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from tdsys.core import labelling, licences
 from tdsys.core.answers import MAX_CHARS, marked
@@ -27,6 +27,8 @@ REJECTED = "_rejected"
 # Metadata that only the import writes; a file's own field of that name gets a prefix.
 RESERVED = ("provenance", "labelled_by", "template")
 THEIRS = "imported_"
+# It goes into every example.
+LONGEST_ATTRIBUTION = 1000
 MISSING = object()
 
 
@@ -54,7 +56,7 @@ class ImportOptions(BaseModel):
     mapping: dict[str, str] = {}
     constants: dict[str, str] = {}
     license: str = licences.UNSTATED
-    attribution: str = ""
+    attribution: str = Field(default="", max_length=LONGEST_ATTRIBUTION)
     reading: Reading = Reading()
     strict: bool = False
     trust: bool = False

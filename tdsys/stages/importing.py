@@ -27,7 +27,7 @@ REASON_SHOWN = 2000
 MOST_CLAIMS = 20
 # A reader that dies is started again behind the last block, but once only at one place.
 MOST_DEATHS = 2
-REJECTS_AT_ONCE = 200
+REJECTS_AT_ONCE = 50
 UPLOADS_ARE_KEPT = timedelta(days=1)
 
 log = logging.getLogger("tdsys.importing")

@@ -129,7 +129,7 @@ def test_without_a_mapping_a_guess_is_shown_used_and_can_be_saved(
     words = ("--license", "mit", "--attribution", "OpenAI", "--save-mapping", saved)
     said = imported(tdsys, file, *words)
     assert (said.code, said.counts) == (0, (5, 5, 0, 0))
-    assert "--map 'question'=problem --map 'answer'=solution" in said.err
+    assert "--map question=problem --map answer=solution" in said.err
     assert "2. problem: Ann has 1 bags" in said.err
     assert "answer: 4 | topic: quantities | difficulty: easy" in said.err
     document = json.loads(saved.read_text())
@@ -286,3 +286,12 @@ def test_a_benchmark_is_registered_listed_and_removed(
     assert tdsys("benchmark", "remove", "mine").code == 0
     assert "there is no benchmark" in tdsys("benchmark", "remove", "mine").err
     assert imported(tdsys, file).counts == (5, 1, 4, 0)
+
+
+def test_a_benchmarks_problems_are_guessed_and_nothing_else_is_asked_of_them(
+    tdsys: Shell, file: Path
+) -> None:
+    said = tdsys("benchmark", "add", "mine", file)
+    assert said.code == 0
+    assert "guessed: --map question=problem" in said.err
+    assert "solution" not in said.err
