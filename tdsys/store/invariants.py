@@ -177,7 +177,7 @@ IMPORTS = (
     ),
     Invariant(
         "imports explain rejects",
-        "an import counts as many wrong records as are kept with a reason, and rejects those or all",
+        "an import counts as many wrong records as are kept, and rejects those or all",
         """SELECT id FROM imports LEFT JOIN (
                SELECT import_id, count(*) AS kept FROM import_rejects GROUP BY import_id
            ) AS explained ON import_id = id
