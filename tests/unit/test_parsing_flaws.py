@@ -18,6 +18,15 @@ ROOT = Path(__file__).parents[2]
 GOOD = '{"q": "x", "a": 1}'
 
 
+def packed(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def short(value: object) -> str:
+    """A case is named by the beginning of what it holds."""
+    return repr(value)[:40]
+
+
 # One broken record between two good ones: text, line within the record, column, code, field.
 BROKEN_JSON = [
     ('{"q": tru, "a": 1}', 7, "malformed", "q"),
@@ -48,7 +57,7 @@ BROKEN_JSON = [
 ]
 
 
-@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON)
+@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON, ids=short)
 def test_a_broken_line_of_json_costs_only_itself(
     text: str, column: int, code: str, field: str
 ) -> None:
@@ -64,7 +73,7 @@ def test_a_broken_line_of_json_costs_only_itself(
 
 
 @pytest.mark.parametrize("between", [",\n", ","])
-@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON)
+@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON, ids=short)
 def test_a_broken_record_of_a_json_list_costs_only_itself(
     text: str, column: int, code: str, field: str, between: str
 ) -> None:
@@ -161,6 +170,7 @@ def test_a_row_with_other_cells_costs_only_itself() -> None:
         ("ab,c\0", 5, "bad_character", "a"),
         ("x" * 262_145 + ",1", 1, "text_too_long", "q"),
     ],
+    ids=short,
 )
 def test_a_wrong_cell_costs_its_row(row: str, column: int, code: str, field: str) -> None:
     found = read(f"q,a\n1,2\n{row}\n3,4\n", CSV)
@@ -187,6 +197,7 @@ def test_a_quote_that_does_not_close_is_fatal_where_it_opens(rest: str) -> None:
         (f"q,{'k' * 257}", 3, "key_too_long"),
         (",".join(f"c{n}" for n in range(513)), 1, "too_many_columns"),
     ],
+    ids=short,
 )
 def test_a_bad_header_is_fatal(header: str, column: int, code: str) -> None:
     found = read(f"{header}\n1,2,3\n", CSV, header=True)
@@ -220,6 +231,7 @@ def test_a_bad_header_is_fatal(header: str, column: int, code: str) -> None:
         ("- [" + "1, " * 20_000 + "1]", 1, 4 + 3 * 19_999, "too_many_values", "[19999]"),
         ("- q: ['" + "x', '" * 220_000 + "']", 1, 3, "record_too_large", ""),
     ],
+    ids=short,
 )
 def test_what_a_yaml_record_may_not_hold_costs_only_that_record(
     text: str, line: int, column: int, code: str, field: str
@@ -295,10 +307,11 @@ def test_a_file_that_ends_too_early_keeps_what_is_whole(kind: Format) -> None:
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (gzip.compress(GOOD.encode()) + b"more", "gzip_garbage"),
-        (gzip.compress(GOOD.encode()) + b"\0" * 512 + b"more", "gzip_garbage"),
-        (gzip.compress(f"{GOOD}\n".encode()) + gzip.compress(b"x" * 9)[:15], "gzip_truncated"),
+        (packed(GOOD) + b"more", "gzip_garbage"),
+        (packed(GOOD) + b"\0" * 512 + b"more", "gzip_garbage"),
+        (packed(f"{GOOD}\n") + packed("x" * 9)[:15], "gzip_truncated"),
     ],
+    ids=short,
 )
 def test_what_is_wrong_with_compressed_data_is_told_behind_the_records(
     data: bytes, code: str
@@ -309,7 +322,7 @@ def test_what_is_wrong_with_compressed_data_is_told_behind_the_records(
 
 
 def test_members_behind_each_other_and_padding_are_one_file() -> None:
-    data = gzip.compress(f"{GOOD}\n".encode()) * 3 + b"\0" * 1000
+    data = packed(f"{GOOD}\n") * 3 + b"\0" * 1000
     assert kept(read(data, JSONL)) == [json.loads(GOOD)] * 3
     assert flaws(read(data, JSONL)) == []
 
@@ -330,6 +343,7 @@ def test_a_file_larger_than_the_limit_is_cut_there() -> None:
         (JSON, '[{{"q": 1}},\n{{"q": "{}"}},\n{{"q": 3}}]'),
         (CSV, "q,a\n{},2\n3,4\n"),
     ],
+    ids=short,
 )
 @pytest.mark.parametrize("size", [2**20, 5 * 2**20])
 def test_a_record_that_is_too_large_costs_only_itself(kind: Format, text: str, size: int) -> None:
