@@ -242,12 +242,59 @@ def test_what_a_yaml_record_may_not_hold_costs_only_that_record(
     assert (flaws(found)[0].field, flaws(found)[0].place.record) == (field, 2)
 
 
-def test_a_yaml_syntax_error_is_fatal_and_what_stands_before_is_kept() -> None:
-    found = read("- q: 1\n- q: 2\n- q: [3\n- q: 4\n", YAML)
-    assert kept(found) == [{"q": 1}, {"q": 2}]
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("- q: [3", 2, 4),
+        ("- q: {a: 3", 2, 4),
+        ('- q: "3', 1, 6),
+        ("- q: '3\n  a: 4", 1, 6),
+        ("- q: 3\n   a: 4", 2, 5),
+        ("- q: 3: 4", 1, 7),
+        ("- q: @3", 1, 6),
+        ("- %q", 1, 3),
+        ("- q: |x\n    3", 1, 7),
+        ("- q: \x07", 1, 6),
+        ('- q: "\\y"', 1, 7),
+        ("-\tq: 3\n\ta: 4", 1, 2),
+        ('- "a\x07"', 1, 5),
+    ],
+    ids=short,
+)
+@pytest.mark.parametrize("indent", ["", "   "])
+def test_a_yaml_syntax_error_costs_only_its_record(
+    text: str, line: int, column: int, indent: str
+) -> None:
+    lines = ["- q: 0", "- q: 1", *text.split("\n"), "- q: 8", "# next", "- q: 9"]
+    found = read("\n".join(indent + one for one in lines), YAML)
+    assert kept(found) == [{"q": 0}, {"q": 1}, {"q": 8}, {"q": 9}]
+    (flaw,) = flaws(found)
+    assert flaw.code in {"malformed", "bad_character"}
+    assert not flaw.fatal
+    assert flaw.raw.strip() in text.replace("\n", f"\n{indent}")
+    assert flaw.place[1:] == (line + 2, column + len(indent))
+    assert [one.place.record for one in found] == [1, 2, 3, 4, 5]
+    assert [one.place.line for one in found if one is not flaw][2:] == [len(lines) - 2, len(lines)]
+
+
+def test_a_broken_yaml_document_costs_only_itself() -> None:
+    found = read("---\nq: 1\n---\nq: [2\n---\nq: 3\n", YAML)
+    assert kept(found) == [{"q": 1}, {"q": 3}]
+    assert [(flaw.place.record, flaw.fatal) for flaw in flaws(found)] == [(2, False)]
+
+
+def test_a_yaml_syntax_error_in_a_list_inside_a_mapping_is_fatal() -> None:
+    found = read("data:\n- q: 1\n- q: [2\n- q: 3\n", YAML)
+    assert kept(found) == [{"q": 1}]
     assert [(one.place.line, one.code, one.fatal) for one in flaws(found)] == [
         (4, "malformed", True)
     ]
+
+
+def test_too_many_yaml_syntax_errors_are_fatal() -> None:
+    found = read("- [\n" * 2000, YAML)
+    assert len(found) == 1001
+    assert flaws(found)[-1].fatal
 
 
 def test_an_alias_bomb_is_one_flaw() -> None:
@@ -265,7 +312,7 @@ def test_an_alias_bomb_is_one_flaw() -> None:
         (JSONL, b'{"q": "\xc3\xa9"}\n{"q": "\xc3\xa9\xe9"}\n{"q": "z"}\n', 2, 9, 2),
         (JSON, b'[{"q": "\xc3\xa9"},\n{"q": "\xc3\xa9\xe9"},\n{"q": "z"}]', 2, 9, 2),
         (CSV, b"q,a\n\xc3\xa9,1\n\xc3\xa9\xe9,2\nz,3\n", 3, 2, 2),
-        (YAML, b"- q: \xc3\xa9\n- q: \xc3\xa9\xe9\n- q: z\n", 2, 7, 1),
+        (YAML, b"- q: \xc3\xa9\n- q: \xc3\xa9\xe9\n- q: z\n", 2, 7, 2),
     ],
 )
 def test_bytes_that_are_no_text_cost_their_record(
@@ -342,22 +389,16 @@ def test_a_file_larger_than_the_limit_is_cut_there() -> None:
         (JSONL, '{{"q": 1}}\n{{"q": "{}"}}\n{{"q": 3}}\n'),
         (JSON, '[{{"q": 1}},\n{{"q": "{}"}},\n{{"q": 3}}]'),
         (CSV, "q,a\n{},2\n3,4\n"),
+        (YAML, "- q: 1\n- '{}'\n- q: 3\n"),
     ],
     ids=short,
 )
 @pytest.mark.parametrize("size", [2**20, 5 * 2**20])
 def test_a_record_that_is_too_large_costs_only_itself(kind: Format, text: str, size: int) -> None:
     found = read(text.format("x" * size), kind)
-    assert marks(found) == [(2, 1, "record_too_large")]
+    assert [mark[::2] for mark in marks(found)] == [(2, "record_too_large")]
     assert isinstance(found[-1], Record)
     assert len(flaws(found)[0].raw) < 66_000
-
-
-def test_a_yaml_record_that_is_far_too_large_is_fatal() -> None:
-    found = read("- q: 1\n- q: '" + "x" * 2**21 + "'\n- q: 3\n", YAML)
-    assert kept(found) == [{"q": 1}]
-    assert marks(found) == [(2, 3, "record_too_large")]
-    assert flaws(found)[0].fatal
 
 
 # The list of codes
