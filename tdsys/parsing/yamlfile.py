@@ -27,7 +27,7 @@ from yaml.events import (
 from tdsys.parsing.flaws import Fatal, cut, flaw, show
 from tdsys.parsing.reading import Asked, Flaw, Limits, Place, Record
 from tdsys.parsing.source import Source
-from tdsys.parsing.yamlfeed import Feed
+from tdsys.parsing.yamlfeed import Feed, Passed
 from tdsys.parsing.yamlvalue import Values, Wrong
 
 _MARKER = re.compile(r"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
@@ -35,6 +35,10 @@ _SAYS_NOTHING = re.compile(r"(?:[ \t]*(?:#.*)?[\r\n]++|%.*[\r\n]++)*+(?:[ \t]*(?
 _STARTS = frozenset((MappingStartEvent, SequenceStartEvent))
 _ENDS = frozenset((MappingEndEvent, SequenceEndEvent))
 _DEEPEST_LIST = 8
+_DEEPEST_DASH = 200
+_NO_END = "found unexpected end of stream"
+_MOST_RESTARTS = 1000
+_DOCUMENT = re.compile(r"\n---(?=[ \t\r\n])")
 # libyaml's work grows with the square of the depth of brackets: give up early.
 _HOPELESS_DEPTH = 500
 
@@ -53,29 +57,92 @@ class YamlFile:
         self._seen: list[Any] | None = None
         self._depth = self._record = self._end = 0
         self._line = self._column = 1
+        # Lines above the one that the parser began at, and what shows where it could begin again.
+        self._above = self._restarts = 0
+        self._border: re.Pattern[str] | None = None
+        # Indexes of where the last error was noticed, and where what is wrong there began.
+        self._problem_at = self._wrong_at = 0
+        self._inside = False
 
     def results(self) -> Iterator[Record | Flaw]:
         """Every record and flaw, in the order of the file."""
-        try:
-            while type(event := self._take()) is not StreamEndEvent:
-                if type(event) is DocumentStartEvent:
-                    yield from self._document(self._take())
-            if self._feed.trouble:
-                raise self._trouble()
-        except Fatal as end:
-            yield end.flaw
-        finally:
-            self._parser.dispose()
+        more = True
+        while more:
+            held: Record | Flaw | None = None
+            broken: Fatal | None = None
+            try:
+                # The last one is held: what comes next can show that it was not whole.
+                for result in self._documents():
+                    if held:
+                        yield held
+                    held = result
+            except Fatal as end:
+                broken = end
+            spoilt = bool(broken and held and self._goes_on())
+            if held and not spoilt:
+                yield held
+            flaw = self._recovered(broken.flaw, spoilt=spoilt) if broken else None
+            if flaw:
+                yield flaw
+            more = broken is not None and not (flaw and flaw.fatal)
+
+    def _goes_on(self) -> bool:
+        """Whether what is wrong still belongs to the record that seemed to be over."""
+        if self._inside or not self._border or not self._problem_at:
+            return False
+        return not self._feed.shows(self._border, self._problem_at)
+
+    def _recovered(self, flaw: Flaw, *, spoilt: bool) -> Flaw | None:
+        """What to tell when the broken record has been left out; fatal where it could not be."""
+        whole = not self._inside and self._feed.start > self._feed.origin
+        passed = self._begin_again(self._feed.start if spoilt else self._wrong_at)
+        if passed and whole and flaw.code == "record_too_large":
+            return None  # what lies ahead is too large; it is read again, as the next record
+        self._record += not spoilt
+        place = flaw.place._replace(record=self._record)
+        raw = passed.raw if passed else flaw.raw
+        return flaw._replace(place=place, raw=raw, fatal=passed is None)
+
+    def _documents(self) -> Iterator[Record | Flaw]:
+        while type(event := self._take()) is not StreamEndEvent:
+            if type(event) is DocumentStartEvent:
+                self._border = _DOCUMENT if self._several else None
+                yield from self._document(self._take())
+        if self._feed.trouble:
+            raise self._trouble()
 
     def _document(self, event: Any) -> Iterator[Record | Flaw]:
         if type(event) is SequenceStartEvent:
             if self._wanted:
                 raise self._fatal(event, "no_list", "the file is a list itself")
+            _, column = self._place(event.start_mark)
+            if not event.flow_style and column < _DEEPEST_DASH:
+                dash = " " * (column - 1) + "-"
+                self._border = re.compile(rf"\n(?:{dash}|---)(?=[ \t\r\n])")
             yield from self._items()
         elif type(event) is MappingStartEvent and (self._wanted or not self._several):
             yield from self._mapping_or_record(event)
         elif type(event) is not ScalarEvent or event.value or not event.implicit[0]:
             yield self._item(event)
+
+    def _begin_again(self, at: int) -> Passed | None:
+        """Leave the broken record out; None where nothing shows where the next one begins.
+
+        By the rules of YAML neither a dash at the column of the list's dashes nor a document marker
+        can stand inside a record, whatever is wrong with it.
+        """
+        self._restarts += 1
+        if not self._border or self._restarts > _MOST_RESTARTS:
+            return None
+        passed = self._feed.pass_to(self._border, max(self._feed.start, at))
+        if passed:
+            self._parser = yaml.CSafeLoader(self._feed)
+            self._above = self._line + passed.lines - 1
+            self._line, self._column = self._above + 1, 1
+            self._depth = self._wrong_at = self._problem_at = 0
+            self._inside = False
+            self._pending.clear()
+        return passed
 
     # Records
 
@@ -86,6 +153,7 @@ class YamlFile:
     def _item(self, event: Any) -> Record | Flaw:
         outside = self._depth - (type(event) in _STARTS)
         self._stand_at(event)
+        self._inside = True
         value: JsonValue = None
         wrong: Wrong | None = None
         try:
@@ -97,13 +165,14 @@ class YamlFile:
         too_large = len(raw) > self._limits.record
         if self._end >= self._feed.end or (too_large and self._feed.trouble):
             raise self._trouble()
+        self._inside = False
         self._record += 1
         place = Place(self._record, self._line, self._column)
         if too_large:
             message = f"longer than {self._limits.record:,} characters"
             return flaw(place, "record_too_large", message, raw=cut(raw))
         if wrong:
-            place = Place(self._record, wrong.mark.line + 1, wrong.mark.column + 1)
+            place = Place(self._record, *self._place(wrong.mark))
             return flaw(place, wrong.code, wrong.message, field=wrong.field, raw=cut(raw))
         return Record(place, value, cut(raw))
 
@@ -112,9 +181,8 @@ class YamlFile:
         while self._depth > outside:
             self._take()
             if self._depth > _HOPELESS_DEPTH:
-                mark, field = wrong.mark, wrong.field
-                place = mark.line + 1, mark.column + 1
-                raise self._at(*place, wrong.code, wrong.message, field=field)
+                place = self._place(wrong.mark)
+                raise self._at(*place, wrong.code, wrong.message, field=wrong.field)
 
     def _raw(self) -> str:
         """The text of the record, as it can stand alone."""
@@ -196,20 +264,26 @@ class YamlFile:
             except MarkedYAMLError as bad:
                 raise self._malformed(bad) from None
         self._depth += _depth(event)
-        self._end = event.end_mark.index
+        self._end = event.end_mark.index + self._feed.origin
         return event
 
+    def _place(self, mark: Any) -> tuple[int, int]:
+        return self._above + mark.line + 1, mark.column + 1
+
     def _stand_at(self, event: Any) -> None:
-        mark = event.start_mark
-        self._line, self._column = mark.line + 1, mark.column + 1
-        self._feed.start = mark.index
+        self._line, self._column = self._place(event.start_mark)
+        self._feed.start = event.start_mark.index + self._feed.origin
 
     def _malformed(self, bad: MarkedYAMLError) -> Fatal:
         if self._feed.trouble:
+            large = self._feed.trouble.code == "record_too_large"
+            self._wrong_at = 0 if self._inside or large else self._feed.end
             return self._trouble()
-        line, column = self._line, self._column
-        if bad.problem_mark:
-            line, column = bad.problem_mark.line + 1, bad.problem_mark.column + 1
+        begun = bad.context_mark or bad.problem_mark
+        self._problem_at = bad.problem_mark.index + self._feed.origin if bad.problem_mark else 0
+        mark = begun if bad.problem == _NO_END else bad.problem_mark or begun
+        line, column = self._place(mark) if mark else (self._line, self._column)
+        self._wrong_at = 0 if self._inside or not begun else begun.index + self._feed.origin
         message = ": ".join(part for part in (bad.context, bad.problem) if part)
         return self._at(line, column, "malformed", message)
 
@@ -221,7 +295,7 @@ class YamlFile:
         return self._at(line, column, code, message)
 
     def _fatal(self, event: Any, code: str, message: str) -> Fatal:
-        return self._at(event.start_mark.line + 1, event.start_mark.column + 1, code, message)
+        return self._at(*self._place(event.start_mark), code, message)
 
     def _at(self, line: int, column: int, code: str, message: str, *, field: str = "") -> Fatal:
         raw = cut(self._feed.raw(None))

@@ -177,7 +177,7 @@ IMPORTS = (
     ),
     Invariant(
         "imports explain rejects",
-        "every wrong record of an import is kept with a reason; those are rejected, or all are",
+        "an import counts as many wrong records as are kept, and rejects those or all",
         """SELECT id FROM imports LEFT JOIN (
                SELECT import_id, count(*) AS kept FROM import_rejects GROUP BY import_id
            ) AS explained ON import_id = id

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from tdsys.errors import ConfigurationError
-from tdsys.store import Store, Tx, datasets, examples
+from tdsys.store import Store, Tx, datasets, examples, imports, migrations, policies
 from tdsys.store.schema import metadata
-from tests.factories import make_captures
+from tests.factories import NOW, make_captures
 from tests.stored import (
     admit,
     claim,
@@ -26,6 +27,10 @@ from tests.stored import (
     ingest,
 )
 
+OLD_IMPORT = """INSERT INTO imports (domain, filename, sha256, options, state, created_at)
+    VALUES ('d', 'f', '', '{}', 'finished', now())"""
+OLD_REJECT = """INSERT INTO import_rejects (import_id, line, field, code, message, remedy, raw)
+    SELECT id, :line, '', 'not_json', 'no', 'mend it', '{' FROM imports"""
 CATALOG = {
     "columns": """
         SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity,
@@ -188,3 +193,24 @@ def test_a_decision_and_its_example_are_visible_together_or_not_at_all(store: St
     with store.begin() as tx:
         assert examples.pending(tx, domain="arithmetic") == 1
         assert (count(tx, "transitions"), count(tx, "scores")) == (0, 0)
+
+
+def test_rejects_from_before_and_from_the_program_of_before_get_a_record_number(
+    new_database: Callable[[], str],
+) -> None:
+    store = Store(new_database())
+    with store.begin() as tx:
+        config = migrations._config()
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0002")
+        policies.ensure_domain(tx, domain="d", now=NOW)
+        tx.execute(text(OLD_IMPORT))
+        tx.execute(text(OLD_REJECT), {"line": 7})
+    store.upgrade()
+    with store.begin() as tx:
+        tx.execute(text(OLD_REJECT), {"line": 9})
+        (import_id,) = tx.scalars(text("SELECT id FROM imports"))
+        found = imports.rejects(tx, import_id=import_id, limit=5)
+        assert [(one.line, one.column, one.value) for one in found] == [(7, 1, None), (9, 1, None)]
+        assert found[0].record < found[1].record
+    store.close()

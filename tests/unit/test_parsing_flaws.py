@@ -18,6 +18,15 @@ ROOT = Path(__file__).parents[2]
 GOOD = '{"q": "x", "a": 1}'
 
 
+def packed(text: str) -> bytes:
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def short(value: object) -> str:
+    """A case is named by the beginning of what it holds."""
+    return repr(value)[:40]
+
+
 # One broken record between two good ones: text, line within the record, column, code, field.
 BROKEN_JSON = [
     ('{"q": tru, "a": 1}', 7, "malformed", "q"),
@@ -48,7 +57,7 @@ BROKEN_JSON = [
 ]
 
 
-@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON)
+@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON, ids=short)
 def test_a_broken_line_of_json_costs_only_itself(
     text: str, column: int, code: str, field: str
 ) -> None:
@@ -64,7 +73,7 @@ def test_a_broken_line_of_json_costs_only_itself(
 
 
 @pytest.mark.parametrize("between", [",\n", ","])
-@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON)
+@pytest.mark.parametrize(("text", "column", "code", "field"), BROKEN_JSON, ids=short)
 def test_a_broken_record_of_a_json_list_costs_only_itself(
     text: str, column: int, code: str, field: str, between: str
 ) -> None:
@@ -161,6 +170,7 @@ def test_a_row_with_other_cells_costs_only_itself() -> None:
         ("ab,c\0", 5, "bad_character", "a"),
         ("x" * 262_145 + ",1", 1, "text_too_long", "q"),
     ],
+    ids=short,
 )
 def test_a_wrong_cell_costs_its_row(row: str, column: int, code: str, field: str) -> None:
     found = read(f"q,a\n1,2\n{row}\n3,4\n", CSV)
@@ -187,6 +197,7 @@ def test_a_quote_that_does_not_close_is_fatal_where_it_opens(rest: str) -> None:
         (f"q,{'k' * 257}", 3, "key_too_long"),
         (",".join(f"c{n}" for n in range(513)), 1, "too_many_columns"),
     ],
+    ids=short,
 )
 def test_a_bad_header_is_fatal(header: str, column: int, code: str) -> None:
     found = read(f"{header}\n1,2,3\n", CSV, header=True)
@@ -220,6 +231,7 @@ def test_a_bad_header_is_fatal(header: str, column: int, code: str) -> None:
         ("- [" + "1, " * 20_000 + "1]", 1, 4 + 3 * 19_999, "too_many_values", "[19999]"),
         ("- q: ['" + "x', '" * 220_000 + "']", 1, 3, "record_too_large", ""),
     ],
+    ids=short,
 )
 def test_what_a_yaml_record_may_not_hold_costs_only_that_record(
     text: str, line: int, column: int, code: str, field: str
@@ -230,12 +242,59 @@ def test_what_a_yaml_record_may_not_hold_costs_only_that_record(
     assert (flaws(found)[0].field, flaws(found)[0].place.record) == (field, 2)
 
 
-def test_a_yaml_syntax_error_is_fatal_and_what_stands_before_is_kept() -> None:
-    found = read("- q: 1\n- q: 2\n- q: [3\n- q: 4\n", YAML)
-    assert kept(found) == [{"q": 1}, {"q": 2}]
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("- q: [3", 2, 4),
+        ("- q: {a: 3", 2, 4),
+        ('- q: "3', 1, 6),
+        ("- q: '3\n  a: 4", 1, 6),
+        ("- q: 3\n   a: 4", 2, 5),
+        ("- q: 3: 4", 1, 7),
+        ("- q: @3", 1, 6),
+        ("- %q", 1, 3),
+        ("- q: |x\n    3", 1, 7),
+        ("- q: \x07", 1, 6),
+        ('- q: "\\y"', 1, 7),
+        ("-\tq: 3\n\ta: 4", 1, 2),
+        ('- "a\x07"', 1, 5),
+    ],
+    ids=short,
+)
+@pytest.mark.parametrize("indent", ["", "   "])
+def test_a_yaml_syntax_error_costs_only_its_record(
+    text: str, line: int, column: int, indent: str
+) -> None:
+    lines = ["- q: 0", "- q: 1", *text.split("\n"), "- q: 8", "# next", "- q: 9"]
+    found = read("\n".join(indent + one for one in lines), YAML)
+    assert kept(found) == [{"q": 0}, {"q": 1}, {"q": 8}, {"q": 9}]
+    (flaw,) = flaws(found)
+    assert flaw.code in {"malformed", "bad_character"}
+    assert not flaw.fatal
+    assert flaw.raw.strip() in text.replace("\n", f"\n{indent}")
+    assert flaw.place[1:] == (line + 2, column + len(indent))
+    assert [one.place.record for one in found] == [1, 2, 3, 4, 5]
+    assert [one.place.line for one in found if one is not flaw][2:] == [len(lines) - 2, len(lines)]
+
+
+def test_a_broken_yaml_document_costs_only_itself() -> None:
+    found = read("---\nq: 1\n---\nq: [2\n---\nq: 3\n", YAML)
+    assert kept(found) == [{"q": 1}, {"q": 3}]
+    assert [(flaw.place.record, flaw.fatal) for flaw in flaws(found)] == [(2, False)]
+
+
+def test_a_yaml_syntax_error_in_a_list_inside_a_mapping_is_fatal() -> None:
+    found = read("data:\n- q: 1\n- q: [2\n- q: 3\n", YAML)
+    assert kept(found) == [{"q": 1}]
     assert [(one.place.line, one.code, one.fatal) for one in flaws(found)] == [
         (4, "malformed", True)
     ]
+
+
+def test_too_many_yaml_syntax_errors_are_fatal() -> None:
+    found = read("- [\n" * 2000, YAML)
+    assert len(found) == 1001
+    assert flaws(found)[-1].fatal
 
 
 def test_an_alias_bomb_is_one_flaw() -> None:
@@ -253,7 +312,7 @@ def test_an_alias_bomb_is_one_flaw() -> None:
         (JSONL, b'{"q": "\xc3\xa9"}\n{"q": "\xc3\xa9\xe9"}\n{"q": "z"}\n', 2, 9, 2),
         (JSON, b'[{"q": "\xc3\xa9"},\n{"q": "\xc3\xa9\xe9"},\n{"q": "z"}]', 2, 9, 2),
         (CSV, b"q,a\n\xc3\xa9,1\n\xc3\xa9\xe9,2\nz,3\n", 3, 2, 2),
-        (YAML, b"- q: \xc3\xa9\n- q: \xc3\xa9\xe9\n- q: z\n", 2, 7, 1),
+        (YAML, b"- q: \xc3\xa9\n- q: \xc3\xa9\xe9\n- q: z\n", 2, 7, 2),
     ],
 )
 def test_bytes_that_are_no_text_cost_their_record(
@@ -295,10 +354,11 @@ def test_a_file_that_ends_too_early_keeps_what_is_whole(kind: Format) -> None:
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (gzip.compress(GOOD.encode()) + b"more", "gzip_garbage"),
-        (gzip.compress(GOOD.encode()) + b"\0" * 512 + b"more", "gzip_garbage"),
-        (gzip.compress(f"{GOOD}\n".encode()) + gzip.compress(b"x" * 9)[:15], "gzip_truncated"),
+        (packed(GOOD) + b"more", "gzip_garbage"),
+        (packed(GOOD) + b"\0" * 512 + b"more", "gzip_garbage"),
+        (packed(f"{GOOD}\n") + packed("x" * 9)[:15], "gzip_truncated"),
     ],
+    ids=short,
 )
 def test_what_is_wrong_with_compressed_data_is_told_behind_the_records(
     data: bytes, code: str
@@ -309,7 +369,7 @@ def test_what_is_wrong_with_compressed_data_is_told_behind_the_records(
 
 
 def test_members_behind_each_other_and_padding_are_one_file() -> None:
-    data = gzip.compress(f"{GOOD}\n".encode()) * 3 + b"\0" * 1000
+    data = packed(f"{GOOD}\n") * 3 + b"\0" * 1000
     assert kept(read(data, JSONL)) == [json.loads(GOOD)] * 3
     assert flaws(read(data, JSONL)) == []
 
@@ -329,21 +389,16 @@ def test_a_file_larger_than_the_limit_is_cut_there() -> None:
         (JSONL, '{{"q": 1}}\n{{"q": "{}"}}\n{{"q": 3}}\n'),
         (JSON, '[{{"q": 1}},\n{{"q": "{}"}},\n{{"q": 3}}]'),
         (CSV, "q,a\n{},2\n3,4\n"),
+        (YAML, "- q: 1\n- '{}'\n- q: 3\n"),
     ],
+    ids=short,
 )
 @pytest.mark.parametrize("size", [2**20, 5 * 2**20])
 def test_a_record_that_is_too_large_costs_only_itself(kind: Format, text: str, size: int) -> None:
     found = read(text.format("x" * size), kind)
-    assert marks(found) == [(2, 1, "record_too_large")]
+    assert [mark[::2] for mark in marks(found)] == [(2, "record_too_large")]
     assert isinstance(found[-1], Record)
     assert len(flaws(found)[0].raw) < 66_000
-
-
-def test_a_yaml_record_that_is_far_too_large_is_fatal() -> None:
-    found = read("- q: 1\n- q: '" + "x" * 2**21 + "'\n- q: 3\n", YAML)
-    assert kept(found) == [{"q": 1}]
-    assert marks(found) == [(2, 3, "record_too_large")]
-    assert flaws(found)[0].fatal
 
 
 # The list of codes

@@ -229,6 +229,11 @@ SPOILT: dict[Format, list[tuple[str, int, int, str]]] = {
         ("- id: &x 1", 0, 7, "alias"),
         ("- id: [*x]", 0, 8, "alias"),
         ("- id: .inf", 0, 7, "not_finite"),
+        ("- id: [1", 1, 5, "malformed"),  # noticed where the next record begins
+        ("- id: \x07", 0, 7, "bad_character"),
+        ("- id: 1\n id: 2", 1, 2, "malformed"),
+        ("- id: 1\nid: 2", 1, 1, "malformed"),
+        ("- id: @", 0, 7, "malformed"),
     ],
 }
 WHOLE = {JSONL: '{{"id": {}}}', JSON: '{{"id": {}}}', CSV: "{},x", YAML: "- id: {}"}
