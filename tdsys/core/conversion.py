@@ -6,7 +6,7 @@ One rule: a record is mapped or refused whole, and what it says beside our field
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -118,7 +118,7 @@ def mapped(record: JsonValue, options: ImportOptions) -> Document:
             f"a {type(record).__name__}, not an object of fields",
             remedy="make every record an object of named fields",
         )
-    named = dict(_renamed(record, options.mapping))
+    named = _renamed(record, options.mapping)
     for path, ours in options.mapping.items():
         if path not in record and (found := at_path(record, path)) is not MISSING:
             if ours in named:
@@ -164,14 +164,14 @@ def at_path(record: Mapping[str, JsonValue], path: str) -> object:
     return found
 
 
-def _renamed(
-    record: Mapping[str, JsonValue], mapping: Mapping[str, str]
-) -> Iterator[tuple[str, JsonValue]]:
-    for name, value in record.items():
-        ours = mapping.get(name, name)
-        if ours != name and ours in record and ours not in mapping:
-            raise _ambiguous(ours, name)
-        yield ours, value
+def _renamed(record: Document, mapping: Mapping[str, str]) -> Document:
+    named = {mapping.get(name, name): value for name, value in record.items()}
+    if len(named) < len(record):
+        for name in record:
+            ours = mapping.get(name, name)
+            if ours != name and ours in record and ours not in mapping:
+                raise _ambiguous(ours, name)
+    return named
 
 
 def _ambiguous(ours: str, theirs: str) -> Malformed:
