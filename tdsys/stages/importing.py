@@ -155,7 +155,7 @@ class _Reading:
         rows, mine, now = block.rows, self._claimed, self._clock()
         arrivals = [row.arrival for row in rows]
         added = examples.add(tx, arrivals=arrivals, source=Source.IMPORTED, due_at=now, now=now)
-        near = integration.count_templates(tx, domain=mine.domain, rows=rows)
+        near = integration.count_templates(tx, domain=mine.domain, rows=rows, new=added.new)
         if self._options.trust:
             integration.trust(tx, import_id=mine.id, actor=mine.actor, rows=rows)
         return Progress(

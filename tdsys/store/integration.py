@@ -29,11 +29,16 @@ from tdsys.store.import_schema import import_templates, trusted_examples
 from tdsys.store.schema import examples
 
 
-def count_templates(tx: Tx, *, domain: str, rows: Sequence[Row]) -> int:
-    """Remember the templates of these rows; how many new examples share one with an earlier."""
-    if not rows:
+def count_templates(tx: Tx, *, domain: str, rows: Sequence[Row], new: int) -> int:
+    """Remember the templates of these rows, of which so many are `new` examples.
+
+    How many of those share one with an earlier.
+    """
+    if not new:
         return 0
-    return tx.scalars(_TEMPLATES, {"domain": domain, **_sent(rows)}).one()
+    # Nearly always all are, and then nobody needs to be asked which.
+    statement = _ALL_TEMPLATES if new == len(rows) else _NEW_TEMPLATES
+    return tx.scalars(statement, {"domain": domain, **_sent(rows)}).one()
 
 
 def trust(tx: Tx, *, import_id: UUID, actor: str, rows: Sequence[Row]) -> None:
@@ -84,13 +89,15 @@ def _given() -> CTE:
     )
 
 
-def _templates() -> Select[int]:
+def _templates(*, all_new: bool) -> Select[int]:
     given = _given()
-    fresh = (
-        select(given.c.template)
-        .join_from(given, examples, examples.c.capture_id == given.c.capture_id)
-        .cte("fresh")
-    )
+    fresh = select(given.c.template)
+    if not all_new:
+        fresh = fresh.join_from(given, examples, examples.c.capture_id == given.c.capture_id)
+    return _remembered(fresh.cte("fresh"))
+
+
+def _remembered(fresh: CTE) -> Select[int]:
     # In one order: two imports that overlap wait, they never deadlock.
     distinct = (
         select(bindparam("domain", type_=Text), fresh.c.template)
@@ -110,7 +117,8 @@ def _templates() -> Select[int]:
     )
 
 
-_TEMPLATES = _templates()
+_ALL_TEMPLATES = _templates(all_new=True)
+_NEW_TEMPLATES = _templates(all_new=False)
 _MEET = text(
     """
     INSERT INTO met
