@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tdsys.core.program import Optimizer
     from tdsys.core.rubric import Judge
+    from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
     from tdsys.verify import EvidenceVerifier
 
@@ -77,6 +78,13 @@ class Runtime:
         from tdsys.verify import EvidenceVerifier  # noqa: PLC0415  # only workers need it
 
         return EvidenceVerifier()
+
+    @cached_property
+    def intake(self) -> GuardedIntake:
+        """The reader of files, with its guarded child."""
+        from tdsys.intake import GuardedIntake  # noqa: PLC0415  # only imports need it
+
+        return GuardedIntake()
 
     @cached_property
     def judge(self) -> Judge:

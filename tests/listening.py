@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 LONGEST_SILENCE = 3.0  # seconds
+BUSY = 4.0  # processes that want each processor; beyond it every promise takes longer
 
 
 class Heard:
@@ -55,10 +56,11 @@ class Heard:
     @property
     def silences(self) -> list[str]:
         """Every time it said nothing for too long once it had begun, with its next words."""
+        longest = LONGEST_SILENCE * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / BUSY)
         return [
             f"{later - at:.1f} s before {words[:200]!r}"
             for (at, _), (later, words) in pairwise(self._parts)
-            if later - at > LONGEST_SILENCE
+            if later - at > longest
         ]
 
     def _listen(self) -> None:

@@ -18,7 +18,7 @@ from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Signature
 from tdsys.core.program import Plan
 from tdsys.core.rubric import Decision
-from tdsys.store import Store, Tx, datasets, examples, programs, runs
+from tdsys.store import Store, Tx, datasets, examples, imports, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.examples import Ingested
 from tests.factories import NOW, make_assessment, make_verdict
@@ -100,6 +100,16 @@ def divided(tx: Tx, domain: str) -> list[Member]:
         Member(example=e, split=splits[i % 3], cluster=i)
         for i, e in enumerate(examples.admitted(tx, domain=domain))
     ]
+
+
+def upload(tx: Tx, *chunks: bytes, domain: str = "arithmetic", sha256: str = "") -> UUID:
+    """A file that waits to be read."""
+    import_id = imports.open_(tx, domain=domain, filename="f", options={}, actor="ann", now=NOW)
+    for position, chunk in enumerate(chunks):
+        imports.append(tx, import_id=import_id, position=position, content=chunk)
+    size = sum(map(len, chunks))
+    imports.seal(tx, import_id=import_id, sha256=sha256, size=size, now=NOW)
+    return import_id
 
 
 def freeze(tx: Tx, *, domain: str = "arithmetic", now: datetime = NOW) -> DatasetVersion:

@@ -82,6 +82,9 @@ class Ticker:
         yield
         self.stop()  # before the closing line
 
+    def pytest_enter_pdb(self) -> None:
+        self.stop()  # now somebody else writes there
+
     def pytest_unconfigure(self) -> None:
         self.stop()
 

@@ -9,6 +9,7 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    benchmark,
     broker,
     demo,
     examples,
@@ -35,6 +36,7 @@ for command in (
     stack.db,
     spool.spool,
     importing.import_,
+    benchmark.benchmark,
     examples.examples,
     policy.policy,
     optimize.optimize,

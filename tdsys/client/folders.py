@@ -56,12 +56,21 @@ class Segment:
         return self.settled >= self.size
 
     def write(self, line: bytes) -> None:
-        """Append a whole line or nothing; OSError when there is no room."""
-        written = os.write(self._fd or self._open(), line)
-        if written < len(line):
-            os.ftruncate(self._open(), self.size)
+        """Append a whole line or nothing; OSError when there is no room.
+
+        Nothing also when a signal handler raises in the middle: after `try` nothing is called, so
+        nothing can be interrupted.
+        """
+        size = len(line)
+        whole = False
+        try:
+            whole = os.write(self._fd or self._open(), line) == size
+        finally:
+            if not whole:
+                self._take_back()
+        if not whole:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self.size += written
+        self.size += size
         self.count += 1
 
     def take(self, size: int) -> tuple[int, bytes]:
@@ -90,6 +99,10 @@ class Segment:
         with suppress(OSError):
             os.unlink(self.path)
         self.close()
+
+    def _take_back(self) -> None:
+        with suppress(OSError):
+            os.ftruncate(self._open(), self.size)
 
     def _listed(self, lines: bytes) -> tuple[int, bytes]:
         if self.own:

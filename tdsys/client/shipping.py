@@ -36,6 +36,7 @@ IDLE_SECONDS = 5.0
 ADOPT_SECONDS = 60.0
 REPORT_SECONDS = 5.0
 NEVER = float("-inf")
+THREAD = "tdsys-capture"
 BELL = wire.bell_key(wire.Task.INGEST)
 
 # By class name, because redis-py is not imported here; a subclass stands before its base.
@@ -115,7 +116,7 @@ class Shipper:
         self._calm = self._linger = TICK_SECONDS
         self._adopt_at = NEVER
         self._rests = False
-        self._ending = False
+        self._ending = self._starting = False
         self._thread: threading.Thread | None = None
 
     def forked(self) -> None:
@@ -130,7 +131,7 @@ class Shipper:
 
     def wake(self) -> None:
         """Something waits: have the thread run and look."""
-        if self._thread is None or self._ending:
+        if self._ending or not self._is_running():
             self.start()
         self._news.put(None)
 
@@ -152,13 +153,15 @@ class Shipper:
         """Have the thread run; False when this system has none to spare just now."""
         with self._lock:
             self._ending = False
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="tdsys-capture", daemon=True)
-                self._thread = thread
+            if not (self._starting or self._is_running()):
+                self._starting = True
+                self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
                 try:
-                    thread.start()
+                    self._thread.start()
                 except RuntimeError:
                     self._thread = None
+                finally:
+                    self._starting = False
             started = self._thread is not None
         if not started:
             self._warn_once("thread", "captures wait: no thread can be started here")
@@ -200,6 +203,10 @@ class Shipper:
         confirmed = self._confirm(broker)
         return self._send(broker) or confirmed
 
+    def _is_running(self) -> bool:
+        """Whether there is a thread: a signal handler that raises may end one at its birth."""
+        return self._thread is not None and self._thread.is_alive()
+
     def _is_unsettled(self) -> bool:
         """Whether there is something to wait for: captures, or counts that can be told."""
         return self.spool.waiting() > 0 or (self._reachable and self.counts() != self._reported)
@@ -218,6 +225,8 @@ class Shipper:
         broker: Redis | None = None
         while not self._ended():
             self._pause()
+            if self._ended():
+                break
             try:
                 self._look_after_spool()
                 if self.spool.backlog() or self.counts() != self._reported:
@@ -243,7 +252,7 @@ class Shipper:
                 self.sleeps = True
                 if not self.spool.backlog():
                     self._thread = None
-            return self._thread is None
+            return self._thread is not threading.current_thread()
 
     def _pause(self) -> None:
         """Sleep until there is something to do, then a tick longer so that batches fill."""

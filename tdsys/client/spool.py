@@ -138,12 +138,14 @@ class MemorySpool:
 
     def append(self, record: bytes) -> None:
         """Keep a record; Unfit when the byte limit is reached."""
+        size = len(record)
         with self._lock:
-            if self._bytes + len(record) > self._limit:
+            if self._bytes + size > self._limit:
                 raise Unfit("spool_full")
-            self._queue.append(record)
-            self._bytes += len(record)
+            # In this order, because a signal handler may raise when `append` returns.
+            self._bytes += size
             self._count += 1
+            self._queue.append(record)
 
     def take(self) -> tuple[Batch, bytes] | None:
         """The oldest records, at most a batch full."""
@@ -225,7 +227,8 @@ class FileSpool:
     def append(self, record: bytes) -> None:
         """Keep a record; Unfit when the limit is reached or the disk is full."""
         line = record + b"\n"
-        if self._bytes + len(line) > self._limit:
+        size = len(line)
+        if self._bytes + size > self._limit:
             raise Unfit("spool_full")
         if self._astray:
             self._memory.append(record)
@@ -234,11 +237,13 @@ class FileSpool:
             with self._lock:
                 segment = self._active or self._new_segment()
                 segment.write(line)
-                self._bytes += len(line)
+                self._bytes += size
                 self._count += 1
                 if segment.size >= self._segment_bytes:
                     self._seal()
         except OSError as error:
+            if error.errno is None:  # not the disk's: a TimeoutError of a signal handler's
+                raise
             self._go_astray(error, record)
 
     def take(self) -> tuple[Batch, bytes] | None:
@@ -311,6 +316,10 @@ class FileSpool:
         with self._lock:
             if self._active and self._active.is_settled:
                 self._seal()
+            segments = [s for f in self._folders for s in f.segments if s is not self._active]
+            for segment in segments:
+                if segment.is_settled:
+                    self._discard(segment)
             for folder in [f for f in self._folders if not f.segments]:
                 self._drop_folder(folder)
 
@@ -379,7 +388,7 @@ class FileSpool:
     def _give_up(self, segment: Segment) -> int:
         """Settle what can no longer be read; how many records that were."""
         with self._lock:
-            count = segment.count - segment.taken_count
+            count = max(0, segment.count - segment.taken_count)
             start, segment.taken = segment.taken, segment.size
             self.forget(_batch(segment, start, count))
             return count

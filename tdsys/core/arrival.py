@@ -94,7 +94,7 @@ def from_capture(capture: Capture) -> Arrival:
             "invalid", "captured_at", "beyond the calendar", remedy="send the time it was"
         ) from None
     payload = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
-    return _arrival(
+    return written(
         str(capture.capture_id), capture.domain, captured_at.isoformat(), document, payload
     )
 
@@ -120,7 +120,7 @@ def _quick(record: JsonValue) -> Arrival:
             raise _Unusual
         _look_through(part, MAX_DEPTH - 1)
     captured_at = _utc(record.get("captured_at"))
-    return _arrival(capture_id, domain, captured_at, document, _plain(document))
+    return written(capture_id, domain, captured_at, document, _plain(document))
 
 
 def _look_through(value: JsonValue, room: int) -> None:
@@ -147,9 +147,10 @@ def _plain(document: Document) -> bytes:
     return payload
 
 
-def _arrival(
+def written(
     capture_id: str, domain: str, captured_at: str, document: Document, payload: bytes
 ) -> Arrival:
+    """The arrival of a document that `payload` is the JSON text of; nothing is checked here."""
     inputs, outputs, metadata = (_fields(document[name]) for name in CONTENT)
     identity = fingerprint(domain, inputs, outputs).hex()
     row = orjson.dumps(

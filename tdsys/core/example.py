@@ -105,6 +105,7 @@ class Candidate(BaseModel):
     attempts: int = 0
     unusable_answers: int = 0
     simulated: bool = False
+    trusted_by: str | None = None
 
     @property
     def cell(self) -> Cell:

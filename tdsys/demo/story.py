@@ -31,7 +31,7 @@ from tdsys.embedded.stack import Stack
 from tdsys.embedded.supervisor import TELL_AFTER
 from tdsys.errors import NotReady, TdsysError
 from tdsys.reference import ReferenceGenerator
-from tdsys.stages import datasets, importing, monitoring, optimizing, planning
+from tdsys.stages import datasets, importing, monitoring, optimizing, planning, uploading
 from tdsys.stages import policies as rules
 from tdsys.store import Store
 from tdsys.wire import Task
@@ -197,14 +197,21 @@ class _Story:
     def _import(self) -> None:
         source = files("tdsys.reference") / "gsm8k" / "problems.jsonl"
         with as_file(source) as path:
-            total = sum(1 for _ in path.open("rb"))
-            import_id, _ = importing.receive(
-                self._here.store,
-                path=path,
-                domain=IMPORTED_DOMAIN,
-                now=self._here.now(),
-                options=ImportOptions(mapping={"question": "problem", "answer": "solution"}),
-            )
+            content = path.read_bytes()
+        total = len(content.splitlines())
+        import_id = uploading.receive(
+            self._here.store,
+            pieces=[content],
+            filename="problems.jsonl",
+            domain=IMPORTED_DOMAIN,
+            actor="demo",
+            clock=self._here.now,
+            options=ImportOptions(
+                mapping={"question": "problem", "answer": "solution"},
+                license="MIT",
+                attribution="GSM8K, OpenAI",
+            ),
+        ).import_id
         self._here.ring(Task.PARSE)
         self._wait(
             "imported", total, lambda: importing.status(self._here.store, import_id=import_id).read

@@ -135,14 +135,12 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything in reverse order; interrupted once more, it no longer waits."""
-        if self._all():
-            self.report("stopping")
         try:
-            stop_all(self._programs, self.report)
+            self._stop(self._programs)
         except KeyboardInterrupt:
             for one in self._programs:
                 one.kill()
-        stop_all(self._servers, self.report)
+        self._stop(self._servers)
         if self._lock is not None:
             for name in (ADDRESS_FILE, STATE_FILE):
                 (self.home / name).unlink(missing_ok=True)
@@ -165,6 +163,11 @@ class Stack:
 
     def _all(self) -> list[Supervised]:
         return [*self._servers, *self._programs]
+
+    def _stop(self, group: Sequence[Supervised]) -> None:
+        if group:
+            self.report(f"stopping {', '.join(one.child.name for one in group)}")
+        stop_all(group, self.report)
 
     def _held(self) -> tuple[int, ...]:
         return () if self._lock is None else (self._lock,)

@@ -24,7 +24,7 @@ def ingest() -> object:
 def parse() -> object:
     """Parse the imports that are due."""
     here = runtime.current()
-    outcome = importing.parse_due(here.store, clock=here.now, lease=here.lease)
+    outcome = importing.read_due(here.store, intake=here.intake, clock=here.now, lease=here.lease)
     here.ring(Task.SCORE)
     return outcome
 

@@ -6,13 +6,9 @@
 from __future__ import annotations
 
 from tdsys import runtime
-from tdsys.stages import importing
 from tests.faults.quick import QuickRuntime
 
 runtime.Runtime = QuickRuntime  # type: ignore[misc]
-# A file of a hundred lines is then parsed in many steps, and killed between them.
-importing.BLOCK = 30
-
 from tdsys.worker.app import app  # noqa: E402  # it makes its runtime when it is imported
 
 app.conf.broker_transport_options = {

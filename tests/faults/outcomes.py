@@ -13,7 +13,7 @@ from rich.table import Table
 DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 TITLES = ("fault", "times", "accepted", "lost", "doubled", "recovery", "worst")
-CONTROL = ("plain: accepted", "lost", "doubled")
+CONTROL = ("plain: accepted", "lost or stuck", "doubled")
 
 
 class Outcome(NamedTuple):

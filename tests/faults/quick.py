@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tdsys import runtime
 from tdsys.inbox import Inbox
+from tdsys.intake import Bounds, GuardedIntake
 from tdsys.settings import Settings
 from tests.scripted import ScriptedJudge, ScriptedVerifier
 
@@ -20,6 +21,8 @@ class QuickRuntime(runtime.Runtime):
 
     judge = ScriptedJudge()
     verifier = ScriptedVerifier()  # type: ignore[assignment]
+    # A file of a hundred lines is then read in many steps, and killed between them.
+    intake = GuardedIntake(Bounds(block=30))
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from tdsys.core.patience import Patience
 from tests.faults import outcomes
 from tests.faults.matrix import FAULTS, Fault
 from tests.faults.outcomes import Outcome
@@ -20,8 +21,10 @@ from tests.faults.world import BAD_LINES, LINES, Generator, World
 
 SEEDS = 200
 SEEDS_A_WORLD = len(FAULTS)
-# Its messages are handed out again after two seconds, and tried again after one.
+# Its messages are handed out again after two seconds, and tried again after one: when it has not
+# moved for this long it never will.
 CONTROL_PATIENCE = 12.0
+LONGEST_CONTROL = 150.0
 
 
 class Worlds:
@@ -89,6 +92,7 @@ def test_nothing_is_lost_doubled_or_stuck(
 def _live_through(world: World, fault: Fault, seed: int) -> Outcome:
     random = Random(seed)
     world.disband()
+    world.until(world.is_whole, "everything runs")
     generator = world.start_generator(f"captured {seed}")
     control = world.start_control(generator.name) if world.has_control else None
     world.until(lambda: all(one.numbers() for one in world.senders()), "the generators run")
@@ -116,15 +120,25 @@ def _live_through(world: World, fault: Fault, seed: int) -> Outcome:
 
 def _plain(world: World, control: Generator, run: str) -> tuple[int, int, int]:
     """How many tasks were accepted, how many never came to a row, how many rows are too many."""
-    world.finish(control)
-    sent, patience = control.numbers(), time.monotonic() + CONTROL_PATIENCE
+    control.process.terminate()
+    # It may hang in a send for ever, and its worker may live and take nothing any more.
+    ended = Patience(CONTROL_PATIENCE)
+    world.until(
+        lambda: control.process.poll() is not None or ended.is_out("", now=time.monotonic()),
+        "the control sends no more",
+    )
+    control.end()
+    sent, still = control.numbers(), Patience(CONTROL_PATIENCE)
     world.until(
         lambda: (
             sent <= set(world.control_rows(run))
             or not world.control_waits()
-            or time.monotonic() > patience
+            or still.is_out(world.control_rows(run).total(), now=time.monotonic())
         ),
-        "the control is done",
+        "the control does no more",
+        seconds=LONGEST_CONTROL,
     )
     rows = world.control_rows(run)
-    return len(sent), len(sent - set(rows)), rows.total() - len(rows)
+    if missing := sent - set(rows):
+        world.renew_control()
+    return len(sent), len(missing), rows.total() - len(rows)

@@ -31,10 +31,11 @@ from tdsys.embedded.home import open_home, password
 from tdsys.embedded.postgres import DATABASE, USER
 from tdsys.embedded.programs import WORKER_ENVIRONMENT, WORKER_FLAGS, Program
 from tdsys.embedded.stack import Stack
+from tdsys.embedded.supervisor import State
 from tdsys.errors import StoreUnavailable
 from tdsys.runtime import Runtime
 from tdsys.settings import Settings, addresses
-from tdsys.stages import auditing, importing
+from tdsys.stages import auditing, importing, uploading
 from tdsys.stages.auditing import Reconciled
 from tdsys.store import examples
 from tdsys.store.imports import Import
@@ -199,21 +200,21 @@ class World:
 
     def upload(self, domain: str) -> UUID:
         """A file with some lines that are no records."""
-        path = self.home / f"{domain}.jsonl"
         lines = [
             json.dumps({"problem": f"{domain}: {n} + 2?", "solution": "Add.", "answer": str(n + 2)})
             for n in range(LINES)
         ]
-        path.write_text("\n".join(lines + ["{"] * BAD_LINES) + "\n")
-        found, _ = importing.receive(
+        found = uploading.receive(
             self.runtime.store,
-            path=path,
+            pieces=["\n".join(lines + ["{"] * BAD_LINES).encode()],
+            filename=f"{domain}.jsonl",
             domain=domain,
             options=ImportOptions(),
-            now=self.runtime.now(),
+            actor="importer",
+            clock=self.runtime.now,
         )
         self.runtime.ring(Task.PARSE)
-        return found
+        return found.import_id
 
     # What can be done to them
 
@@ -330,6 +331,15 @@ class World:
         """How many rows each of the control's numbers has."""
         query = "SELECT n, count(*) FROM control WHERE run = :name GROUP BY n"
         return Counter({int(n): int(rows) for n, rows in self._ask(query, name=run)})
+
+    def renew_control(self) -> None:
+        """What it is stuck with must not be counted twice."""
+        self.kill(*self.pids("worker-control"))
+        self.broker.delete(*self.broker.keys("control:*"))
+
+    def is_whole(self) -> bool:
+        """Whether every process of the stack has come up."""
+        return all(line.state is State.RUNNING for line in self.stack.state())
 
     def control_waits(self) -> bool:
         """Whether any message of the control's is left; one just taken shows a moment later."""

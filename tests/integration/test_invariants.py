@@ -14,6 +14,7 @@ from sqlalchemy.exc import InternalError
 from tdsys.__main__ import main
 from tdsys.core.arrival import from_capture
 from tdsys.core.example import Source
+from tdsys.core.intake import Faulty
 from tdsys.core.lifecycle import Move, State
 from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
@@ -21,7 +22,18 @@ from tdsys.store import Store, Tx, examples, imports, invariants
 from tdsys.store.examples import Batch, Refusal
 from tdsys.store.invariants import INVARIANTS, Finding
 from tests.factories import NOW, make_capture, make_captures
-from tests.stored import LEASE, PLAN, admit, claim, decide, freeze, in_one_transaction, ingest, keep
+from tests.stored import (
+    LEASE,
+    PLAN,
+    admit,
+    claim,
+    decide,
+    freeze,
+    in_one_transaction,
+    ingest,
+    keep,
+    upload,
+)
 
 TIMES = {"overdue": NOW - LEASE, "farthest": NOW + LEASE}
 UNBOUND = """
@@ -44,14 +56,13 @@ def broken(tx: Tx) -> dict[str, Finding]:
 
 
 def imported(tx: Tx) -> None:
-    id_ = imports.receive(
-        tx, domain="arithmetic", filename="f", sha256="", options={}, chunks=[b"x"], now=NOW
-    )
+    id_ = upload(tx, b"x")
     captures = make_captures(2, inputs={"from": "a file"})
     arrivals = list(map(from_capture, captures))
     examples.add(tx, arrivals=arrivals, source=Source.IMPORTED, due_at=NOW, now=NOW)
-    bad = imports.Reject(3, "", "not_json", "no", "mend it", "{")
-    imports.advance(tx, import_id=id_, read=3, new=2, duplicate=0, rejects=[bad], until=NOW)
+    bad = Faulty(3, 3, 1, "", "malformed", "no", "mend it", "{", None)
+    progress = imports.Progress(done=1, read=3, new=2)
+    imports.advance(tx, import_id=id_, progress=progress, rejects=[bad], until=NOW)
     imports.finish(tx, import_id=id_, state="finished", reason=None, now=NOW)
 
 

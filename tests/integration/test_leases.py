@@ -10,16 +10,14 @@ import pytest
 from tdsys.store import Store, Tx, imports, runs
 from tdsys.store.leases import LONGEST_WAIT
 from tests.factories import NOW, make_captures
-from tests.stored import LEASE, admit, claim, enqueue, freeze, ingest
+from tests.stored import LEASE, admit, claim, enqueue, freeze, ingest, upload
 
 AHEAD = timedelta(hours=2)
 
 
-def upload(tx: Tx) -> None:
+def send(tx: Tx) -> None:
     ingest(tx, make_captures(1))
-    imports.receive(
-        tx, domain="arithmetic", filename="f", sha256="", options={}, chunks=[], now=NOW
-    )
+    upload(tx)
 
 
 def queue(tx: Tx) -> None:
@@ -29,7 +27,7 @@ def queue(tx: Tx) -> None:
 
 CLAIMS: dict[str, tuple[Callable[[Tx], object], Callable[[Tx, datetime], object]]] = {
     "candidate": (lambda tx: ingest(tx, make_captures(1)), lambda tx, now: claim(tx, now=now)),
-    "import": (upload, lambda tx, now: imports.claim(tx, lease=LEASE, now=now)),
+    "import": (send, lambda tx, now: imports.claim(tx, lease=LEASE, now=now)),
     "run": (queue, lambda tx, now: runs.claim(tx, lease=LEASE, now=now)),
 }
 

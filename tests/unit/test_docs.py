@@ -78,7 +78,15 @@ def test_every_marker_names_a_criterion() -> None:
     assert set(requirements.shown()) <= set(requirements.numbers(requirements.DOCUMENT.read_text()))
 
 
-GUIDES = ("broker.md", "capture.md", "demo.svg", "faults.md", "requirements.md")
+GUIDES = (
+    "broker.md",
+    "capture.md",
+    "demo.svg",
+    "faults.md",
+    "import.md",
+    "import-formats.md",
+    "requirements.md",
+)
 
 
 @pytest.mark.parametrize("name", [f"docs/{name}" for name in GUIDES])
