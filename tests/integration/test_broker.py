@@ -34,6 +34,7 @@ from tdsys.runtime import Runtime
 from tdsys.settings import Settings
 from tdsys.wire import Queue, Task
 from tests.desk import a_worker
+from tests.factories import PROBLEM
 from tests.processes import wait_for
 from tests.valkeys import answers, steady_port, valkey
 
@@ -171,8 +172,9 @@ def test_the_same_address_serves_client_service_celery_and_flower(
     here.ring(Task.FRESHNESS)
     assert lengths_in_flower(url)["reports"] == 1
     with a_worker(url, database_url, tmp_path) as desk:
-        desk.put(json.dumps([]))
-        wait_for(desk.acknowledged, "a batch is stored")
+        with CaptureClient(url) as producer:
+            producer.capture(domain="d", inputs={}, outputs=PROBLEM)
+            assert producer.flush(20).committed == 1
         wait_for(lambda: "reports.freshness: " in desk.log(), "a bell is heard")
     assert lengths_in_flower(url)["reports"] == 0
     here.close()
