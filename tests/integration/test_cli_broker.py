@@ -13,13 +13,13 @@ from redis import Redis
 from tdsys import broker, quarantine, runtime
 from tdsys.__main__ import main
 from tdsys.embedded import terminal
-from tdsys.embedded.ports import LOOPBACK
+from tdsys.embedded.ports import LOOPBACK, any_free
 from tdsys.embedded.stack import Stack
 from tdsys.stages import capture
 from tdsys.store import Store
 from tests.factories import NOW
 from tests.processes import wait_for
-from tests.valkeys import answers, steady_port, valkey
+from tests.valkeys import answers, valkey
 
 Said = tuple[int, str, str]
 Shell = Callable[..., Said]
@@ -138,7 +138,7 @@ def test_a_name_that_would_be_more_than_a_name_is_refused(tdsys: Shell) -> None:
 @pytest.fixture
 def careless(tmp_path: Path) -> Iterator[str]:
     """A broker of somebody else's that keeps nothing."""
-    port = steady_port()
+    port = any_free()
     with valkey(tmp_path / "server", "appendonly no", port=port):
         url = f"redis://{LOOPBACK}:{port}/0"
         client: Redis = broker.connect(url)
