@@ -22,6 +22,8 @@ _PLAIN_END = re.compile(r"[,\]}]")
 _BORDER = 600
 # More than the limits of a record allow: counting brackets any further is not worth its time.
 _MOST_MARKS = 100_000
+# Of broken records: each more makes new patterns, and they are compiled slowly.
+_MOST_NAMES = 16
 # How often a window is searched for a border in vain.
 _MOST_MISSES = 100
 _ANOTHER = re.compile(rf"{_SPACE},{_SPACE}[{{\[]")
@@ -34,6 +36,7 @@ class Recovery:
     def __init__(self, window: Window) -> None:
         self._window = window
         self._misses = 0
+        self._own: set[str] = set()
 
     def pass_value(self, names: Iterable[str], *, wrapped: bool, sound: bool) -> bool:
         """Stand behind the value, or at a border before; False if the text ended first.
@@ -43,7 +46,9 @@ class Recovery:
         """
         text, at = self._window.text, self._window.at
         own = _FIRST_NAME.match(text, at)
-        known = "|".join([*map(_written, names), *([re.escape(own.group(1))] if own else [])])
+        if own and len(self._own) < _MOST_NAMES:
+            self._own.add(re.escape(own.group(1)))
+        known = "|".join([*map(_written, sorted(names)), *sorted(self._own)])
         border = rf",(?={_SPACE}\{{{_SPACE}(?:{known or _NAME}){_SPACE}:)"
         end = rf"\]{_SPACE}" + (r"[,}]" if wrapped else r"\Z")
         next_one = rf",{_SPACE}\{{{_SPACE}(?:\}}|{known})" if known else ","
