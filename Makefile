@@ -1,16 +1,18 @@
-# Four commands: demo, test, lint, bench. Each sets the installation up first if it is not there.
+# Five commands: demo, test, lint, bench, faults. Each sets the installation up first if it is not there.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-deps
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench faults
 
 demo: $(INSTALLED)
 	@$(BIN)/python -m tdsys demo
 
+# By file, because a file's tests share its fixtures; in order, because the long ones come first.
 test: $(INSTALLED)
 	@echo "Every test, on two processes; about eight minutes, each dot is one"
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not bench"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not bench"
 
 lint: $(INSTALLED)
 	@echo "ruff, mypy strict, the import contracts and the house rules; about half a minute"
@@ -20,15 +22,19 @@ bench: $(INSTALLED)
 	@echo "Measurements, each beside its baseline; best on a quiet machine; about half a minute"
 	@$(BIN)/python -m pytest -m bench -s
 
-# pip says nothing while it unpacks, so a counter speaks for it.
+faults: $(INSTALLED)
+	@echo "Two hundred times one fault at a random moment, plain Celery beside it; about an hour, then a table"
+	@$(BIN)/python -m pytest --long tests/faults -s
+
+# venv and pip say nothing while they work, so a counter speaks for them; it ends with this shell.
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "tdsys needs Python 3.11 to 3.14; this is " + sys.version.split()[0] + ": run make PYTHON=python3.12")'
 	@echo "Installing into .venv from requirements.lock (hash-checked); the log is .venv/install.log"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements.lock > .venv/install.log 2>&1 & pid=$$!; \
-	total=$$(grep -c '==' requirements.lock); \
-	while kill -0 $$pid 2>/dev/null; do sleep 2; \
-	  echo "  fetched $$(grep -c '^Collecting' .venv/install.log) of $$total, installed $$(ls -d .venv/lib/python*/site-packages/*.dist-info 2>/dev/null | wc -l)"; done; \
-	wait $$pid || { tail -n 5 .venv/install.log; echo "The installation failed; the whole log is .venv/install.log"; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e . >> .venv/install.log 2>&1 || { tail -n 5 .venv/install.log; exit 1; }
+	@mkdir -p .venv
+	@while sleep 2 && kill -0 $$$$ 2>/dev/null; do \
+	  if [ ! -s .venv/install.log ]; then echo "  making .venv"; continue; fi; \
+	  echo "  fetched $$(grep -cE '^(Collecting|Processing|Ignoring)' .venv/install.log) of $$(grep -c '==' requirements.lock), installed $$(ls -d .venv/lib/python*/site-packages/*.dist-info 2>/dev/null | wc -l)"; done & counter=$$!; \
+	{ $(PYTHON) -m venv .venv && $(PIP) --require-hashes -r requirements.lock && $(PIP) --no-build-isolation -e .; } > .venv/install.log 2>&1 || failed=1; \
+	kill $$counter; \
+	[ -z "$$failed" ] || { tail -n 5 .venv/install.log; echo "The installation failed; the whole log is .venv/install.log"; exit 1; }
 	@touch $@

@@ -1,9 +1,10 @@
 """What runs when: `celery -A beat_schedule beat`.
 
-Work is found in Postgres, not in messages, so a message that says "look" is sent every quarter
-of a minute as a backstop for bells that were lost; a second beat or a catch-up only sends one
-more. Beat does not coalesce as bells do: what a busy worker has not read when the next one comes
-is out of date, and the worker drops it instead of looking once for each.
+Work is found in Postgres or in the captures' stream, not in messages, so a message that says
+"look" is sent every quarter of a minute as a backstop for bells that were lost; for captures,
+whose generators wait to hear of them, every five seconds. A second beat or a catch-up only sends
+one more. Beat does not coalesce as bells do: what a busy worker has not read when the next one
+comes is out of date, and the worker drops it instead of looking once for each.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from tdsys.worker.app import app
 
 BACKSTOP_SECONDS = 15.0
 HOUR = 3600.0
-BACKSTOPS = (Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE)
+BACKSTOPS = {
+    Task.INGEST: 5.0,
+    **dict.fromkeys((Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE), BACKSTOP_SECONDS),
+}
 
 app.conf.beat_schedule = {
     **{
         f"backstop {task.value}": {
             "task": task.value,
-            "schedule": BACKSTOP_SECONDS,
-            "options": {"expires": BACKSTOP_SECONDS},
+            "schedule": seconds,
+            "options": {"expires": seconds},
         }
-        for task in BACKSTOPS
+        for task, seconds in BACKSTOPS.items()
     },
     "freshness report": {
         "task": Task.FRESHNESS.value,

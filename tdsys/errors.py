@@ -7,7 +7,8 @@ TdsysError
 ├── Conflict             somebody else was faster, or the move is not legal; row unchanged
 ├── Transient            try the same row again later
 │   ├── ModelUnavailable
-│   └── StoreUnavailable
+│   ├── StoreUnavailable
+│   └── BrokerUnavailable
 └── Cancelled            a person or a deadline asked to stop
 """
 
@@ -60,6 +61,10 @@ class ModelUnavailable(Transient):
 
 class StoreUnavailable(Transient):
     """Postgres did not answer."""
+
+
+class BrokerUnavailable(Transient):
+    """Redis did not answer."""
 
 
 class Cancelled(TdsysError):

@@ -10,23 +10,30 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from tdsys import settings as settings_module
 from tdsys import wire
+from tdsys.broker import connect, parsed
 from tdsys.errors import ConfigurationError
+from tdsys.inbox import Inbox
 from tdsys.llm.naming import OFFLINE, check_name
+from tdsys.llm.readiness import require_optuna
 from tdsys.settings import Settings
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from tdsys.core.program import Optimizer
     from tdsys.core.rubric import Judge
+    from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
     from tdsys.verify import EvidenceVerifier
 
+# A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
+INGEST_LEASE = timedelta(seconds=10)
 NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
 
 
@@ -39,8 +46,16 @@ class Runtime:
 
     @property
     def redis_url(self) -> str:
-        """The broker's address."""
-        return _needed(self.settings, "redis_url")
+        """The broker's address; ConfigurationError for one that nobody understands."""
+        url = _needed(self.settings, "redis_url")
+        try:
+            parsed(url)
+        except ValueError as bad:
+            raise ConfigurationError(
+                f"TDSYS_REDIS_URL is not usable: {bad}",
+                remedy="use redis://:PASSWORD@HOST:PORT/0, or see docs/broker.md",
+            ) from None
+        return url
 
     @cached_property
     def store(self) -> Store:
@@ -49,13 +64,13 @@ class Runtime:
 
     @cached_property
     def broker(self) -> Redis:
-        """Redis or Valkey, for bells and acknowledgements."""
-        try:
-            return Redis.from_url(self.redis_url, socket_timeout=5, socket_connect_timeout=5)
-        except ValueError as bad:
-            raise ConfigurationError(
-                f"TDSYS_REDIS_URL is not usable: {bad}", remedy="use redis://:PASSWORD@HOST:PORT/0"
-            ) from None
+        """Redis or Valkey, for bells and for captures on their way."""
+        return connect(self.redis_url)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """Where captures wait."""
+        return Inbox(self.broker, lease=INGEST_LEASE)
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:
@@ -63,6 +78,13 @@ class Runtime:
         from tdsys.verify import EvidenceVerifier  # noqa: PLC0415  # only workers need it
 
         return EvidenceVerifier()
+
+    @cached_property
+    def intake(self) -> GuardedIntake:
+        """The reader of files, with its guarded child."""
+        from tdsys.intake import GuardedIntake  # noqa: PLC0415  # only imports need it
+
+        return GuardedIntake()
 
     @cached_property
     def judge(self) -> Judge:
@@ -114,6 +136,7 @@ class Runtime:
         check_name(self.settings.lm)
         setting, name = self._judge_named()
         check_name(name, setting=setting)
+        require_optuna(load=False)
         if self.settings.database_url:
             _ = self.store
         if self.settings.redis_url:
@@ -121,8 +144,6 @@ class Runtime:
 
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
-        from tdsys.llm.readiness import require_optuna  # noqa: PLC0415
-
         require_optuna()
         _ = self.judge, self.optimizer
 
@@ -143,23 +164,19 @@ class Runtime:
         """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""
         try:
             if self.broker.set(wire.bell_key(task), "1", nx=True, px=wire.BELL_MILLISECONDS):
-                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task, {}))
+                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task))
         except RedisError:
             return
 
-    def answer_bell(self, task: wire.Task) -> None:
-        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed."""
-        try:
-            self.broker.delete(wire.bell_key(task))
-        except RedisError:
-            return
+    def answer_bell(self, task: wire.Task) -> bool:
+        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed.
 
-    def acknowledge(self, batch_id: str) -> None:
-        """Tell the client that the rows of a batch are committed."""
+        Whether it rang; a broker that is away tells of none.
+        """
         try:
-            self.broker.set(wire.acknowledgement_key(batch_id), "1", ex=wire.ACK_SECONDS)
+            return bool(self.broker.delete(wire.bell_key(task)))
         except RedisError:
-            return
+            return False
 
     def close(self) -> None:
         """End what this process opened."""

@@ -26,7 +26,9 @@ def default_home() -> Path:
 class Settings(BaseSettings):
     """Everything a process takes from its environment; each field is `TDSYS_` + its name."""
 
-    model_config = SettingsConfigDict(env_prefix="TDSYS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TDSYS_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
     home: Path = default_home()
     database_url: SecretStr | None = None
@@ -43,10 +45,18 @@ class Settings(BaseSettings):
 
 
 def addresses(home: Path) -> dict[str, str]:
-    """What the embedded stack wrote about itself: database_url, redis_url, flower_url, ..."""
+    """What the embedded stack wrote about itself: database_url, redis_url, flower_url, ...
+
+    ConfigurationError where they belong to another user.
+    """
     try:
         found = json.loads((home / ADDRESS_FILE).read_text())
-    except (FileNotFoundError, ValueError):
+    except PermissionError as bad:
+        raise ConfigurationError(
+            f"{bad.filename} may not be read by this user",
+            remedy="be the user who started tdsys there, or set TDSYS_HOME to a folder of yours",
+        ) from bad
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return {str(name): str(value) for name, value in found.items()}
 

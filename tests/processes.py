@@ -23,6 +23,20 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def children(pid: int, holding: bytes = b"") -> list[int]:
+    """The living processes `pid` started whose command line holds those bytes."""
+    started = (int(word) for task in Path("/proc", str(pid), "task").iterdir()
+               for word in (task / "children").read_text().split())  # fmt: skip
+    return [child for child in started if is_alive(child) and holding in command_line(child)]
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def is_alive(pid: int) -> bool:
     fields = _stat(Path("/proc", str(pid)))
     return bool(fields) and fields[0] not in "ZX"

@@ -17,6 +17,8 @@ from pydantic import SecretStr
 
 from tdsys.runtime import Runtime
 from tdsys.settings import Settings, addresses
+from tdsys.stages import auditing
+from tdsys.store.invariants import Finding
 
 LOOK_EVERY = 0.1
 
@@ -33,16 +35,14 @@ def until(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
 class RunningStack:
     """`tdsys up --detach` in a home of its own; `tdsys down` at the end."""
 
-    def __init__(self, home: Path, *, flower: bool = False, **env: str) -> None:
+    def __init__(self, home: Path, **env: str) -> None:
         self.home = home
-        self._flower = flower
         self.env = {**os.environ, "TDSYS_HOME": str(home), **env}
         for name in ("TDSYS_DATABASE_URL", "TDSYS_REDIS_URL"):
             self.env.pop(name, None)
 
     def __enter__(self) -> Self:
-        flags = [] if self._flower else ["--no-flower"]
-        done = self.tdsys("up", "--detach", *flags)
+        done = self.tdsys("up", "--detach", "--no-flower")
         assert done.returncode == 0, done.stdout + done.stderr + self.logs()
         known = addresses(self.home)
         self.runtime = Runtime(
@@ -60,9 +60,16 @@ class RunningStack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        broken = [] if kind else self.broken()
         self.runtime.close()
         done = self.tdsys("down")
         assert done.returncode == 0, done.stderr
+        assert not broken
+
+    def broken(self) -> list[Finding]:
+        """The invariants that do not hold; every story ends with none."""
+        found = auditing.audit(self.runtime.store, lease=self.runtime.lease, now=self.runtime.now())
+        return [one for one in found if not one.holds]
 
     def tdsys(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run the command line as a person would."""

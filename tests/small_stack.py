@@ -21,9 +21,11 @@ CRASHING = (
     "n = len(counter.read_text()) if counter.exists() else 0; counter.write_text('x' * (n + 1)); "
     "n < 2 and sys.exit('RuntimeError: crash number %d' % n); " + READY
 )
+# its child is tied to it before it is ready: what is not tied yet would outlive it
 PARENT = (
     "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', "
-    '"import ctypes, time; ctypes.CDLL(None).prctl(1, 9); time.sleep(600)"]); ' + READY
+    '"import ctypes, time; ctypes.CDLL(None).prctl(1, 9); print(1, flush=True); time.sleep(600)"], '
+    "stdout=subprocess.PIPE); p.stdout.readline(); " + READY
 )
 
 

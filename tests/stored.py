@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from tdsys.core.arrival import from_capture
 from tdsys.core.comparison import Comparison
 from tdsys.core.dataset import Member, Split, fingerprint
 from tdsys.core.example import Candidate, Capture
@@ -17,7 +18,7 @@ from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Signature
 from tdsys.core.program import Plan
 from tdsys.core.rubric import Decision
-from tdsys.store import Store, Tx, datasets, examples, programs, runs
+from tdsys.store import Store, Tx, datasets, examples, imports, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.examples import Ingested
 from tests.factories import NOW, make_assessment, make_verdict
@@ -63,9 +64,7 @@ def ingest(tx: Tx, captures: Sequence[Capture], *, batch: str | None = None) -> 
     return examples.ingest(
         tx,
         batch_id=batch or uuid.uuid4().hex,
-        captures=captures,
-        refusals=[],
-        received=len(captures),
+        batch=examples.Batch(dict(enumerate(map(from_capture, captures))), []),
         now=NOW,
     )
 
@@ -101,6 +100,16 @@ def divided(tx: Tx, domain: str) -> list[Member]:
         Member(example=e, split=splits[i % 3], cluster=i)
         for i, e in enumerate(examples.admitted(tx, domain=domain))
     ]
+
+
+def upload(tx: Tx, *chunks: bytes, domain: str = "arithmetic", sha256: str = "") -> UUID:
+    """A file that waits to be read."""
+    import_id = imports.open_(tx, domain=domain, filename="f", options={}, actor="ann", now=NOW)
+    for position, chunk in enumerate(chunks):
+        imports.append(tx, import_id=import_id, position=position, content=chunk)
+    size = sum(map(len, chunks))
+    imports.seal(tx, import_id=import_id, sha256=sha256, size=size, now=NOW)
+    return import_id
 
 
 def freeze(tx: Tx, *, domain: str = "arithmetic", now: datetime = NOW) -> DatasetVersion:

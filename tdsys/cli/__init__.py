@@ -8,7 +8,19 @@ from __future__ import annotations
 import click
 
 from tdsys import __version__
-from tdsys.cli import demo, examples, exports, importing, optimize, policy, stack
+from tdsys.cli import (
+    benchmark,
+    broker,
+    demo,
+    examples,
+    exports,
+    importing,
+    optimize,
+    policy,
+    spool,
+    stack,
+    verify,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,13 +34,18 @@ for command in (
     stack.down,
     stack.status,
     stack.db,
+    spool.spool,
     importing.import_,
+    benchmark.benchmark,
     examples.examples,
     policy.policy,
     optimize.optimize,
     exports.program,
     exports.dataset,
+    broker.broker,
+    broker.quarantine,
     demo.demo,
+    verify.verify,
 ):
     cli.add_command(command)
 

@@ -47,6 +47,7 @@ def dataset_export(domain: str, format_: str, out: Path | None) -> None:
     text = "".join(datasets.export(runtime.current().store, domain=domain, format_=format_))
     if out:
         write_text(out, text)
+        say(f"wrote {out}")
     else:
         # Bytes: the same version gives the same ones whatever the locale says.
         click.echo(text.encode(), nl=False)

@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
 from rich.console import Console
-from rich.text import Text
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, pairs
+from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.mapping import field_options, options, reading_options, settled
 from tdsys.cli.printing import note, say
-from tdsys.core.conversion import FIELDS, ImportOptions
+from tdsys.cli.rejects import ErrorsFile
+from tdsys.cli.source import Source
+from tdsys.core.conversion import ImportOptions
+from tdsys.core.intake import Faulty
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
-from tdsys.errors import NotReady
-from tdsys.stages import importing
+from tdsys.errors import InvalidInput
+from tdsys.stages import importing, rehearsing, uploading
+from tdsys.stages.rehearsing import Counts
 from tdsys.store.imports import Import
 from tdsys.wire import Task
 
 REJECTS_SHOWN = 20
 LOOK_EVERY = 0.1
 PATIENCE_SECONDS = 10.0
+NONE, PARTIAL = 1, 4
 NO_WORKER = (
     "nothing happens: no worker seems to be running; start one with `tdsys up`, or in compose "
     "`docker compose up worker-lifecycle` (the file is stored, Ctrl-C here loses nothing)"
@@ -33,51 +47,108 @@ NO_WORKER = (
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", metavar="FILE|-")
 @for_domain
-@click.option(
-    "--map",
-    "mapping",
-    multiple=True,
-    metavar="THEIRS=OURS",
-    help=f"Their field name = ours: {', '.join(FIELDS)}.",
-)
-@click.option(
-    "--set",
-    "constants",
-    multiple=True,
-    metavar="OURS=VALUE",
-    help="The same value for every record.",
-)
+@field_options
+@reading_options
+@click.option("--dry-run", is_flag=True, help="Say what would happen; store nothing.")
+@click.option("--strict", is_flag=True, help="All or nothing: one wrong record refuses the file.")
+@click.option("--trust", is_flag=True, help="Admit what no check speaks against, on your word.")
+@click.option("--errors", metavar="FILE", help="Write rejected records to mend and import again.")
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
 @as_json
-def import_(
-    file: Path,
+def import_(file: str, domain: str, **given: Any) -> None:
+    """Import examples from JSON, JSONL, CSV or YAML, plain or gzip-compressed.
+
+    They are verified and judged like all others. Exit code 0: all came in, 4: some, 1: none.
+    """
+    if given["detach"] and (given["dry_run"] or given["errors"]):
+        raise InvalidInput(
+            "--detach does not wait for what --dry-run and --errors tell",
+            remedy="leave it out; the same command again follows an import that is under way",
+        )
+    wanted = options(given)
+    source = Source(file)
+    wanted = settled(source, wanted, given)
+    with ErrorsFile(Path(given["errors"])) if given["errors"] else nullcontext() as errors:
+        if given["dry_run"]:
+            _rehearse(source, domain, wanted, errors, as_json=given["as_json"])
+        else:
+            _import(source, domain, wanted, errors, given)
+
+
+def _import(
+    source: Source,
     domain: str,
-    mapping: tuple[str, ...],
-    constants: tuple[str, ...],
-    *,
-    detach: bool,
-    as_json: bool,
+    wanted: ImportOptions,
+    errors: ErrorsFile | None,
+    given: dict[str, Any],
 ) -> None:
-    """Import examples from a JSONL file; they are verified and judged like all others."""
-    options = ImportOptions(
-        mapping=pairs(mapping, where="--map", example="--map question=problem"),
-        constants=pairs(constants, where="--set", example="--set topic=fractions"),
-    )
     here = runtime.current()
-    import_id, created = importing.receive(
-        here.store, path=file, domain=domain, options=options, now=here.now()
-    )
+    with _progress() as shown:
+        received = uploading.receive(
+            here.store,
+            pieces=_told(source, shown),
+            filename=source.name,
+            domain=domain,
+            options=wanted,
+            actor=person(),
+            clock=here.now,
+            sha256=source.sha256(),
+        )
     here.ring(Task.PARSE)
-    if created:
+    if received.is_new_domain:
         note(f"domain {domain} is new and has the default policy")
-    if not detach:
-        show(follow(import_id), as_json=as_json)
-    elif as_json:
+    if given["detach"]:
+        _detached(received.import_id, as_json=given["as_json"])
+        return
+    done = importing.status(here.store, import_id=received.import_id)
+    again = received.again and done.finished_at is not None
+    if received.again:
+        note(_repeated(done))
+    if not again:
+        done = follow(received.import_id)
+    if errors:
+        errors.write(importing.every_reject(here.store, import_id=done.id))
+    show(done, as_json=given["as_json"], again=again)
+
+
+def _detached(import_id: UUID, *, as_json: bool) -> None:
+    if as_json:
         say(json.dumps({"import": str(import_id)}))
     else:
         say(f"import {import_id} is uploaded and waits for a worker")
+
+
+def _repeated(done: Import) -> str:
+    if done.finished_at is None:
+        return f"{done.filename} is being imported already, as {done.id}"
+    return (
+        f"{done.filename} was imported in the same way at {done.finished_at:%Y-%m-%d %H:%M}, "
+        f"as {done.id}: nothing is added"
+    )
+
+
+def _progress() -> Progress:
+    """A bar with rate and time left; nothing where nobody watches."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _told(source: Source, shown: Progress) -> Iterator[bytes]:
+    """The pieces of a source, on their way past a bar."""
+    task = shown.add_task(printable(f"uploading {source.name}"), total=source.size or None)
+    for piece in source.pieces():
+        yield piece
+        shown.advance(task, len(piece))
 
 
 def follow(
@@ -85,40 +156,126 @@ def follow(
 ) -> Import:
     """Wait until an import ends, with progress on a terminal; `tell` hears when nothing moves."""
     store, standstill = runtime.current().store, Patience(patience)
-    with Console(stderr=True).status("waiting for a worker") as shown:
+    began = time.monotonic()
+    with _progress() as shown:
+        task = shown.add_task("waiting for a worker", total=None)
         while True:
             found = importing.status(store, import_id=import_id)
             if found.state in {"finished", "failed"}:
                 return found
-            shown.update(Text(printable(_progress(found))))
-            if standstill.is_out((found.attempts, found.read), now=time.monotonic()):
+            shown.update(
+                task,
+                description=printable(_moving(found, time.monotonic() - began)),
+                completed=found.done,
+                total=found.size or None,
+            )
+            if standstill.is_out((found.attempts, found.done), now=time.monotonic()):
                 tell(NO_WORKER)
             time.sleep(LOOK_EVERY)
 
 
-def _progress(found: Import) -> str:
+def _moving(found: Import, seconds: float) -> str:
+    doing, records = ("checking", found.checked) if not found.read else ("reading", found.read)
+    rate = records / seconds if seconds else 0
     return (
-        f"{found.filename}: {found.read} records read, {found.new} new, {found.rejected} rejected"
+        f"{doing} {found.filename}: {records:,} records, {rate:,.0f}/s, "
+        f"{found.new:,} new, {found.faulty:,} rejected"
     )
 
 
-def show(done: Import, *, as_json: bool) -> None:
+def show(done: Import, *, as_json: bool, again: bool = False) -> None:
     """Print an import's result and its first rejects; the exit code says how much came in."""
-    numbers = {
-        "read": done.read,
-        "new": done.new,
-        "duplicate": done.duplicate,
-        "rejected": done.rejected,
+    counts = Counts(
+        read=done.read,
+        new=0 if again else done.new,
+        duplicate=done.duplicate + (done.new if again else 0),
+        rejected=done.rejected,
+        near_duplicate=0 if again else done.near_duplicate,
+    )
+    store = runtime.current().store
+    found = importing.rejects(store, import_id=done.id, limit=REJECTS_SHOWN)
+    _explain(found, done.faulty, reason=done.reason)
+    document = {
+        "import": str(done.id),
+        "state": done.state,
+        "again": again,
+        "how": done.how,
+        "reason": done.reason,
     }
+    _tell(document, counts, faulty=done.faulty, name=done.filename, as_json=as_json)
+    _end(counts, is_whole=not done.reason)
+
+
+def _rehearse(
+    source: Source,
+    domain: str,
+    wanted: ImportOptions,
+    errors: ErrorsFile | None,
+    *,
+    as_json: bool,
+) -> None:
+    here = runtime.current()
+    first: list[Faulty] = []
+    faulty = 0
+
+    def refused(one: Faulty) -> None:
+        nonlocal faulty
+        faulty += 1
+        if len(first) < REJECTS_SHOWN:
+            first.append(one)
+        if errors:
+            errors.add(one)
+
+    with _progress() as shown:
+        done = rehearsing.rehearse(
+            here.store,
+            here.intake,
+            pieces=_told(source, shown),
+            filename=source.name,
+            domain=domain,
+            options=wanted,
+            refused=refused,
+        )
+    if errors:
+        errors.close()
+    note("--dry-run: nothing was stored")
+    _explain(first, faulty, reason=done.reason)
+    document: dict[str, object] = {
+        "state": "dry_run",
+        "how": done.how,
+        "reason": done.reason or None,
+    }
+    _tell(document, done.counts, faulty=faulty, name=source.name, as_json=as_json)
+    _end(done.counts, is_whole=not done.reason)
+
+
+def _explain(found: Iterable[Faulty], total: int, *, reason: str | None) -> None:
+    shown = 0
+    for shown, bad in enumerate(found, 1):  # noqa: B007  # the count is wanted
+        where = f"line {bad.line}, column {bad.column}, record {bad.record}"
+        field = f", field {bad.field}" if bad.field else ""
+        note(f"  {where}{field}: {bad.message} ({bad.code}) — {bad.remedy}")
+    if total > shown:
+        note(f"  and {total - shown:,} more; --errors FILE writes all of them")
+    if reason:
+        note(reason)
+
+
+def _tell(
+    document: dict[str, object], counts: Counts, *, faulty: int, name: str, as_json: bool
+) -> None:
     if as_json:
-        say(json.dumps({"import": str(done.id), "state": done.state, **numbers}))
-    else:
-        say(f"{done.filename}: " + ", ".join(f"{n} {name}" for name, n in numbers.items()))
-    found = importing.rejects(runtime.current().store, import_id=done.id, limit=REJECTS_SHOWN)
-    for bad in found:
-        where = f"line {bad.line}" + (f", field {bad.field}" if bad.field else "")
-        note(f"  {where}: {bad.message} ({bad.code}) — {bad.remedy}")
-    if done.state == "failed":
-        raise NotReady(f"the import failed: {done.reason}")
-    if done.rejected:
-        raise SystemExit(1 if done.rejected == done.read else 4)
+        say(json.dumps({**document, **counts._asdict(), "faulty": faulty}))
+        return
+    near = f" ({counts.near_duplicate} near-duplicates)" if counts.near_duplicate else ""
+    say(
+        f"{name}: {counts.read} read, {counts.new} new{near}, {counts.duplicate} duplicate, "
+        f"{counts.rejected} rejected"
+    )
+
+
+def _end(counts: Counts, *, is_whole: bool) -> None:
+    """Exit 0 when all came in, 4 when some did, 1 when none."""
+    if is_whole and not counts.rejected:
+        return
+    raise SystemExit(PARTIAL if counts.new + counts.duplicate else NONE)

@@ -9,6 +9,7 @@ import click
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, of_domain
 from tdsys.cli.printing import say, show_table
+from tdsys.core.budget import evaluations
 from tdsys.errors import NotReady
 from tdsys.stages import planning
 from tdsys.stages.planning import DomainStatus
@@ -78,7 +79,7 @@ def _document(one: DomainStatus) -> dict[str, object]:
 
 def _row(one: DomainStatus) -> tuple[str, ...]:
     run, kept = one.run, one.program
-    trials = f"{run.progress.get('trials', 0)} of {run.plan.trials + 1}" if run else ""
+    trials = f"{run.progress.get('trials', 0)} of {evaluations(run.plan)}" if run else ""
     scores = (f"{kept.comparison.before:.3f}", f"{kept.comparison.after:.3f}") if kept else ("", "")
     why = run.reason if run and run.reason else "; ".join(one.because)
     return (one.domain, run.state if run else "none", trials, *scores, why)

@@ -107,27 +107,10 @@ _FUNCTIONS = frozenset({"sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "log",
 _OPEN, _CLOSE = "([{", ")]}"
 
 _ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
     "nineteen",
-]
+]  # fmt: skip
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _NUMBER_WORDS = (
     {word: n for n, word in enumerate(_ONES)}
@@ -189,11 +172,19 @@ def compare(left: str, right: str, symbolic: Symbolic = undecided) -> Equality:
 
 def final_answer(text: str) -> str | None:
     """The answer a text marks as final: the last `#### 18` line, else the last box."""
-    lines = _FINAL.findall(text)
-    if lines and lines[-1].strip():
-        return str(lines[-1]).strip()
-    boxes = list(_BOXED.finditer(text))
-    return _balanced(text, boxes[-1].end()) if boxes else None
+    return marked(text)[0]
+
+
+def marked(text: str) -> tuple[str | None, str]:
+    """The answer a text marks as final, and the working: the text without that `#### 18` line."""
+    found = None
+    if "####" in text:
+        for found in _FINAL.finditer(text):  # noqa: B007  # the last one is wanted
+            pass
+    if found and (answer := found[1].strip()):
+        return answer, (text[: found.start()] + text[found.end() :]).rstrip()
+    boxes = list(_BOXED.finditer(text)) if "box" in text else []
+    return (_balanced(text, boxes[-1].end()) if boxes else None), text
 
 
 def read(text: str) -> Answer:

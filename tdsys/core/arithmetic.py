@@ -128,6 +128,11 @@ def steps(solution: str) -> list[Step]:
     return [_step(found) for found in _ANNOTATION.finditer(solution)]
 
 
+def count_steps(solution: str) -> int:
+    """How many annotations `steps` would read, without reading them."""
+    return len(_ANNOTATION.findall(solution))
+
+
 def check_steps(solution: str) -> list[StepCheck]:
     """Every annotation recomputed."""
     return [StepCheck(step, _outcome(step)) for step in steps(solution)]

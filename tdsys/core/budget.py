@@ -52,6 +52,11 @@ def plan(n_train: int, n_val: int, auto: Auto, *, predictors: int = 1) -> Plan:
     )
 
 
+def evaluations(plan: Plan) -> int:
+    """How many trials the run records: the default program, each candidate, each full check."""
+    return 1 + plan.trials + (_full(plan.trials) if plan.minibatch else 0)
+
+
 def _trials(candidates: int, predictors: int) -> int:
     # Two variables per predictor: its instruction and its set of demos.
     return int(max(2 * 2 * predictors * math.log2(candidates), 1.5 * candidates))
@@ -61,8 +66,12 @@ def _evaluations(trials: int, validated: int, *, minibatch: bool) -> int:
     """Program answers: the default program in full, then every trial."""
     if not minibatch:
         return validated * (1 + trials)
-    full = trials // TRIALS_PER_FULL_EVALUATION + (trials % TRIALS_PER_FULL_EVALUATION > 0)
-    return validated * (1 + full) + MINIBATCH * trials
+    return validated * (1 + _full(trials)) + MINIBATCH * trials
+
+
+def _full(trials: int) -> int:
+    """Among minibatches the best candidate so far is checked on all items now and then."""
+    return math.ceil(trials / TRIALS_PER_FULL_EVALUATION)
 
 
 def _proposals(n_train: int, instructions: int, predictors: int) -> int:

@@ -174,14 +174,14 @@ def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
     """Why these members do not make a version yet; empty when they do."""
     sizes = Counter(m.split for m in members)
     missing = policy.min_examples - len(members)
-    found = [f"{len(members)} usable examples, {missing} more needed"] if missing > 0 else []
-    found += [
+    if missing > 0:
+        return [f"{len(members)} usable examples, {missing} more needed"]
+    return [
         f"only {sizes[s]} examples can go to {s} without near-duplicates across splits, "
         f"at least {SMALLEST_SPLIT} needed"
         for s in Split
         if sizes[s] < SMALLEST_SPLIT
     ]
-    return found
 
 
 def has_grown(new: int, last: int | None, policy: Policy) -> bool:

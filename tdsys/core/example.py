@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, field_validator
 
 from tdsys.errors import InvalidInput
@@ -18,7 +19,15 @@ from tdsys.errors import InvalidInput
 MAX_DEPTH = 32
 LONGEST_NAME = 100
 MAX_BYTES = 256 * 1024
+# Python's default for the digits it reads and writes (sys.int_info.default_max_str_digits).
+LONGEST_INTEGER = 4300
 Document = dict[str, JsonValue]
+
+_TOO_LONG = 10**LONGEST_INTEGER
+# ASCII text is levelled a byte at a time: what str.split drops is a blank, letters are small.
+_LEVELLED_ASCII = bytes(
+    0x20 if chr(code).isspace() else ord(chr(code).lower()) for code in range(128)
+) + bytes(range(128, 256))
 
 
 class Source(StrEnum):
@@ -72,7 +81,7 @@ class Capture(BaseModel):
     def cell(self) -> Cell:
         """The cell its inputs name; `general` and `unrated` where they name none."""
         return Cell(
-            _label(self.inputs, "topic", "general"), _label(self.inputs, "difficulty", "unrated")
+            label(self.inputs, "topic", "general"), label(self.inputs, "difficulty", "unrated")
         )
 
     @property
@@ -96,6 +105,7 @@ class Candidate(BaseModel):
     attempts: int = 0
     unusable_answers: int = 0
     simulated: bool = False
+    trusted_by: str | None = None
 
     @property
     def cell(self) -> Cell:
@@ -118,8 +128,12 @@ def fingerprint(
     domain: str, inputs: Mapping[str, JsonValue], outputs: Mapping[str, JsonValue]
 ) -> bytes:
     """SHA-256 over domain, inputs and outputs with letter case and white space levelled."""
-    content = {"domain": domain, "inputs": _levelled(inputs), "outputs": _levelled(outputs)}
-    return hashlib.sha256(canonical(content)).digest()
+    content = {
+        "domain": domain,
+        "inputs": _levelled(dict(inputs)),
+        "outputs": _levelled(dict(outputs)),
+    }
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def canonical(value: object) -> bytes:
@@ -129,7 +143,16 @@ def canonical(value: object) -> bytes:
 
 def level(text: str) -> str:
     """Text as identity sees it: NFKC, case folded, white space collapsed."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if not text.isascii():
+        return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = text.encode().translate(_LEVELLED_ASCII).strip()
+    return (b" ".join(plain.split()) if b"  " in plain else plain).decode()
+
+
+def label(inputs: Mapping[str, JsonValue], name: str, missing: str) -> str:
+    """What an input says as a label, levelled and cut; `missing` where it says nothing."""
+    value = inputs.get(name)
+    return level(value)[:LONGEST_NAME] if isinstance(value, str) and value.strip() else missing
 
 
 def check_document(value: object, *, path: str = "") -> None:
@@ -145,19 +168,18 @@ def check_document(value: object, *, path: str = "") -> None:
         )
 
 
-def _label(inputs: Mapping[str, JsonValue], name: str, missing: str) -> str:
-    value = inputs.get(name)
-    return level(value)[:100] if isinstance(value, str) and value.strip() else missing
-
-
 def _levelled(value: object) -> object:
+    """The value with its text levelled, as orjson takes it and json.dumps would write it."""
     if isinstance(value, str):
         return level(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {str(key): _levelled(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_levelled(inner) for inner in value]
-    return value
+    if isinstance(value, bool) or value is None:
+        return value
+    # The two write some numbers differently, and an identity must never change.
+    return orjson.Fragment(json.dumps(value))
 
 
 def _check(value: object, path: str, depth: int) -> None:
@@ -181,14 +203,26 @@ def _check(value: object, path: str, depth: int) -> None:
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             _check(inner, f"{path}[{index}]", depth + 1)
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif not (value is None or isinstance(value, bool)):
+        _check_number(value, path)
+
+
+def _check_number(value: object, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
         raise Malformed(
             "not_finite",
             path,
             f"{value} is not a JSON number",
             remedy="leave the field out or send text",
         )
-    elif not (value is None or isinstance(value, bool | int | float)):
+    if isinstance(value, int) and abs(value) >= _TOO_LONG:
+        raise Malformed(
+            "not_json",
+            path,
+            f"an integer of more than {LONGEST_INTEGER} digits",
+            remedy="send it as text",
+        )
+    if not isinstance(value, int | float):
         raise Malformed(
             "not_json",
             path,

@@ -12,6 +12,9 @@ from tdsys.core.example import Candidate, Document
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import PerDimension, Policy
 
+# The reason of an example that a person admitted by trusting the file it came in.
+TRUSTED = "trusted"
+
 
 class Dimension(StrEnum):
     """What a judge scores."""
@@ -162,6 +165,18 @@ def decide(  # noqa: PLR0911  # a ladder of vetoes, read top down
             quality=score,
         )
     return Decision(move=Move.ADMIT, reason="meets_policy", quality=score)
+
+
+def endorsed(decision: Decision, verdict: Verdict, *, by: str) -> Decision:
+    """Admit what a person vouched for unless evidence speaks against it; the scores stay theirs.
+
+    Only opinion is overruled: a failed check still rejects, a suspicious one still waits.
+    """
+    if decision.move is Move.ADMIT or verdict.failed() or verdict.suspicious():
+        return decision
+    otherwise = f"{by} vouches for its file; else {decision.move}: {decision.reason}"
+    detail = f"{otherwise}, {decision.detail}" if decision.detail else otherwise
+    return decision.model_copy(update={"move": Move.ADMIT, "reason": TRUSTED, "detail": detail})
 
 
 def _below(assessment: Assessment, limits: PerDimension) -> tuple[str, str] | None:

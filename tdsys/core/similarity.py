@@ -11,9 +11,11 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import combinations
 
 from tdsys.core.example import level
+from tdsys.core.remembering import Remembered
 
 SHINGLE_WORDS = 3
 # 32 bands of 3 rows: a pair of Jaccard 0.5 is found with 98.6 %, one of 0.05 with 0.4 %
@@ -23,6 +25,9 @@ ROWS = 3
 THRESHOLD = 0.5
 
 _WORD = (1 << 32) - 1
+# A piece's tokens inside a sentence, at the start of one, and whether one starts after it.
+Levelled = tuple[str, str, bool]
+
 _NUMBER, _NAME = "#", "@"
 _TOKEN = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]+|[-+*/=<>^]|[.?!:]")
 _NUMBER_WORDS = frozenset(
@@ -162,14 +167,33 @@ _STARTERS = frozenset(
 )
 
 
+def template(text: str) -> str:
+    """A text's words in lower case, numbers and names exchanged for signs, no punctuation."""
+    known = _SHOUTED if text.isupper() else _SPOKEN
+    return joined([known[piece] for piece in text.split()])
+
+
+def joined(pieces: Iterable[Levelled]) -> str:
+    """The template of a text out of its pieces."""
+    written: list[str] = []
+    starts = True
+    for inside, at_start, ends in pieces:
+        if inside:
+            written.append(at_start if starts else inside)
+            starts = ends
+        elif ends:
+            starts = True
+    return " ".join(written)
+
+
 def template_key(text: str) -> bytes:
     """16 bytes that stay the same when numbers, number words and names are exchanged."""
-    return hashlib.blake2b(" ".join(_tokens(text)).encode(), digest_size=16).digest()
+    return hashlib.blake2b(template(text).encode(), digest_size=16).digest()
 
 
 def shingles(text: str) -> frozenset[int]:
     """Hashed runs of three words, numbers and names levelled; fewer words make one shingle."""
-    return _shingled(_tokens(text))
+    return _shingled(template(text).split())
 
 
 def signature(of: Iterable[int]) -> tuple[int, ...]:
@@ -193,7 +217,7 @@ def clusters(texts: Sequence[str], *, threshold: float = THRESHOLD) -> list[int]
     and so does everything connected through them.
     """
     first: dict[str, int] = {}
-    owner = [first.setdefault(" ".join(_tokens(text)), index) for index, text in enumerate(texts)]
+    owner = [first.setdefault(template(text), index) for index, text in enumerate(texts)]
     known = {index: _shingled(joined.split()) for joined, index in first.items()}
     forest = _Forest(known)
     for left, right in _candidates(known):
@@ -245,18 +269,24 @@ def _shingled(tokens: Sequence[str]) -> frozenset[int]:
     )
 
 
-def _tokens(text: str) -> list[str]:
-    """Words in lower case, with numbers and names exchanged for signs, without punctuation."""
-    shouted = text.isupper()
-    tokens, starts = [], True
-    for found in _TOKEN.finditer(text):
-        word = found[0]
+def levelled(piece: str, *, named: bool = True) -> Levelled:
+    """What a piece of text between blanks adds to a template; in capitals none is `named`."""
+    inside: list[str] = []
+    at_start: list[str] = []
+    starts, may_start = False, True
+    for word in _TOKEN.findall(piece):
         if word in ".?!:":
-            starts = True
+            starts = may_start = True
             continue
-        tokens.append(_levelled(word, named=not shouted, starts=starts))
-        starts = False
-    return tokens
+        inside.append(_levelled(word, named=named, starts=starts))
+        at_start.append(_levelled(word, named=named, starts=may_start))
+        starts = may_start = False
+    return " ".join(inside), " ".join(at_start), starts
+
+
+_SPOKEN = Remembered(levelled)
+# In a text in capitals nothing shows what is a name.
+_SHOUTED = Remembered(partial(levelled, named=False))
 
 
 def _levelled(word: str, *, named: bool, starts: bool) -> str:

@@ -63,6 +63,8 @@ def _funnel(result: Result) -> Table:
         ("parked", result.parked),
     ):
         table.add_row(name, str(count), Text("█" * round(BAR * count / max(total, 1)), "cyan"))
+    if result.reasons:
+        table.add_row(Text("why not admitted:", "dim"))
     for reason, count in result.reasons.items():
         table.add_row(
             _shown(f"  {reason}", "dim"),

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from tdsys import runtime
 from tdsys.client import CaptureClient
+from tdsys.core.budget import evaluations
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.dataset import Split
 from tdsys.core.patience import Patience
@@ -27,9 +28,10 @@ from tdsys.core.printable import printable
 from tdsys.demo import report
 from tdsys.demo.result import DomainResult, Heat, Result, summary
 from tdsys.embedded.stack import Stack
+from tdsys.embedded.supervisor import TELL_AFTER
 from tdsys.errors import NotReady, TdsysError
 from tdsys.reference import ReferenceGenerator
-from tdsys.stages import datasets, importing, monitoring, optimizing, planning
+from tdsys.stages import datasets, importing, monitoring, optimizing, planning, uploading
 from tdsys.stages import policies as rules
 from tdsys.store import Store
 from tdsys.wire import Task
@@ -143,7 +145,7 @@ class _Story:
         self._console, self._stack = console, stack
         # Workers are still on their way: what is captured meanwhile waits for them.
         self._stages = {"start": round(time.monotonic() - began, 2)}
-        self._began = began
+        self._began = self._told = began
         self._here = runtime.current()
 
     def tell(self) -> tuple[Result, list[Heat]]:
@@ -165,6 +167,7 @@ class _Story:
     def _chapter(self, name: str) -> Iterator[None]:
         began = time.monotonic()
         _tell(self._console, name, "bold")
+        self._told = began
         yield
         self._stages[name] = round(time.monotonic() - began, 2)
 
@@ -178,7 +181,8 @@ class _Story:
 
     def _capture(self) -> None:
         generator = ReferenceGenerator(seed=SEED, fault_rate=FAULT_RATE)
-        with CaptureClient(self._here.redis_url) as client:
+        spool = self._stack.home / "spool"
+        with CaptureClient(self._here.redis_url, spool_dir=spool) as client:
             for problem in generator.stream(DOMAINS, PROBLEMS):
                 client.capture(
                     domain=problem.domain,
@@ -193,14 +197,21 @@ class _Story:
     def _import(self) -> None:
         source = files("tdsys.reference") / "gsm8k" / "problems.jsonl"
         with as_file(source) as path:
-            total = sum(1 for _ in path.open("rb"))
-            import_id, _ = importing.receive(
-                self._here.store,
-                path=path,
-                domain=IMPORTED_DOMAIN,
-                now=self._here.now(),
-                options=ImportOptions(mapping={"question": "problem", "answer": "solution"}),
-            )
+            content = path.read_bytes()
+        total = len(content.splitlines())
+        import_id = uploading.receive(
+            self._here.store,
+            pieces=[content],
+            filename="problems.jsonl",
+            domain=IMPORTED_DOMAIN,
+            actor="demo",
+            clock=self._here.now,
+            options=ImportOptions(
+                mapping={"question": "problem", "answer": "solution"},
+                license="MIT",
+                attribution="GSM8K, OpenAI",
+            ),
+        ).import_id
         self._here.ring(Task.PARSE)
         self._wait(
             "imported", total, lambda: importing.status(self._here.store, import_id=import_id).read
@@ -220,14 +231,16 @@ class _Story:
         with self._bars() as bars:
             rows = {name: bars.add_task(name, total=1) for name in names}
             self._until(
-                lambda: _all(self._advance(bars, rows, name) for name in names), "the optimizations"
+                lambda: _all(self._advance(bars, rows, name) for name in names),
+                "the optimizations",
+                bars,
             )
 
     def _advance(self, bars: Progress, rows: dict[str, Any], domain: str) -> _Seen:
         (found,) = planning.status(self._here.store, domain=domain, clock=self._here.now)
         if found.run is None:
             return _Seen(done=False, mark=found.because)
-        total = found.run.plan.trials + 1
+        total = evaluations(found.run.plan)
         done = found.run.state in {"finished", "failed", "cancelled"}
         bars.update(
             rows[domain],
@@ -246,9 +259,9 @@ class _Story:
                 bars.update(row, completed=done)
                 return _Seen(done >= total, done)
 
-            self._until(look, what)
+            self._until(look, what, bars)
 
-    def _until(self, look: Callable[[], _Seen], what: str) -> None:
+    def _until(self, look: Callable[[], _Seen], what: str, bars: Progress) -> None:
         """Look again and again, keeping the stack alive meanwhile."""
         patience = Patience(PATIENCE_SECONDS)
         while not (seen := look()).done:
@@ -259,6 +272,14 @@ class _Story:
                 )
             self._stack.tend()
             time.sleep(LOOK_EVERY)
+            self._tell_progress(bars)
+
+    def _tell_progress(self, bars: Progress) -> None:
+        """Where there is no terminal, rich shows its bars only when all is over."""
+        if not self._console.is_terminal and time.monotonic() - self._told > TELL_AFTER:
+            self._told = time.monotonic()
+            parts = (f"{t.description} {t.completed:.0f} of {t.total:.0f}" for t in bars.tasks)
+            _tell(self._console, f"  {', '.join(parts)}")
 
     def _bars(self) -> Progress:
         return Progress(

@@ -24,17 +24,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tdsys.errors import NotReady
+from tdsys.errors import ConfigurationError, NotReady
 
 PRIVATE_FILE = 0o600
 FULL = "No space left on device"
 
 
 def open_home(home: Path) -> Path:
-    """`home` as an absolute path, made 0700 if it is new."""
+    """`home` as an absolute path, made 0700 if it is new; ConfigurationError if it cannot be."""
     home = home.expanduser().absolute()
-    with disk_errors(home):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with disk_errors(home):
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as bad:
+        raise _unusable(home, bad.strerror or str(bad)) from bad
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise _unusable(home, "this user may not write there")
     return home
 
 
@@ -72,6 +77,13 @@ def password(home: Path, name: str) -> str:
     if not path.exists():
         write_private(path, secrets.token_urlsafe(24))
     return path.read_text()
+
+
+def _unusable(home: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{home} cannot hold the data: {reason}",
+        remedy="set TDSYS_HOME to a folder that you may write to",
+    )
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def is_taken(home: Path) -> bool:
     """Whether a supervisor, or what a killed one left, holds `home`."""
     try:
         lock = os.open(home / LOCK_FILE, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         return not _try(lock, fcntl.LOCK_SH)
@@ -57,7 +57,7 @@ def supervisor(home: Path) -> int | None:
     """The pid of the living supervisor of `home`."""
     try:
         pid = int((home / LOCK_FILE).read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     return pid if is_taken(home) and _lives(pid) else None
 

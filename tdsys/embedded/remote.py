@@ -18,6 +18,7 @@ from tdsys.embedded.home import open_home, read_json
 from tdsys.embedded.programs import import_path
 from tdsys.embedded.stack import STATE_FILE
 from tdsys.embedded.supervisor import (
+    OURS,
     Life,
     ProcessState,
     Report,
@@ -108,7 +109,8 @@ def _follow(process: Process, life: Life, *, timeout: float, report: Report) -> 
         if process.poll() is not None:
             raise failed("tdsys up", life.log, life.said(), process.returncode)
         for line in lines[told:]:
-            report(line)
+            if not line.startswith(OURS):  # the error in the end is raised, not passed on
+                report(line)
         told = len(lines)
         if time.monotonic() > deadline:
             process.terminate()

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from tdsys.embedded import lock
+from tdsys.embedded.brokers import BrokerLook
 from tdsys.embedded.home import open_home, password, write_json
 from tdsys.embedded.ports import LOOPBACK, answers, choose
 from tdsys.embedded.postgres import EmbeddedPostgres
@@ -37,6 +38,7 @@ from tdsys.errors import ConfigurationError, NotReady, TdsysError
 from tdsys.settings import ADDRESS_FILE
 
 STATE_FILE = "state.json"
+WARNING = "warning:"
 LOOK_EVERY = 0.1  # seconds between two looks at the children
 LAST_PORT = 65535
 HOPELESS = 3  # restarts before it was ever ready
@@ -84,6 +86,8 @@ class Stack:
             raise ConfigurationError(
                 "the embedded stack needs Linux", remedy="use docker compose up instead"
             )
+        for name in ("postgres", "valkey", FLOWER):
+            self._asked(name)
         self._lock = lock.take(self.home, self.report)
         try:
             self._start_servers()
@@ -132,11 +136,11 @@ class Stack:
     def stop(self) -> None:
         """Stop everything in reverse order; interrupted once more, it no longer waits."""
         try:
-            stop_all(self._programs, self.report)
+            self._stop(self._programs)
         except KeyboardInterrupt:
             for one in self._programs:
                 one.kill()
-        stop_all(self._servers, self.report)
+        self._stop(self._servers)
         if self._lock is not None:
             for name in (ADDRESS_FILE, STATE_FILE):
                 (self.home / name).unlink(missing_ok=True)
@@ -160,6 +164,11 @@ class Stack:
     def _all(self) -> list[Supervised]:
         return [*self._servers, *self._programs]
 
+    def _stop(self, group: Sequence[Supervised]) -> None:
+        if group:
+            self.report(f"stopping {', '.join(one.child.name for one in group)}")
+        stop_all(group, self.report)
+
     def _held(self) -> tuple[int, ...]:
         return () if self._lock is None else (self._lock,)
 
@@ -179,6 +188,9 @@ class Stack:
             )
             self._servers.append(valkey.start())
             self._env["TDSYS_REDIS_URL"] = valkey.url
+        else:
+            for doubt in BrokerLook.at(self._env["TDSYS_REDIS_URL"]).doubts:
+                self.report(f"{WARNING} the broker in TDSYS_REDIS_URL: {doubt}")
 
     def _start_programs(self) -> None:
         if self._migrate:

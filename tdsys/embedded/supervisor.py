@@ -29,6 +29,7 @@ GOOD_LIFE = 60.0
 LARGEST_LOG = 5 * 1024 * 1024
 LAST_WORDS = 4096
 POLL = 0.02
+OURS = "tdsys: "  # how the command line begins an expected error
 TELL_AFTER = 2.0  # seconds; nobody should look at a silent terminal for more than 3
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 _LIBC = ctypes.CDLL(None)
@@ -311,7 +312,7 @@ def telling_line(lines: Iterable[str]) -> str:
     """The line a person should see first: the last error, else the last line."""
     said = [line.strip() for line in lines if line.strip()]
     loud = [line for line in said if any(w in line for w in ("FATAL", "PANIC", "rror", "***"))]
-    return (loud or said or ["it said nothing"])[-1][:300]
+    return (loud or said or ["it said nothing"])[-1].removeprefix(OURS)[:300]
 
 
 def rotate(log: Path) -> None:

@@ -18,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tdsys.embedded import lock, remote
+from tdsys.embedded.brokers import BrokerLook
 from tdsys.embedded.home import read_json
-from tdsys.embedded.stack import Stack
+from tdsys.embedded.stack import WARNING, Stack
 from tdsys.embedded.supervisor import TELL_AFTER, ProcessState, State
 from tdsys.errors import NotReady
 from tdsys.settings import ADDRESS_FILE
@@ -69,10 +70,14 @@ def status(home: Path, *, as_json: bool = False) -> None:
     if lines is None:
         raise _not_running(home)
     console = Console()
+    known = read_json(home / ADDRESS_FILE)
+    look = BrokerLook.at(str(known.get("redis_url", "")))
     if as_json:
-        console.print_json(json.dumps(as_data(home, lines)))
+        console.print_json(json.dumps({**as_data(home, lines), "broker": look._asdict()}))
     else:
-        console.print(picture(home, lines, read_json(home / ADDRESS_FILE)), soft_wrap=True)
+        console.print(picture(home, lines, known), soft_wrap=True)
+        for line in look.lines():
+            _note(console, f"broker  {line}")
 
 
 def as_data(home: Path, lines: Sequence[ProcessState]) -> dict[str, object]:
@@ -174,7 +179,7 @@ class _Screen:
     def step(self, line: str) -> None:
         """Say what is being done now."""
         self.doing, self.begun = line, time.monotonic()
-        if not self.console.is_terminal:
+        if not self.console.is_terminal or line.startswith(WARNING):
             _note(self.console, line)
 
     def _attend(self) -> None:

@@ -1,6 +1,7 @@
 """A Valkey server of our own in `home`/valkey.
 
 The one rule: nothing it was given is evicted or forgotten: `noeviction`, append-only file on.
+Nothing larger than 8 MB gets in, twice what a worker reads: it writes down what it took.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ appendonly yes
 appendfsync everysec
 save ""
 maxmemory-policy noeviction
+proto-max-bulk-len 8mb
 """
 
 

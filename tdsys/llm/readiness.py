@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 
 from pydantic import JsonValue
@@ -21,9 +22,18 @@ SAMPLE = 12
 SHOWN = 10
 
 
-def require_optuna() -> None:
-    """MIPROv2 notices its absence only after bootstrap and proposals are paid for."""
-    if find_spec("optuna") is None:
+def require_optuna(*, load: bool = True) -> None:
+    """MIPROv2 notices its absence only after bootstrap and proposals are paid for.
+
+    Without `load` it is only looked for, which costs nothing.
+    """
+    try:
+        found = find_spec("optuna") is not None
+        if found and load:
+            import_module("optuna")
+    except ImportError:
+        found = False
+    if not found:
         raise ConfigurationError(
             "MIPROv2 needs optuna, which is not installed", remedy="pip install 'dspy[optuna]'"
         )

@@ -1,245 +1,200 @@
-"""Take a file in, then parse it record by record: good records are stored, bad ones explained."""
+"""Read uploaded files block by block: good records are stored, bad ones explained.
+
+One rule: a record is counted in the transaction that stores or refuses it, so whatever dies and
+whenever, `read = new + duplicate + rejected`, and the next claim goes on behind the last block.
+"""
 
 from __future__ import annotations
 
-import codecs
-import hashlib
-import json
 import logging
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from itertools import count, islice
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import count
 from uuid import UUID
 
-from pydantic import JsonValue
-
-from tdsys.core.conversion import ImportOptions, convert
-from tdsys.core.example import Capture, Malformed, Source, check_document, check_domain
+from tdsys.core.conversion import ImportOptions
+from tdsys.core.example import Source
+from tdsys.core.intake import Block, Faulty, Intake, Job, ReaderDied
 from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
+from tdsys.stages.leases import kept
 from tdsys.stages.scoring import Clock
-from tdsys.store import Store, examples, imports, policies
-from tdsys.store.examples import Refusal
-from tdsys.store.imports import Import, Reject
+from tdsys.store import Store, Tx, benchmarks, examples, imports, integration
+from tdsys.store.import_schema import ImportState
+from tdsys.store.imports import Import, Progress
 
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
-
-BLOCK = 500
-CHUNK_BYTES = 1 << 20
-RAW_SHOWN = 2000
-FIELD_SHOWN = 200
+REASON_SHOWN = 2000
 # Far more than restarts explain: a file that kills its worker must end as failed.
 MOST_CLAIMS = 20
+# A reader that dies is started again behind the last block, but once only at one place.
+MOST_DEATHS = 2
+REJECTS_AT_ONCE = 200
+UPLOADS_ARE_KEPT = timedelta(days=1)
 
 log = logging.getLogger("tdsys.importing")
 
 
-class Line(NamedTuple):
-    """One line of the file."""
-
-    number: int
-    text: bytes
-
-
-class Parsed(NamedTuple):
-    """One record, or why it is none."""
-
-    capture: Capture | None
-    reject: Reject | None
-
-
-def receive(
-    store: Store, *, path: Path, domain: str, options: ImportOptions, now: datetime
-) -> tuple[UUID, bool]:
-    """Upload a file's bytes; the import's id, and whether the domain is new."""
-    check_domain(domain)
-    digest, again = _sha256(path), hashlib.sha256()
-    with store.begin() as tx:
-        created = policies.ensure_domain(tx, domain=domain, now=now)
-        import_id = imports.receive(
-            tx,
-            domain=domain,
-            filename=path.name,
-            sha256=digest,
-            options=options.model_dump(),
-            chunks=_chunks(path, again),
-            now=now,
-        )
-        if again.hexdigest() != digest:
-            raise InvalidInput(f"{path} changed while it was read", remedy="import it once more")
-    return import_id, created
-
-
-def parse_due(store: Store, *, clock: Clock, lease: timedelta) -> list[Import]:
-    """Parse what is due; a killed import is claimed again and goes on after its last block."""
+def read_due(store: Store, *, intake: Intake, clock: Clock, lease: timedelta) -> list[Import]:
+    """Read what is due; a killed import is claimed again and goes on after its last block."""
     done: list[Import] = []
+    with store.begin() as tx:
+        imports.discard_abandoned(tx, before=clock() - UPLOADS_ARE_KEPT)
     while True:
         with store.begin() as tx:
             claimed = imports.claim(tx, lease=lease, now=clock())
         if claimed is None:
             return done
-        done.append(_settle(store, claimed, clock=clock, lease=lease))
+        done.append(_Reading(store, claimed, intake, clock, lease).settle())
 
 
-def _settle(store: Store, claimed: Import, *, clock: Clock, lease: timedelta) -> Import:
-    """Parse to the end, whatever the end is: no import may be claimed for ever."""
-    reason = None
-    if claimed.attempts > MOST_CLAIMS:
-        reason = f"its worker died {MOST_CLAIMS} times"
-    else:
+class _Reading:
+    """One claimed import on its way to its end."""
+
+    def __init__(
+        self, store: Store, claimed: Import, intake: Intake, clock: Clock, lease: timedelta
+    ) -> None:
+        self._store = store
+        self._claimed = claimed
+        self._intake = intake
+        self._clock = clock
+        self._lease = lease
+        self._options = ImportOptions.model_validate(claimed.options)
+
+    def settle(self) -> Import:
+        """Read to the end, whatever the end is: no import may be claimed for ever."""
+        state, reason = ImportState.FAILED, f"its worker died {MOST_CLAIMS} times"
+        if self._claimed.attempts <= MOST_CLAIMS:
+            state, reason = self._outcome()
+        with self._store.begin() as tx:
+            imports.hold(tx, claimed=self._claimed)
+            imports.finish(
+                tx,
+                import_id=self._claimed.id,
+                state=state.value,
+                reason=reason[:REASON_SHOWN] or None,
+                now=self._clock(),
+            )
+            return imports.status(tx, import_id=self._claimed.id)
+
+    def _outcome(self) -> tuple[ImportState, str]:
+        """How it ended, and what there is to say."""
         try:
-            _parse(store, claimed, clock=clock, lease=lease)
+            with kept(self._prolong, lease=self._lease):
+                return ImportState.FINISHED, self._read()
         except (Conflict, StoreUnavailable):
             raise
+        except (InvalidInput, ReaderDied) as told:
+            return ImportState.FAILED, str(told)
         except Exception as bug:
-            log.exception("import %s cannot be parsed", claimed.id)
-            reason = f"{type(bug).__name__}: {bug}"[:RAW_SHOWN]
-    with store.begin() as tx:
-        imports.hold(tx, claimed=claimed)
-        imports.finish(
-            tx,
-            import_id=claimed.id,
-            state="failed" if reason else "finished",
-            reason=reason,
-            now=clock(),
-        )
-        return imports.status(tx, import_id=claimed.id)
+            log.exception("import %s cannot be read", self._claimed.id)
+            return ImportState.FAILED, f"{type(bug).__name__}: {bug}"
 
+    def _prolong(self) -> bool:
+        with self._store.begin() as tx:
+            return imports.prolong(tx, claimed=self._claimed, until=self._until())
 
-def _parse(store: Store, claimed: Import, *, clock: Clock, lease: timedelta) -> None:
-    options = ImportOptions.model_validate(claimed.options)
-    lines = islice(_lines(_content(store, claimed)), claimed.read, None)
-    while block := list(islice(lines, BLOCK)):
-        parsed = [parse(line, claimed, options, clock()) for line in block]
-        _keep(store, claimed, parsed, until=clock() + lease, now=clock())
+    def _until(self) -> datetime:
+        return self._clock() + self._lease
 
+    def _read(self) -> str:
+        """All of the file; what there is to say about its end."""
+        if self._options.strict and not self._claimed.is_checked:
+            self._through(self._check, lambda now: now.checked)
+            found = self._now()
+            with self._store.begin() as tx:
+                imports.hold(tx, claimed=self._claimed)
+                imports.end_check(tx, import_id=found.id, passed=not found.faulty)
+            if found.faulty:
+                return f"--strict: nothing was imported, for {found.faulty:,} records are wrong"
+        return self._through(self._keep, lambda now: now.read)
 
-def _keep(
-    store: Store, claimed: Import, parsed: Sequence[Parsed], *, until: datetime, now: datetime
-) -> None:
-    """Store one block with its rejects and counts, or nothing of it."""
-    captures = [p.capture for p in parsed if p.capture]
-    rejects = [p.reject for p in parsed if p.reject]
-    with store.begin() as tx:
-        imports.hold(tx, claimed=claimed)
-        added = examples.add(tx, captures=captures, source=Source.IMPORTED, due_at=now, now=now)
-        imports.advance(
-            tx,
-            import_id=claimed.id,
-            read=len(parsed),
-            rejects=rejects + [_refused(captures[one.position], one) for one in added.refused],
+    def _now(self) -> Import:
+        return status(self._store, import_id=self._claimed.id)
+
+    def _through(
+        self, take: Callable[[Tx, Block], Progress], place: Callable[[Import], int]
+    ) -> str:
+        """Take every block, each in a transaction; what there is to say about the end.
+
+        A reader that dies is started again behind the last block: it may have been killed. One
+        that dies at one place again is killed by the file.
+        """
+        deaths, done = 0, place(self._now())
+        while True:
+            try:
+                return self._blocks(take, skip=done)
+            except ReaderDied as died:
+                before, done = done, place(self._now())
+                deaths = deaths + 1 if done == before else 1
+                log.warning("import %s after %d records: %s", self._claimed.id, done, died)
+                if deaths >= MOST_DEATHS:
+                    raise ReaderDied(
+                        f"{died.message}; {done:,} records were read before",
+                        remedy="leave out what comes next in the file, or divide it there",
+                    ) from died
+
+    def _blocks(self, take: Callable[[Tx, Block], Progress], *, skip: int) -> str:
+        end = ""
+        for block in self._intake.blocks(self._job(skip), self._content(), self._benchmarks()):
+            with self._store.begin() as tx:
+                imports.hold(tx, claimed=self._claimed)
+                imports.advance(
+                    tx,
+                    import_id=self._claimed.id,
+                    progress=take(tx, block),
+                    rejects=block.faulty,
+                    until=self._until(),
+                )
+            end = next((_end(one) for one in block.faulty if one.fatal), end)
+        return end
+
+    def _check(self, _tx: Tx, block: Block) -> Progress:
+        return Progress(done=block.at, how=block.how, checked=block.read)
+
+    def _keep(self, tx: Tx, block: Block) -> Progress:
+        """Store a block's rows."""
+        rows, mine, now = block.rows, self._claimed, self._clock()
+        arrivals = [row.arrival for row in rows]
+        added = examples.add(tx, arrivals=arrivals, source=Source.IMPORTED, due_at=now, now=now)
+        near = integration.count_templates(tx, domain=mine.domain, rows=rows)
+        if self._options.trust:
+            integration.trust(tx, import_id=mine.id, actor=mine.actor, rows=rows)
+        return Progress(
+            done=block.at,
+            how=block.how,
+            read=block.read,
             new=added.new,
             duplicate=added.duplicate + added.conflicting + added.resent,
-            until=until,
+            near_duplicate=near,
         )
 
-
-def parse(line: Line, claimed: Import, options: ImportOptions, now: datetime) -> Parsed:
-    """One line as a capture, or a reject with line, field, code, message and remedy."""
-    try:
-        record = _json(line)
-        check_document(record)
-        found = convert(record, options)
-    except Malformed as bad:
-        return Parsed(
-            None,
-            Reject(
-                line=line.number,
-                field=bad.path[:FIELD_SHOWN],
-                code=bad.code,
-                message=bad.what[:RAW_SHOWN],
-                remedy=bad.remedy,
-                raw=line.text.decode(errors="replace").replace("\x00", "\\0")[:RAW_SHOWN],
-            ),
+    def _job(self, skip: int) -> Job:
+        mine = self._claimed
+        return Job(
+            import_id=str(mine.id),
+            domain=mine.domain,
+            filename=mine.filename,
+            sha256=mine.sha256,
+            created_at=mine.created_at.isoformat(),
+            options=self._options,
+            skip=skip,
         )
-    provenance = {"file": claimed.filename, "sha256": claimed.sha256, "line": line.number}
-    return Parsed(
-        Capture(
-            capture_id=uuid.uuid5(claimed.id, str(line.number)),
-            domain=claimed.domain,
-            inputs=found.inputs,
-            outputs=found.outputs,
-            captured_at=now,
-            metadata={**found.metadata, "provenance": provenance},
-        ),
-        None,
-    )
+
+    def _content(self) -> Iterator[bytes]:
+        """The file piece by piece; no transaction stays open between two."""
+        for position in count():
+            with self._store.begin() as tx:
+                piece = imports.chunk(tx, import_id=self._claimed.id, position=position)
+            if piece is None:
+                return
+            yield piece
+
+    def _benchmarks(self) -> dict[str, bytes]:
+        with self._store.begin() as tx:
+            return benchmarks.packed(tx)
 
 
-def _refused(capture: Capture, why: Refusal) -> Reject:
-    """A record that storage itself refused."""
-    provenance = capture.metadata["provenance"]
-    assert isinstance(provenance, dict)  # noqa: S101  # written by `parse`
-    return Reject(
-        line=int(str(provenance["line"])),
-        field=why.path,
-        code=why.code,
-        message=why.message,
-        remedy="change the record",
-        raw=why.raw,
-    )
-
-
-def _json(line: Line) -> JsonValue:
-    try:
-        record: JsonValue = json.loads(line.text, parse_constant=_no_constant)
-    except UnicodeDecodeError as bad:
-        raise Malformed(
-            "encoding", "", f"not UTF-8 at byte {bad.start}", remedy="save the file as UTF-8"
-        ) from None
-    except json.JSONDecodeError as bad:
-        raise Malformed(
-            "not_json",
-            "",
-            f"{bad.msg} at column {bad.colno}",
-            remedy="write one JSON object per line",
-        ) from None
-    except (RecursionError, ValueError) as bad:
-        raise Malformed("not_json", "", str(bad)[:200], remedy="simplify the record") from None
-    return record
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _content(store: Store, claimed: Import) -> Iterator[bytes]:
-    """The file piece by piece; no transaction stays open between two."""
-    for position in count():
-        with store.begin() as tx:
-            piece = imports.chunk(tx, import_id=claimed.id, position=position)
-        if piece is None:
-            return
-        yield piece
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[Line]:
-    """The non-empty lines of the file, numbered from 1; one chunk is in memory at a time."""
-    numbers = count(1)
-    rest = b""
-    for position, chunk in enumerate(chunks):
-        whole = rest + (chunk if position else chunk.removeprefix(codecs.BOM_UTF8))
-        *lines, rest = whole.split(b"\n")
-        # Lines first: a zip that ends must not have taken a number.
-        pairs = zip(lines, numbers, strict=False)
-        yield from (Line(number, text) for text, number in pairs if text.strip())
-    if rest.strip():
-        yield Line(next(numbers), rest)
-
-
-def _chunks(path: Path, digest: Hash) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            yield chunk
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _end(fatal: Faulty) -> str:
+    return f"the rest of the file was not read: line {fatal.line}: {fatal.message}"
 
 
 def status(store: Store, *, import_id: UUID) -> Import:
@@ -248,7 +203,19 @@ def status(store: Store, *, import_id: UUID) -> Import:
         return imports.status(tx, import_id=import_id)
 
 
-def rejects(store: Store, *, import_id: UUID, limit: int) -> list[Reject]:
+def rejects(store: Store, *, import_id: UUID, limit: int) -> list[Faulty]:
     """The first records an import refused."""
     with store.begin() as tx:
         return imports.rejects(tx, import_id=import_id, limit=limit)
+
+
+def every_reject(store: Store, *, import_id: UUID) -> Iterator[Faulty]:
+    """All records an import refused, in the order of the file."""
+    after = 0
+    while True:
+        with store.begin() as tx:
+            found = imports.rejects(tx, import_id=import_id, limit=REJECTS_AT_ONCE, after=after)
+        yield from found
+        if not found:
+            return
+        after = found[-1].record

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from tdsys.core import dataset
+from tdsys.core import budget, dataset
 from tdsys.core.comparison import Comparison, compare
 from tdsys.core.dataset import Member, Split
 from tdsys.core.example import canonical
@@ -229,7 +229,7 @@ class _Running:
             {
                 "phase": "optimizing",
                 "trials": trial.number,
-                "planned": self._run.plan.trials + 1,
+                "planned": budget.evaluations(self._run.plan),
                 "last": trial.score,
                 "calls": trial.calls,
             }

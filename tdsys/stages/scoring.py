@@ -12,6 +12,7 @@ from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import (
+    TRUSTED,
     Assessment,
     Decision,
     Judge,
@@ -19,6 +20,7 @@ from tdsys.core.rubric import (
     Verdict,
     Verifier,
     decide,
+    endorsed,
     veto,
 )
 from tdsys.errors import TdsysError
@@ -142,7 +144,7 @@ def _record(store: Store, answered: list[Answered], *, clock: Clock, limits: Lim
                 answer=one.answer,
                 decision=decision,
                 policy_version=version,
-                actor=ACTOR,
+                actor=_actor(one.candidate, decision),
                 now=clock(),
             )
     return settled
@@ -151,12 +153,18 @@ def _record(store: Store, answered: list[Answered], *, clock: Clock, limits: Lim
 def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
     """The decision, or None when the judge should be asked again later."""
     if isinstance(one.answer, Assessment):
-        return decide(one.verdict, one.answer, policy)
+        decision = decide(one.verdict, one.answer, policy)
+        by = one.candidate.trusted_by
+        return endorsed(decision, one.verdict, by=by) if by else decision
     if refuted := veto(one.verdict):
         return refuted
     if one.answer.transient or one.candidate.unusable_answers + 1 < limits.max_attempts:
         return None
     return Decision(move=Move.PARK, reason=one.answer.reason, detail=one.answer.detail)
+
+
+def _actor(candidate: Candidate, decision: Decision) -> str:
+    return candidate.trusted_by or ACTOR if decision.reason == TRUSTED else ACTOR
 
 
 def backoff(attempts: int) -> timedelta:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -31,10 +31,17 @@ LIMITS = {
     "lock_timeout": "15s",
     "idle_in_transaction_session_timeout": "60s",
 }
+# A server that vanished answers nothing, and TCP alone would wait for it for hours: libpq's names.
+DEAD_AFTER = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 WHERE_TO_SET = "set TDSYS_DATABASE_URL to postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
-# undefined_table, undefined_column (SQLSTATE, PostgreSQL appendix A)
-FOREIGN_SCHEMA = frozenset({"42P01", "42703"})
+# undefined_table, undefined_column, undefined_function (SQLSTATE, PostgreSQL appendix A)
+FOREIGN_SCHEMA = frozenset({"42P01", "42703", "42883"})
 
 
 class Store:
@@ -44,6 +51,7 @@ class Store:
         self._url = parsed(url)
         self._pool_size = pool_size
         self._engines: dict[int, Engine] = {}
+        self._direct: dict[int, Engine] = {}
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
@@ -51,9 +59,23 @@ class Store:
 
         StoreUnavailable when Postgres is away, slow or locked; the same work may succeed later.
         """
+        with self._in_our_words(), self._engine().begin() as tx:
+            yield tx
+
+    @contextmanager
+    def single(self) -> Iterator[Tx]:
+        """For one statement that is a transaction by itself, and one round trip.
+
+        The connection is not tried before: work that is repeated after StoreUnavailable anyway
+        needs no second round trip to learn that Postgres was restarted meanwhile.
+        """
+        with self._in_our_words(), self._direct_engine().connect() as tx:
+            yield tx
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
         try:
-            with self._engine().begin() as tx:
-                yield tx
+            yield
         except PoolExhausted as busy:
             raise StoreUnavailable(
                 f"all connections to Postgres at {self.address} are in use",
@@ -101,16 +123,23 @@ class Store:
 
     def close(self) -> None:
         """Close this process's connections."""
-        engine = self._engines.pop(os.getpid(), None)
-        if engine is not None:
-            engine.dispose()
+        for engines in (self._engines, self._direct):
+            engine = engines.pop(os.getpid(), None)
+            if engine is not None:
+                engine.dispose()
 
     def _engine(self) -> Engine:
         # A parent's engine stays in the table untouched: closing it here would close its sockets.
         pid = os.getpid()
         return self._engines.get(pid) or self._engines.setdefault(pid, self._new_engine())
 
-    def _new_engine(self) -> Engine:
+    def _direct_engine(self) -> Engine:
+        pid = os.getpid()
+        return self._direct.get(pid) or self._direct.setdefault(
+            pid, self._new_engine(pool_pre_ping=False, isolation_level="AUTOCOMMIT")
+        )
+
+    def _new_engine(self, *, pool_pre_ping: bool = True, **more: Any) -> Engine:
         options = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
         given = self._url.query.get("options")
         engine = create_engine(
@@ -118,14 +147,16 @@ class Store:
             pool_size=self._pool_size,
             max_overflow=self._pool_size,
             pool_timeout=POOL_SECONDS,
-            pool_pre_ping=True,
+            pool_pre_ping=pool_pre_ping,
             hide_parameters=True,
             json_serializer=dump,
             # What the URL says comes last and so wins.
             connect_args={
+                **{name: n for name, n in DEAD_AFTER.items() if name not in self._url.query},
                 "connect_timeout": CONNECT_SECONDS,
                 "options": f"{options} {given}" if given else options,
             },
+            **more,
         )
         event.listen(engine, "connect", _greet)
         return engine

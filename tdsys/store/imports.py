@@ -1,24 +1,32 @@
-"""Imported files: their bytes in pieces, how far parsing is, and every record it refused."""
+"""Imported files: their bytes in pieces, how far reading is, and every record it refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from tdsys.core.intake import Faulty
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store.engine import Tx
-from tdsys.store.schema import IS_OPEN, ImportState, import_chunks, import_rejects
-from tdsys.store.schema import imports as imports_table
+from tdsys.store.import_schema import ImportState, import_chunks, import_rejects
+from tdsys.store.import_schema import imports as imports_table
+from tdsys.store.leases import is_due
+from tdsys.store.schema import IS_OPEN
+
+REJECTS_AT_ONCE = 200
 
 
 class Import(BaseModel):
-    """One file; `read` counts the records done with, so a new claim goes on after them."""
+    """One file; `read` counts the records done with, so a new claim goes on after them.
+
+    `faulty` counts those that are wrong by themselves: a strict import refuses the others too.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,58 +41,101 @@ class Import(BaseModel):
     new: int
     duplicate: int
     rejected: int
+    near_duplicate: int
+    faulty: int
+    checked: int
+    is_checked: bool
+    size: int
+    done: int
+    how: str
+    actor: str
     reason: str | None
     created_at: datetime
     finished_at: datetime | None
 
 
-class Reject(NamedTuple):
-    """A record that was not stored: where, what is wrong with it, and how to mend it."""
+class Progress(NamedTuple):
+    """What a block adds to an import's counts; `done` is how far in the file, in bytes."""
 
-    line: int
-    field: str
-    code: str
-    message: str
-    remedy: str
-    raw: str
+    done: int
+    how: str = ""
+    read: int = 0
+    new: int = 0
+    duplicate: int = 0
+    near_duplicate: int = 0
+    checked: int = 0
 
 
-def receive(
+def open_(
     tx: Tx,
     *,
     domain: str,
     filename: str,
-    sha256: str,
     options: Mapping[str, JsonValue],
-    chunks: Iterable[bytes],
+    actor: str,
     now: datetime,
 ) -> UUID:
-    """Store a file to be parsed, its id; one chunk is in memory at a time."""
+    """An import without any bytes yet; nobody claims it before it is sealed."""
     import_id: UUID = tx.scalars(
         insert(imports_table)
         .values(
             domain=domain,
             filename=filename,
-            sha256=sha256,
+            sha256="",
             options=dict(options),
-            state=ImportState.DUE.value,
-            due_at=now,
+            state=ImportState.UPLOADING.value,
+            actor=actor,
             created_at=now,
         )
         .returning(imports_table.c.id)
     ).one()
-    for position, chunk in enumerate(chunks):
-        tx.execute(
-            insert(import_chunks).values(import_id=import_id, position=position, content=chunk)
-        )
     return import_id
+
+
+def append(tx: Tx, *, import_id: UUID, position: int, content: bytes) -> None:
+    """The next piece of the file."""
+    tx.execute(
+        insert(import_chunks).values(import_id=import_id, position=position, content=content)
+    )
+
+
+def seal(tx: Tx, *, import_id: UUID, sha256: str, size: int, now: datetime) -> None:
+    """The file is complete; whoever is free may read it."""
+    tx.execute(
+        update(imports_table)
+        .where(imports_table.c.id == import_id)
+        .values(sha256=sha256, size=size, state=ImportState.DUE.value, due_at=now)
+    )
+
+
+def discard(tx: Tx, *, import_id: UUID) -> None:
+    """Forget an import that was never read."""
+    tx.execute(delete(imports_table).where(imports_table.c.id == import_id))
+
+
+def discard_abandoned(tx: Tx, *, before: datetime) -> int:
+    """Forget uploads that were begun before then and never ended; how many."""
+    kept = imports_table.c
+    abandoned = (kept.state == ImportState.UPLOADING.value) & (kept.created_at < before)
+    return len(tx.execute(delete(imports_table).where(abandoned).returning(kept.id)).all())
+
+
+def same(tx: Tx, *, domain: str, sha256: str) -> list[Import]:
+    """The imports of the same bytes into the same domain, the newest first."""
+    kept = imports_table.c
+    rows = tx.execute(
+        select(imports_table)
+        .where(kept.domain == domain, kept.sha256 == sha256)
+        .order_by(kept.created_at.desc())
+    ).mappings()
+    return [Import.model_validate(row) for row in rows]
 
 
 def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Import | None:
     """Take the file that is due longest, for `lease`; also one whose worker died."""
     due = (
         select(imports_table.c.id)
-        .where(IS_OPEN, imports_table.c.due_at <= now)
+        .where(IS_OPEN, is_due(imports_table.c.due_at, now=now, lease=lease))
         .order_by(imports_table.c.due_at)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -112,19 +163,30 @@ def hold(tx: Tx, *, claimed: Import) -> Import:
 
     Conflict when the claim is not the newest any more: whoever was slow must not write.
     """
-    kept = imports_table.c
     row = (
-        tx.execute(
-            select(imports_table)
-            .where(kept.id == claimed.id, kept.attempts == claimed.attempts, IS_OPEN)
-            .with_for_update()
-        )
+        tx.execute(select(imports_table).where(_ours(claimed)).with_for_update())
         .mappings()
         .one_or_none()
     )
     if row is None:
         raise Conflict(f"import {claimed.id} is in other hands or has ended")
     return Import.model_validate(row)
+
+
+def prolong(tx: Tx, *, claimed: Import, until: datetime) -> bool:
+    """Keep the lease of an import that is still ours; True when it is not."""
+    kept = tx.scalar(
+        update(imports_table)
+        .where(_ours(claimed))
+        .values(due_at=until)
+        .returning(imports_table.c.id)
+    )
+    return kept is None
+
+
+def _ours(claimed: Import) -> ColumnElement[bool]:
+    kept = imports_table.c
+    return (kept.id == claimed.id) & (kept.attempts == claimed.attempts) & IS_OPEN
 
 
 def chunk(tx: Tx, *, import_id: UUID, position: int) -> bytes | None:
@@ -138,46 +200,63 @@ def chunk(tx: Tx, *, import_id: UUID, position: int) -> bytes | None:
 
 
 def advance(
-    tx: Tx,
-    *,
-    import_id: UUID,
-    read: int,
-    new: int,
-    duplicate: int,
-    rejects: Sequence[Reject],
-    until: datetime,
+    tx: Tx, *, import_id: UUID, progress: Progress, rejects: Sequence[Faulty], until: datetime
 ) -> None:
-    """Count a block that was parsed, keep its rejects and the lease; with the rows, or not at all.
+    """Count a block that was read, keep its rejects and the lease; with the rows, or not at all.
 
     Conflict-free by the transaction: what `examples.add` stored and this are committed together.
+    What was only checked is counted as faulty, not yet as rejected.
     """
-    rejected = reject(tx, import_id=import_id, rejects=rejects)
+    faulty = reject(tx, import_id=import_id, rejects=rejects)
     kept = imports_table.c
+    changed: dict[str, Any] = {
+        name: kept[name] + amount
+        for name, amount in progress._asdict().items()
+        if name not in {"done", "how"} and amount
+    }
+    if progress.how:
+        changed["how"] = progress.how
+    if faulty:
+        changed["faulty"] = kept.faulty + faulty
+    if progress.read and rejects:
+        changed["rejected"] = kept.rejected + len(rejects)
     tx.execute(
         update(imports_table)
         .where(kept.id == import_id)
-        .values(
-            read=kept.read + read,
-            new=kept.new + new,
-            duplicate=kept.duplicate + duplicate,
-            rejected=kept.rejected + rejected,
-            due_at=until,
-        )
+        .values(done=progress.done, due_at=until, **changed)
     )
 
 
-def reject(tx: Tx, *, import_id: UUID, rejects: Sequence[Reject]) -> int:
-    """Keep refused records, how many are new; the same fault on the same line is kept once."""
-    if not rejects:
-        return 0
-    rows = [{**one._asdict(), "import_id": import_id} for one in rejects]
-    return len(
-        tx.execute(
-            insert(import_rejects)
-            .values(rows)
-            .on_conflict_do_nothing()
-            .returning(import_rejects.c.line)
-        ).all()
+def reject(tx: Tx, *, import_id: UUID, rejects: Sequence[Faulty]) -> int:
+    """Keep refused records, how many are new; the same record is kept once."""
+    kept = 0
+    for start in range(0, len(rejects), REJECTS_AT_ONCE):
+        rows = [_row(import_id, one) for one in rejects[start : start + REJECTS_AT_ONCE]]
+        kept += len(
+            tx.execute(
+                insert(import_rejects)
+                .values(rows)
+                .on_conflict_do_nothing()
+                .returning(import_rejects.c.record)
+            ).all()
+        )
+    return kept
+
+
+def _row(import_id: UUID, one: Faulty) -> dict[str, Any]:
+    row = {**one._asdict(), "import_id": import_id}
+    del row["fatal"]
+    return row
+
+
+def end_check(tx: Tx, *, import_id: UUID, passed: bool) -> None:
+    """A strict import was checked: it may be stored, or all of it is rejected."""
+    kept = imports_table.c
+    refused = {"read": kept.checked, "rejected": kept.checked}
+    tx.execute(
+        update(imports_table)
+        .where(kept.id == import_id)
+        .values({"is_checked": True, "done": 0} if passed else refused)
     )
 
 
@@ -205,15 +284,16 @@ def status(tx: Tx, *, import_id: UUID) -> Import:
     return Import.model_validate(row)
 
 
-def rejects(tx: Tx, *, import_id: UUID, limit: int) -> list[Reject]:
-    """The first refused records by line."""
+def rejects(tx: Tx, *, import_id: UUID, limit: int, after: int = 0) -> list[Faulty]:
+    """The first refused records after that one, in the order of the file."""
     kept = import_rejects.c
-    return [
-        Reject(*row)
-        for row in tx.execute(
-            select(kept.line, kept.field, kept.code, kept.message, kept.remedy, kept.raw)
-            .where(kept.import_id == import_id)
-            .order_by(kept.line, kept.field, kept.code)
+    columns = [kept[name] for name in Faulty._fields if name != "fatal"]
+    rows: Iterator[Any] = iter(
+        tx.execute(
+            select(*columns)
+            .where(kept.import_id == import_id, kept.record > after)
+            .order_by(kept.record)
             .limit(limit)
         )
-    ]
+    )
+    return [Faulty(*row) for row in rows]

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from tdsys.core.program import Auto, ItemScore, Plan, Trial
 from tdsys.errors import Conflict
 from tdsys.store.engine import Tx
+from tdsys.store.leases import is_due
 from tdsys.store.schema import IS_OPEN, RunState, trial_items
 from tdsys.store.schema import runs as runs_table
 from tdsys.store.schema import trials as trials_table
@@ -80,7 +81,7 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Run | None:
     """Take the run that is due longest, for `lease`; also one whose worker died."""
     due = (
         select(runs_table.c.id)
-        .where(IS_OPEN, runs_table.c.due_at <= now)
+        .where(IS_OPEN, is_due(runs_table.c.due_at, now=now, lease=lease))
         .order_by(runs_table.c.due_at)
         .limit(1)
         .with_for_update(skip_locked=True)

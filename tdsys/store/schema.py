@@ -63,15 +63,6 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class ImportState(StrEnum):
-    """Where one imported file stands."""
-
-    DUE = "due"
-    RUNNING = "running"
-    FINISHED = "finished"
-    FAILED = "failed"
-
-
 class ScoreKind(StrEnum):
     """Who spoke: evidence first, then the judge."""
 
@@ -81,7 +72,7 @@ class ScoreKind(StrEnum):
 
 # SQL NULL, not the JSON word null, where a document is missing.
 _JSONB = JSONB(none_as_null=True)
-_VERBATIM = JSON(none_as_null=True)
+VERBATIM = JSON(none_as_null=True)
 
 
 # Written into the statement, not bound: a prepared statement's generic plan cannot match a
@@ -91,20 +82,24 @@ ADMITTED = literal_column("'admitted'", Text)
 IS_OPEN = text("state IN ('due', 'running')")
 
 
-def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    """Only these words."""
     listed = ", ".join(f"'{word.value}'" for word in words)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-def _time(name: str, *, nullable: bool = False) -> Column[object]:
+def time_(name: str, *, nullable: bool = False) -> Column[object]:
+    """A moment."""
     return Column(name, DateTime(timezone=True), nullable=nullable)
 
 
-def _count(name: str) -> Column[int]:
+def count(name: str) -> Column[int]:
+    """How many, from 0."""
     return Column(name, Integer, nullable=False, server_default=text("0"))
 
 
-def _flag(name: str) -> Column[bool]:
+def flag(name: str) -> Column[bool]:
+    """Whether; not, unless said."""
     return Column(name, Boolean, nullable=False, server_default=text("false"))
 
 
@@ -112,7 +107,7 @@ domains = Table(
     "domains",
     metadata,
     Column("name", Text, primary_key=True),
-    _time("created_at"),
+    time_("created_at"),
     # Numbers of dataset versions come from here: whoever freezes holds this row, so no number
     # is skipped or given twice.
     Column("dataset_counter", BigInteger, nullable=False, server_default=text("0")),
@@ -123,9 +118,9 @@ policies = Table(
     metadata,
     Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("document", _VERBATIM, nullable=False),
+    Column("document", VERBATIM, nullable=False),
     Column("author", Prose, nullable=False),
-    _time("created_at"),
+    time_("created_at"),
     PrimaryKeyConstraint("domain", "version"),
 )
 
@@ -142,18 +137,18 @@ examples = Table(
     Column("difficulty", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("state", Text, nullable=False),
-    _flag("simulated"),
+    flag("simulated"),
     Column("quality", REAL),
     Column("reason", Prose),
-    _time("due_at", nullable=True),
-    _count("attempts"),
-    _time("captured_at"),
-    _time("created_at"),
-    _time("moved_at"),
+    time_("due_at", nullable=True),
+    count("attempts"),
+    time_("captured_at"),
+    time_("created_at"),
+    time_("moved_at"),
     UniqueConstraint("capture_id"),
     UniqueConstraint("fingerprint"),
-    _one_of("source", Source),
-    _one_of("state", State),
+    one_of("source", Source),
+    one_of("state", State),
     # A candidate without a time would wait for ever; anything else must never be claimed.
     CheckConstraint("(state = 'candidate') = (due_at IS NOT NULL)", name="only_candidates_are_due"),
     # An unscored example is never counted as zero, so it is never admitted either.
@@ -173,7 +168,7 @@ example_bodies = Table(
         primary_key=True,
         autoincrement=False,
     ),
-    Column("payload", _VERBATIM, nullable=False),
+    Column("payload", VERBATIM, nullable=False),
 )
 
 # One row a batch: the primary key is what makes a batch that is sent again harmless.
@@ -181,13 +176,13 @@ capture_batches = Table(
     "capture_batches",
     metadata,
     Column("batch_id", Text, primary_key=True),
-    _count("received"),
-    _count("new"),
-    _count("duplicate"),
-    _count("conflicting"),
-    _count("refused"),
-    _count("resent"),
-    _time("at"),
+    count("received"),
+    count("new"),
+    count("duplicate"),
+    count("conflicting"),
+    count("refused"),
+    count("resent"),
+    time_("at"),
 )
 
 # A capture that made no example: its content was there already, or (conflicting) its id was
@@ -199,12 +194,12 @@ capture_duplicates = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
     Column("source", Text, nullable=False),
-    Column("metadata", _VERBATIM, nullable=False),
-    Column("payload", _VERBATIM),
-    _flag("conflicting"),
-    _time("at"),
+    Column("metadata", VERBATIM, nullable=False),
+    Column("payload", VERBATIM),
+    flag("conflicting"),
+    time_("at"),
     PrimaryKeyConstraint("capture_id", "fingerprint"),
-    _one_of("source", Source),
+    one_of("source", Source),
     CheckConstraint("conflicting = (payload IS NOT NULL)", name="conflicting_keeps_payload"),
 )
 
@@ -217,7 +212,7 @@ capture_refusals = Table(
     Column("path", Prose, nullable=False),
     Column("message", Prose, nullable=False),
     Column("raw", Prose, nullable=False),
-    _time("at"),
+    time_("at"),
     PrimaryKeyConstraint("batch_id", "position"),
 )
 
@@ -239,11 +234,11 @@ scores = Table(
     Column("rubric_version", Text),
     Column("prompt_version", Text),
     Column("policy_version", Integer, nullable=False),
-    _flag("simulated"),
+    flag("simulated"),
     Column("attempt", Integer, nullable=False),
     Column("reason", Prose),
-    _time("created_at"),
-    _one_of("kind", ScoreKind),
+    time_("created_at"),
+    one_of("kind", ScoreKind),
     CheckConstraint("outcome IN ('scored', 'unscored')", name="outcome"),
     CheckConstraint("(kind = 'verifier') = (verdict IS NOT NULL)", name="verifier_has_verdict"),
     # Numbers exist exactly where a judge gave them: never a zero that stands for "no answer".
@@ -269,10 +264,10 @@ transitions = Table(
     Column("actor", Prose, nullable=False),
     Column("policy_version", Integer, nullable=False),
     Column("score_id", BigInteger, ForeignKey(scores.c.id, ondelete="CASCADE")),
-    _time("at"),
-    _one_of("from_state", State),
-    _one_of("to_state", State),
-    _one_of("move", Move),
+    time_("at"),
+    one_of("from_state", State),
+    one_of("to_state", State),
+    one_of("move", Move),
     Index(None, "example_id", "to_state"),
     # Deleting a score (purge only) looks here for its decision.
     Index(None, "score_id"),
@@ -285,12 +280,12 @@ dataset_versions = Table(
     Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("fingerprint", Text, nullable=False),
-    Column("signature", _VERBATIM, nullable=False),
+    Column("signature", VERBATIM, nullable=False),
     Column("policy_version", Integer, nullable=False),
     Column("counts", _JSONB, nullable=False),
-    _time("created_at"),
+    time_("created_at"),
     # Set again when the same selection comes back, so "latest" is what the data is now.
-    _time("frozen_at"),
+    time_("frozen_at"),
     UniqueConstraint("fingerprint"),
     UniqueConstraint("domain", "number"),
 )
@@ -305,7 +300,7 @@ dataset_members = Table(
     Column("position", Integer, nullable=False),
     Column("cluster", Integer, nullable=False),
     Column("fingerprint", Text, nullable=False),
-    Column("content", _VERBATIM, nullable=False),
+    Column("content", VERBATIM, nullable=False),
     Column("topic", Text, nullable=False),
     Column("difficulty", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -313,7 +308,7 @@ dataset_members = Table(
     Column("quality", Double, nullable=False),
     PrimaryKeyConstraint("version_id", "example_id"),
     UniqueConstraint("version_id", "split", "position"),
-    _one_of("split", Split),
+    one_of("split", Split),
     # "Which programs learned from this example?", asked when it leaves the admitted set.
     Index(None, "example_id"),
 )
@@ -329,17 +324,17 @@ runs = Table(
     Column("auto", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("plan", _JSONB, nullable=False),
-    _time("due_at", nullable=True),
-    _count("attempts"),
-    _count("outages"),
-    _flag("cancel_requested"),
+    time_("due_at", nullable=True),
+    count("attempts"),
+    count("outages"),
+    flag("cancel_requested"),
     Column("progress", _JSONB, nullable=False, server_default=text("'{}'")),
     Column("outcome", _JSONB),
     Column("reason", Prose),
-    _time("created_at"),
-    _time("started_at", nullable=True),
-    _time("finished_at", nullable=True),
-    _one_of("state", RunState),
+    time_("created_at"),
+    time_("started_at", nullable=True),
+    time_("finished_at", nullable=True),
+    one_of("state", RunState),
     CheckConstraint(
         "(state IN ('due', 'running')) = (due_at IS NOT NULL)", name="only_open_runs_are_due"
     ),
@@ -386,8 +381,8 @@ programs = Table(
     Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
     Column("run_id", Uuid, ForeignKey(runs.c.id), nullable=False),
     Column("version_id", BigInteger, ForeignKey(dataset_versions.c.id), nullable=False),
-    Column("state", _VERBATIM, nullable=False),
-    Column("envelope", _VERBATIM, nullable=False),
+    Column("state", VERBATIM, nullable=False),
+    Column("envelope", VERBATIM, nullable=False),
     Column("items", Integer, nullable=False),
     Column("requests", Integer, nullable=False),
     Column("before", Double, nullable=False),
@@ -397,61 +392,12 @@ programs = Table(
     Column("gain", Double, nullable=False),
     Column("gain_low", Double, nullable=False),
     Column("gain_high", Double, nullable=False),
-    _flag("active"),
-    _flag("stale"),
-    _time("created_at"),
+    flag("active"),
+    flag("stale"),
+    time_("created_at"),
     UniqueConstraint("run_id"),
     Index("uq_programs_active", "domain", unique=True, postgresql_where=text("active")),
     Index(None, "version_id"),
-)
-
-imports = Table(
-    "imports",
-    metadata,
-    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
-    Column("filename", Prose, nullable=False),
-    Column("sha256", Text, nullable=False),
-    Column("options", _VERBATIM, nullable=False),
-    Column("state", Text, nullable=False),
-    _time("due_at", nullable=True),
-    _count("attempts"),
-    _count("read"),
-    _count("new"),
-    _count("duplicate"),
-    _count("rejected"),
-    Column("reason", Prose),
-    _time("created_at"),
-    _time("finished_at", nullable=True),
-    _one_of("state", ImportState),
-    CheckConstraint(
-        "(state IN ('due', 'running')) = (due_at IS NOT NULL)", name="only_open_imports_are_due"
-    ),
-    Index("ix_imports_claim", "due_at", postgresql_where=IS_OPEN),
-)
-
-# In pieces, so neither side ever holds a whole file in memory.
-import_chunks = Table(
-    "import_chunks",
-    metadata,
-    Column("import_id", Uuid, ForeignKey(imports.c.id, ondelete="CASCADE"), nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("content", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("import_id", "position"),
-)
-
-# The key is what went wrong where, so a file that is parsed again adds nothing.
-import_rejects = Table(
-    "import_rejects",
-    metadata,
-    Column("import_id", Uuid, ForeignKey(imports.c.id, ondelete="CASCADE"), nullable=False),
-    Column("line", Integer, nullable=False),
-    Column("field", Prose, nullable=False),
-    Column("code", Text, nullable=False),
-    Column("message", Prose, nullable=False),
-    Column("remedy", Prose, nullable=False),
-    Column("raw", Prose, nullable=False),
-    PrimaryKeyConstraint("import_id", "line", "field", "code"),
 )
 
 reports = Table(
@@ -459,7 +405,7 @@ reports = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("kind", Text, nullable=False),
-    Column("body", _VERBATIM, nullable=False),
-    _time("created_at"),
+    Column("body", VERBATIM, nullable=False),
+    time_("created_at"),
     Index(None, "kind", "created_at"),
 )

@@ -29,6 +29,17 @@ class Prose(TypeDecorator[str]):
         return None if value is None else storable(value[:LONGEST])
 
 
+class Original(TypeDecorator[str]):
+    """A piece of a file as it was, storable and never cut: it is to be mended and sent again."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """The text as Postgres takes it."""
+        return None if value is None else storable(value)
+
+
 def storable(text: str) -> str:
     """The text with U+FFFD where Postgres would refuse a character."""
     return _REFUSED.sub("\ufffd", text)

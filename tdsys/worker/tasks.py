@@ -8,22 +8,15 @@ from tdsys.wire import Task
 from tdsys.worker.app import task
 
 
-def _give_up(batch_id: str, records: str, *, reason: str) -> object:
+@task(Task.INGEST)
+def ingest() -> object:
+    """Take in the captures that wait."""
     here = runtime.current()
-    outcome = capture.give_up(
-        here.store, batch_id=batch_id, records=records, reason=reason, now=here.now()
-    )
-    here.acknowledge(batch_id)
-    return outcome
-
-
-@task(Task.INGEST, give_up=_give_up)
-def ingest(batch_id: str, records: str) -> object:
-    """Store one batch of captures; the only message that carries data."""
-    here = runtime.current()
-    outcome = capture.ingest(here.store, batch_id=batch_id, records=records, now=here.now())
-    here.acknowledge(batch_id)
-    here.ring(Task.SCORE)
+    outcome = capture.drain(here.store, here.inbox, clock=here.now)
+    if outcome.more:
+        here.ring(Task.INGEST)
+    if outcome.new:
+        here.ring(Task.SCORE)
     return outcome
 
 
@@ -31,7 +24,7 @@ def ingest(batch_id: str, records: str) -> object:
 def parse() -> object:
     """Parse the imports that are due."""
     here = runtime.current()
-    outcome = importing.parse_due(here.store, clock=here.now, lease=here.lease)
+    outcome = importing.read_due(here.store, intake=here.intake, clock=here.now, lease=here.lease)
     here.ring(Task.SCORE)
     return outcome
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tdsys.client import CaptureClient, MemorySpool
@@ -50,36 +49,6 @@ def test_capture_costs_the_caller_microseconds() -> None:
         "capture() of 2 KB, broker away", cost * 1e6, "us/call", "json.dumps alone, us", dump * 1e6
     )
     assert cost < 200e-6
-
-
-def test_ingest_beside_copy(new_database: Callable[[], str]) -> None:
-    url = new_database()
-    store = Store(url)
-    store.upgrade()
-    blocks = [make_captures(500, domain=f"d{n}") for n in range(8)]
-    texts = ["[" + ",".join(c.model_dump_json() for c in block) + "]" for block in blocks]
-    began = time.perf_counter()
-    for n, text in enumerate(texts):
-        capture.ingest(store, batch_id=str(n), records=text, now=NOW)
-    ours = 4000 / (time.perf_counter() - began)
-    with psycopg.connect(url) as plain, plain.cursor() as cursor:
-        cursor.execute("CREATE TABLE plain (id uuid PRIMARY KEY, payload jsonb)")
-        began = time.perf_counter()
-        for block in blocks:
-            with cursor.copy("COPY plain FROM STDIN") as copy:
-                for one in block:
-                    copy.write_row((one.capture_id, one.model_dump_json()))
-            plain.commit()
-        theirs = 4000 / (time.perf_counter() - began)
-    store.close()
-    tell(
-        "ingest, checked and fingerprinted, 500 a batch",
-        ours,
-        "rows/s",
-        "COPY of the same rows, rows/s",
-        theirs,
-    )
-    assert ours > 0.05 * theirs
 
 
 def test_verification_and_clustering_keep_up() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.listening import Heard
 
 KEYS = {
     "captured", "imported", "admitted", "rejected", "in_review", "parked", "faults_injected",
@@ -18,12 +20,16 @@ KEYS = {
 DOMAIN_KEYS = {"name", "train", "val", "test", "before", "after", "ci_low", "ci_high", "program"}
 
 
+Demo = tuple[dict[str, Any], Heard, Path]
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, Path]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     folder = tmp_path_factory.mktemp("demo")
     env = {k: v for k, v in os.environ.items() if not k.startswith("TDSYS_")}
-    done = subprocess.run(
+    demo = Heard(
         [sys.executable, "-m", "tdsys", "demo", "--json", "--picture", str(folder / "demo.svg")],
+        cwd=folder,
         env={
             **env,
             "TDSYS_HOME": str(folder / "unused"),
@@ -32,17 +38,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str,
             "TDSYS_DATABASE_URL": "postgresql://somebody@127.0.0.1:1/precious",
             "TDSYS_REDIS_URL": "redis://127.0.0.1:1/0",
         },
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
+        result=folder / "result.json",
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout), done.stderr, folder
+    assert demo.end() == 0, demo.text[-4000:]
+    return json.loads((folder / "result.json").read_text()), demo, folder
 
 
-def test_it_tells_everything_as_data(demo: tuple[dict[str, Any], str, Path]) -> None:
+def test_it_tells_everything_as_data(demo: Demo) -> None:
     result, _, _ = demo
     assert set(result) >= KEYS
     assert (result["captured"], result["imported"]) == (300, 200)
@@ -54,99 +56,54 @@ def test_it_tells_everything_as_data(demo: tuple[dict[str, Any], str, Path]) -> 
 
 
 def test_it_leaves_the_servers_of_the_environment_alone_and_says_so(
-    demo: tuple[dict[str, Any], str, Path],
+    demo: Demo,
 ) -> None:
-    _, told, _ = demo
-    (line,) = [line for line in told.splitlines() if "TDSYS_DATABASE_URL" in line]
+    _, heard, _ = demo
+    (line,) = [line for line in heard.text.splitlines() if "TDSYS_DATABASE_URL" in line]
     assert "TDSYS_REDIS_URL" in line
     assert "set aside" in line
 
 
 @pytest.mark.criterion("4.3")
 def test_it_catches_hard_faults_and_spares_clean_examples(
-    demo: tuple[dict[str, Any], str, Path],
+    demo: Demo,
 ) -> None:
-    result, told, _ = demo
+    result, heard, _ = demo
     assert result["faults_injected"] >= 40
     assert result["faults_caught"] >= 0.97 * result["faults_injected"]
     assert result["clean_rejected"] <= 0.03 * result["clean"]
-    assert "of the hard" in told
-    assert "clean examples rejected" in told
+    assert "of the hard" in heard.text
+    assert "clean examples rejected" in heard.text
 
 
 @pytest.mark.criterion("7.4")
 def test_every_domain_ends_with_a_better_program_that_is_called_simulated(
-    demo: tuple[dict[str, Any], str, Path],
+    demo: Demo,
 ) -> None:
-    result, told, folder = demo
+    result, heard, folder = demo
     for one in result["domains"]:
         assert one["after"] > one["before"], one
         assert one["ci_low"] <= one["after"] <= one["ci_high"]
         assert (folder / one["program"]).is_file()
         assert (folder / one["dataset"]).is_file()
-    assert "SIMULATED" in told
+    assert "SIMULATED" in heard.text
 
 
-def test_it_is_quick_and_leaves_nothing_behind(demo: tuple[dict[str, Any], str, Path]) -> None:
+def test_it_is_never_silent_for_long_even_without_a_terminal(demo: Demo) -> None:
+    _, heard, _ = demo
+    assert heard.silences == []
+
+
+def test_no_progress_goes_beyond_its_end(demo: Demo) -> None:
+    _, heard, _ = demo
+    told = re.findall(r"(\d+)/(\d+) \d:\d\d:\d\d|(\d+) of (\d+)", heard.text)
+    assert len(told) > 10
+    assert all(int(a or c) <= int(b or d) for a, b, c, d in told), told
+
+
+def test_it_is_quick_and_leaves_nothing_behind(demo: Demo) -> None:
     result, _, folder = demo
     assert result["seconds"] <= 120
     assert (folder / "demo.svg").stat().st_size > 10_000
     assert not list(folder.glob("tdsys-demo-*"))
     assert not (folder / "unused").exists()
-
-
-def tdsys(
-    *words: str, folder: Path, **environment: str
-) -> tuple[subprocess.CompletedProcess[str], str]:
-    """The command as a newcomer types it in `folder`, and the one line it says in the end."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("TDSYS_", "OPENAI"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "tdsys", *words],
-        cwd=folder,
-        check=False,
-        timeout=60,
-        env={**env, "TDSYS_HOME": str(folder / "home"), "TMPDIR": str(folder), **environment},
-        capture_output=True,
-        text=True,
-    )
-    return done, done.stderr.splitlines()[-1] if done.stderr else ""
-
-
-def test_a_demo_that_fails_keeps_its_folder_and_names_it(tmp_path: Path) -> None:
-    done, line = tdsys("demo", folder=tmp_path, TDSYS_VALKEY_PORT="seven")
-    assert done.returncode == 78, done.stderr
-    (kept,) = tmp_path.glob("tdsys-demo-*")
-    assert "TDSYS_VALKEY_PORT" in line
-    assert str(kept) in line
-    assert list((kept / "logs").iterdir())
-
-
-def test_a_demo_that_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
-    done, line = tdsys("demo", "--lm", "gpt-5", folder=tmp_path)
-    assert done.returncode == 78
-    assert "TDSYS_LM" in line
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"TDSYS_LM": "gpt-5"}, "TDSYS_LM"),
-        ({"TDSYS_LM": "openai/gpt-5", "OPENAI_API_KEY": ""}, "OPENAI_API_KEY"),
-        ({"TDSYS_JUDGE_LM": "gpt-5"}, "TDSYS_JUDGE_LM"),
-        ({"TDSYS_LM_THREADS": "many"}, "TDSYS_LM_THREADS"),
-        ({"TDSYS_LM_THREADS": "0"}, "TDSYS_LM_THREADS"),
-        ({"TDSYS_SCORING_BLOCK": "0"}, "TDSYS_SCORING_BLOCK"),
-        ({"TDSYS_LEASE_SECONDS": "-5"}, "TDSYS_LEASE_SECONDS"),
-        ({"TDSYS_MAX_ATTEMPTS": "0"}, "TDSYS_MAX_ATTEMPTS"),
-        ({"TDSYS_DATABASE_URL": "mysql://x/y"}, "TDSYS_DATABASE_URL"),
-    ],
-)
-def test_a_wrong_setting_is_one_line_and_exit_78(
-    environment: dict[str, str], said: str, tmp_path: Path
-) -> None:
-    done, _ = tdsys("up", folder=tmp_path, **environment)
-    assert done.returncode == 78, done.stdout + done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line]
-    assert said in line
-    assert " — " in line, "it says what to do"

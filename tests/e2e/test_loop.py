@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,6 @@ from tdsys.core.conversion import ImportOptions, convert
 from tdsys.core.policy import Policy
 from tdsys.reference import ReferenceGenerator
 from tdsys.runtime import Runtime
-from tdsys.settings import addresses
 from tdsys.stages import monitoring, planning, policies
 from tdsys.store import datasets, examples, programs
 from tdsys.wire import Task
@@ -204,38 +200,6 @@ def _snapshot(runtime: Runtime) -> dict[str, Any]:
 
 def test_killing_every_worker_on_the_way_changes_nothing_in_the_end(tmp_path: Path) -> None:
     assert end_state(tmp_path / "calm", kill=False) == end_state(tmp_path / "killed", kill=True)
-
-
-def test_flower_shows_workers_queues_and_tasks_and_wants_its_password(tmp_path: Path) -> None:
-    with RunningStack(tmp_path / "home", flower=True) as stack:
-        known = addresses(stack.home)
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(known["flower_url"] + "/api/workers", timeout=5)
-        assert refused.value.code == 401
-        stack.runtime.ring(Task.FRESHNESS)
-
-        def ask(path: str) -> Any:
-            request = urllib.request.Request(known["flower_url"] + path)
-            pair = f"{known['flower_user']}:{known['flower_password']}".encode()
-            request.add_header("Authorization", "Basic " + base64.b64encode(pair).decode())
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return json.load(answer)
-
-        workers = until(lambda: len(w := ask("/api/workers?refresh=1")) == 4 and w, "4 workers")
-        queues = {q["name"] for w in workers.values() for q in w["active_queues"]}
-        assert queues == {
-            "capture",
-            "synthesis",
-            "scoring",
-            "imports",
-            "lifecycle",
-            "optimization",
-            "reports",
-        }
-        until(
-            lambda: "reports.freshness" in {t["name"] for t in ask("/api/tasks").values()},
-            "a named task",
-        )
 
 
 def test_the_same_loop_runs_on_a_provider_over_http_without_litellm(tmp_path: Path) -> None:

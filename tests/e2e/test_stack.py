@@ -11,19 +11,24 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tdsys.embedded import lock
 from tdsys.embedded.programs import WORKERS, programs
-from tdsys.settings import addresses
+from tdsys.runtime import Runtime
+from tdsys.settings import Settings, addresses
+from tdsys.wire import Task
 from tests.processes import descendants, is_alive, wait_for
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 ROOT = Path(__file__).parents[2]
+QUEUES = {
+    "capture", "synthesis", "scoring", "imports", "lifecycle", "optimization", "reports",
+}  # fmt: skip
 
 
 class Newcomer:
@@ -124,7 +129,21 @@ def test_flower_shows_every_worker_with_its_queues(running: Newcomer) -> None:
         }
 
     expected = {name: set(map(str, queues)) for name, queues in WORKERS.items()}
+    assert set().union(*expected.values()) == QUEUES
     wait_for(lambda: seen() == expected, "Flower has seen all workers", seconds=60)
+
+
+def test_flower_shows_tasks_by_their_names(running: Newcomer) -> None:
+    known = addresses(running.home)
+    url = SecretStr(known["redis_url"])
+    with closing(Runtime(Settings(home=running.home, redis_url=url))) as runtime:
+        runtime.ring(Task.FRESHNESS)
+
+    def seen() -> set[str]:
+        _status, tasks = running.asks_flower("/api/tasks", password=known["flower_password"])
+        return {task["name"] for task in (tasks or {}).values()}
+
+    wait_for(lambda: "reports.freshness" in seen(), "Flower has seen the task")
 
 
 def test_a_second_up_is_refused_and_the_first_goes_on(running: Newcomer) -> None:
@@ -193,7 +212,7 @@ def test_ctrl_c_in_the_foreground_ends_everything(fresh: Newcomer) -> None:
         process.send_signal(signal.SIGINT)
         said += process.stdout.readlines()
     assert process.returncode == 0, "".join(said)
-    assert not any(map(is_alive, family))
+    wait_for(lambda: not any(map(is_alive, family)), "every process is gone")
 
 
 def test_a_used_port_is_one_line_and_exit_78(fresh: Newcomer, running: Newcomer) -> None:

@@ -18,7 +18,6 @@ from rich.console import Console
 from tdsys import runtime
 from tdsys.__main__ import main
 from tdsys.cli import importing as cli_importing
-from tdsys.core.conversion import ImportOptions
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
@@ -33,7 +32,7 @@ from tdsys.stages import importing, monitoring
 from tdsys.store import Store, examples, policies, runs
 from tdsys.store.imports import Import
 from tests.factories import NOW, PROBLEM, make_capture, make_captures
-from tests.stored import LEASE, admit, claim, decide, enqueue, freeze, ingest, keep
+from tests.stored import LEASE, admit, claim, count, decide, enqueue, freeze, ingest, keep
 
 MARKUP = "[/x]"
 TITLE = "\x1b]0;owned\x07"  # sets a terminal's title
@@ -82,16 +81,24 @@ def tdsys(here: Store, capsys: pytest.CaptureFixture[str]) -> Shell:
     return run
 
 
-def uploaded(store: Store, path: Path, *records: object, domain: str = "sums") -> uuid.UUID:
+def written(path: Path, *records: object) -> Path:
     path.write_text("\n".join(json.dumps(record) for record in records))
-    found, _ = importing.receive(
-        store, path=path, domain=domain, options=ImportOptions(), now=runtime.current().now()
-    )
-    return found
+    return path
+
+
+def uploaded(path: Path) -> uuid.UUID:
+    """The file, uploaded by the command."""
+    with pytest.raises(SystemExit):
+        main(("import", str(path), "--domain", "sums", "--yes", "--detach"))
+    with runtime.current().store.begin() as tx:
+        found = tx.exec_driver_sql("SELECT id FROM imports ORDER BY created_at DESC").first()
+    assert found
+    return uuid.UUID(str(found[0]))
 
 
 def parsed(store: Store) -> Import:
-    (done,) = importing.parse_due(store, clock=runtime.current().now, lease=LEASE)
+    here = runtime.current()
+    (done,) = importing.read_due(store, intake=here.intake, clock=here.now, lease=LEASE)
     return done
 
 
@@ -151,13 +158,14 @@ def test_what_a_model_answered_cannot_steer_the_terminal(store: Store, tdsys: Sh
 def test_a_file_may_have_any_name_and_its_keys_are_shown_harmlessly(
     here: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uploaded(here, tmp_path / f"[red]{TITLE}.jsonl", GOOD, {TITLE: "\x00"})
+    uploaded(written(tmp_path / f"[red]{TITLE}.jsonl", GOOD, {TITLE: "\x00"}))
+    capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         cli_importing.show(parsed(here), as_json=False)
     said = Said(int(ended.value.code or 0), *capsys.readouterr())
     assert said.code == 4
     assert r"[red]\x1b]0;owned\x07.jsonl: 2 read, 1 new" in said.out
-    assert r"line 2, field \x1b]0;owned\x07" in said.err
+    assert r"line 2, column 27, record 2, field \x1b]0;owned\x07" in said.err
     assert "\x1b" not in said.out + said.err
 
 
@@ -173,7 +181,7 @@ def test_an_error_is_one_harmless_line(tdsys: Shell) -> None:
 def test_without_a_worker_an_import_says_so_once_and_goes_on_waiting(
     here: Store, tmp_path: Path
 ) -> None:
-    import_id = uploaded(here, tmp_path / "[red].jsonl", GOOD)
+    import_id = uploaded(written(tmp_path / "[red].jsonl", GOOD))
     said: list[str] = []
 
     def tell(line: str) -> None:
@@ -206,7 +214,7 @@ def test_a_name_no_worker_could_take_is_refused_before_anything_is_stored(
     assert "domain name" in one_line(said)
     with store.begin() as tx:
         assert not policies.domains(tx)
-    assert not importing.parse_due(store, clock=runtime.current().now, lease=LEASE)
+        assert not count(tx, "imports")
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,14 @@ def test_valkey_appends_to_a_file_and_never_evicts(valkey: ValkeyStarter) -> Non
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
+def test_valkey_takes_nothing_a_worker_could_not_read(valkey: ValkeyStarter) -> None:
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis.from_url(valkey().url, retry=once) as client:
+        with pytest.raises((redis.ConnectionError, redis.ResponseError)):
+            client.lpush("queue", b"x" * 9_000_000)
+        assert client.llen("queue") == 0
+
+
 def test_a_restart_finds_the_same_data_on_the_same_port(postgres: PostgresStarter) -> None:
     first = postgres()
     tell(first, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (42)")
@@ -253,21 +261,6 @@ def test_missing_servers_name_the_package_and_the_variable(
         EmbeddedValkey(home).start()
     assert "TDSYS_DATABASE_URL" in one_line(no_postgres.value)
     assert "TDSYS_REDIS_URL" in one_line(no_valkey.value)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB; a cluster needs 40."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    if (
-        not shutil.which("mount")
-        or subprocess.run(mount, capture_output=True, check=False).returncode
-    ):
-        pytest.skip("mounting a small file system is not allowed here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_is_one_line_with_the_path(small_disk: Path) -> None:

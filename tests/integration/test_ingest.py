@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import select, text
+from redis.exceptions import ResponseError
+from sqlalchemy import Engine, event, select, text
 
 from tdsys import wire
+from tdsys.errors import StoreUnavailable
+from tdsys.inbox import LAST_ENTRY, Inbox
 from tdsys.stages import capture
 from tdsys.store import Store
 from tdsys.store.schema import capture_refusals, examples
 from tdsys.store.values import storable
 from tdsys.wire import Task
+from tests.desk import Desk, a_worker
 from tests.factories import NOW, PROBLEM
 from tests.processes import wait_for
 
-ROOT = Path(__file__).parents[2]
-UNACKED = wire.PREFIX + "unacked"
 TOO_DEEP = "[" * 100_000 + "]" * 100_000
 
 
@@ -75,93 +72,6 @@ def test_an_integer_too_long_for_python_sinks_its_record_alone(store: Store) -> 
     assert (outcome.new, outcome.refused) == (1, 1)
 
 
-def test_a_batch_that_is_given_up_keeps_the_whole_text_of_each_record(store: Store) -> None:
-    records = [record(outputs={"problem": "x" * 5000}) for _ in range(3)]
-    outcome = capture.give_up(
-        store, batch_id="b1", records=json.dumps(records), reason="a bug", now=NOW
-    )
-    assert (outcome.new, outcome.refused) == (0, 3)
-    assert [json.loads(raw) for _, _, _, raw in refusals(store)] == records
-
-
-class Desk:
-    """A real worker for captures and reports, and the queue in front of it."""
-
-    def __init__(self, broker: Redis, log: Path, process: subprocess.Popen[bytes]) -> None:
-        self.broker, self._log, self._process = broker, log, process
-
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def ends(self) -> None:
-        """Kill it with its pool: asked to end it might take its time, with tries to come."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-
-    def put(self, records: str, *, batch_id: str = "b1", **headers: Any) -> None:
-        self.send(Task.INGEST, {"batch_id": batch_id, "records": records}, **headers)
-
-    def send(self, task: Task, arguments: dict[str, str], **headers: Any) -> None:
-        message = json.loads(wire.envelope(task, arguments))
-        message["headers"].update(headers)
-        self.broker.lpush(wire.queue_key(task.queue), json.dumps(message))
-
-    def acknowledged(self, batch_id: str = "b1") -> bool:
-        return bool(self.broker.exists(wire.acknowledgement_key(batch_id)))
-
-    def unread(self) -> int:
-        return int(self.broker.llen(wire.queue_key(wire.Queue.CAPTURE)))
-
-    def in_hand(self) -> int:
-        return int(self.broker.hlen(UNACKED))
-
-
-@contextmanager
-def a_worker(redis_url: str, database_url: str, folder: Path) -> Iterator[Desk]:
-    broker: Redis = Redis.from_url(redis_url)
-    log = folder / "worker.log"
-    queues = "capture,reports"
-    command = ["-m", "celery", "-A", "tdsys.worker.app", "worker", "-n", "desk@%h", "-Q", queues]
-    env = {
-        **os.environ,
-        "TDSYS_HOME": str(folder),
-        "TDSYS_REDIS_URL": redis_url,
-        "TDSYS_DATABASE_URL": database_url,
-    }
-    with (
-        log.open("w") as out,
-        subprocess.Popen(
-            [sys.executable, *command, "-c", "1", "--without-mingle", "--without-gossip", "-lINFO"],
-            env=env,
-            cwd=ROOT,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as process,
-    ):
-        desk = Desk(broker, log, process)
-        try:
-            wait_for(lambda: " ready." in desk.log(), "the worker is ready")
-            yield desk
-        finally:
-            desk.ends()
-            broker.close()
-
-
-def test_copies_of_a_batch_do_not_multiply_while_postgres_is_away(
-    redis_url: str, tmp_path: Path
-) -> None:
-    Redis.from_url(redis_url).flushdb()
-    with a_worker(redis_url, "postgresql://nobody@127.0.0.1:1/none", tmp_path) as desk:
-        for _ in range(5):
-            desk.put(json.dumps([record()]))
-        desk.put(json.dumps([record()]), batch_id="b2")
-        wait_for(lambda: desk.unread() == 0 and desk.in_hand() == 2, "one message of each batch")
-        tries = desk.log().count("capture.ingest waits")
-        wait_for(lambda: desk.log().count("capture.ingest waits") >= tries + 2, "more tries")
-        wait_for(lambda: desk.unread() == 0 and desk.in_hand() == 2, "one message of each batch")
-
-
 @pytest.fixture(scope="module")
 def running(
     redis_url: str, database_url: str, tmp_path_factory: pytest.TempPathFactory
@@ -177,8 +87,8 @@ def desk(running: Desk, store: Store) -> Desk:  # noqa: ARG001  # the worker fin
 
 
 @contextmanager
-def a_bug(store: Store, *, seconds: float = 0) -> Iterator[None]:
-    """Postgres refuses every new body, for a reason nobody has thought of."""
+def a_bug(store: Store, *, seconds: float = 0, domain: str = "") -> Iterator[None]:
+    """Postgres refuses new examples (of one domain), for a reason nobody has thought of."""
     with store.begin() as tx:
         tx.execute(
             text(
@@ -188,8 +98,8 @@ def a_bug(store: Store, *, seconds: float = 0) -> Iterator[None]:
         )
         tx.execute(
             text(
-                "CREATE TRIGGER bug BEFORE INSERT ON example_bodies "
-                "FOR EACH ROW EXECUTE FUNCTION bug()"
+                "CREATE TRIGGER bug BEFORE INSERT ON examples FOR EACH ROW "
+                f"WHEN ('{domain}' IN ('', NEW.domain)) EXECUTE FUNCTION bug()"
             )
         )
     try:
@@ -205,61 +115,203 @@ def test_a_batch_that_cannot_be_read_is_acknowledged_like_any_other(
     desk.put(TOO_DEEP)
     wait_for(desk.acknowledged, "the client is told")
     assert [code for _, _, code, _ in refusals(store)] == ["unreadable"]
+    wait_for(lambda: not desk.waiting(), "nothing waits")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"x": "y"}, {"batch": b"\xff\x00", "records": b"\xff"}, {"batch": "b1", "records": ""}],
+    ids=["foreign", "binary", "empty"],
+)
+def test_an_entry_that_no_client_wrote_is_kept_as_a_refusal_and_the_next_is_read(
+    desk: Desk, store: Store, fields: dict[str, Any]
+) -> None:
+    desk.add(fields)
+    desk.put(json.dumps([record()]), batch_id="b2")
+    wait_for(lambda: desk.acknowledged("b2"), "the next is read")
+    assert [code for _, _, code, _ in refusals(store)] == ["unreadable"]
+    assert (stored(store), desk.waiting()) == (1, 0)
+
+
+def test_one_bell_brings_everything_in_that_waits(desk: Desk, store: Store) -> None:
+    for n in range(300):
+        desk.add({"batch": f"b{n}", "records": json.dumps([record()])})
+    desk.send(Task.INGEST)
+    wait_for(lambda: not desk.waiting(), "nothing waits")
+    assert stored(store) == 300
 
 
 def test_an_unexpected_failure_is_tried_again_until_it_is_mended(desk: Desk, store: Store) -> None:
     with a_bug(store):
         desk.put(json.dumps([record()]))
-        wait_for(lambda: desk.broker.exists(wire.waiting_key("b1")), "the batch waits")
+        wait_for(lambda: "batch b1 failed, time 1" in desk.log(), "it fails")
         assert not desk.acknowledged()
-    wait_for(desk.acknowledged, "the client is told")
+    wait_for(lambda: desk.rings() and desk.acknowledged(), "the client is told")
     assert stored(store) == 1
-    wait_for(lambda: not desk.in_hand(), "the message is gone")
 
 
-def test_what_fails_time_and_again_is_kept_as_refusals_and_acknowledged(
-    desk: Desk, store: Store
-) -> None:
-    records = [record(), record()]
-    with a_bug(store):
-        desk.put(json.dumps(records), unexpected=8)
-        wait_for(desk.acknowledged, "the client is told")
-    assert [json.loads(raw) for _, _, _, raw in refusals(store)] == records
-    assert stored(store) == 0
-
-
-def test_how_often_it_failed_unexpectedly_travels_with_the_message(
-    desk: Desk, store: Store
-) -> None:
-    with a_bug(store):
-        desk.put(json.dumps([record()]), unexpected=6)
-        wait_for(desk.acknowledged, "the client is told")
-    assert "capture.ingest failed, time 9" in desk.log()
-
-
-def test_a_broker_too_full_for_the_next_try_does_not_lose_the_batch(
-    desk: Desk, store: Store
-) -> None:
-    with a_bug(store, seconds=1):
+def test_a_worker_killed_at_a_batch_leaves_it_to_the_next(desk: Desk, store: Store) -> None:
+    with a_bug(store, seconds=5):
         desk.put(json.dumps([record()]))
-        wait_for(lambda: not desk.unread() and desk.in_hand(), "the worker is at it")
-        limit: Any = desk.broker.config_get("maxmemory")
-        desk.broker.config_set("maxmemory", "1")
-        try:
-            wait_for(
-                lambda: "broker does not take" in desk.log() or not desk.in_hand(), "it failed"
-            )
-        finally:
-            desk.broker.config_set("maxmemory", limit["maxmemory"])
-    wait_for(desk.acknowledged, "the client is told")
-    assert stored(store) == 1
+        wait_for(lambda: _sleeps(store), "the worker is at it")
+        desk.kill_pool()
+    wait_for(lambda: desk.rings() and desk.acknowledged(), "the client is told")
+    assert (stored(store), refusals(store)) == (1, [])
+
+
+def _sleeps(store: Store) -> bool:
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with store.begin() as tx:
+        return bool(tx.scalar(text(asleep)))
 
 
 def test_what_beat_sent_too_long_ago_is_dropped_unread(desk: Desk) -> None:
     past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
     for _ in range(20):
-        desk.send(Task.FRESHNESS, {}, expires=past)
-    desk.send(Task.FRESHNESS, {})
+        desk.send(Task.FRESHNESS, expires=past)
+    desk.send(Task.FRESHNESS)
     wait_for(lambda: "reports.freshness: " in desk.log(), "the one that is in time is worked off")
     assert desk.log().count("Discarding revoked task: reports.freshness") == 20
     assert desk.log().count("reports.freshness: ") == 1
+
+
+@pytest.fixture
+def inbox(redis_url: str) -> Inbox:
+    broker: Redis = Redis.from_url(redis_url)
+    broker.flushdb()
+    return Inbox(broker, lease=timedelta(minutes=1))
+
+
+def leases_end(inbox: Inbox) -> None:
+    """A minute passes for every batch that was taken."""
+    broker = inbox._broker
+    taken: Any = broker.xpending_range(wire.CAPTURES, wire.INGESTING, "-", "+", 100)
+    for each in taken:
+        ids = [each["message_id"]]
+        broker.xclaim(wire.CAPTURES, wire.INGESTING, "worker", 0, ids, idle=60_000, justid=True)
+
+
+def handed_out(inbox: Inbox) -> list[tuple[str, int]]:
+    """What is due, with how often it was handed out."""
+    return [(one.batch_id, one.times) for one in inbox.deliveries()]
+
+
+def put(inbox: Inbox, batch_id: str, *records: dict[str, Any]) -> None:
+    fields: dict[Any, Any] = {"batch": batch_id, "records": json.dumps(records)}
+    inbox._broker.xadd(wire.CAPTURES, fields)
+
+
+def drain(store: Store, inbox: Inbox) -> capture.Drained:
+    return capture.drain(store, inbox, clock=lambda: NOW)
+
+
+def test_while_postgres_is_away_batches_wait_uncounted(store: Store, inbox: Inbox) -> None:
+    away = Store("postgresql://nobody@127.0.0.1:1/none")
+    put(inbox, "b1", record())
+    for _ in range(3 * capture.TRIES):
+        with pytest.raises(StoreUnavailable):
+            drain(away, inbox)
+    assert inbox.waiting() == 1
+    assert drain(store, inbox).new == 1
+    assert inbox.waiting() == 0
+
+
+def test_what_fails_time_and_again_is_kept_as_refusals_and_acknowledged(
+    store: Store, inbox: Inbox
+) -> None:
+    records = [record(outputs={"problem": "x" * 5000}), record()]
+    put(inbox, "b1", *records)
+    with a_bug(store):
+        for _ in range(capture.TRIES):
+            assert drain(store, inbox)[:3] == (1, 0, 1)
+            leases_end(inbox)
+        assert drain(store, inbox)[:3] == (1, 0, 0)
+    assert [json.loads(raw) for _, _, _, raw in refusals(store)] == records
+    assert (stored(store), inbox.waiting()) == (0, 0)
+
+
+def test_a_batch_read_ahead_of_an_outage_was_not_tried(store: Store, inbox: Inbox) -> None:
+    away = Store("postgresql://nobody@127.0.0.1:1/none")
+    put(inbox, "b1", record())
+    put(inbox, "b2", record())
+    with pytest.raises(StoreUnavailable):
+        drain(away, inbox)
+    assert handed_out(inbox) == [("b1", 1), ("b2", 1)]
+    leases_end(inbox)
+    assert drain(store, inbox).new == 2
+
+
+def test_a_batch_that_ends_whoever_reads_it_is_kept_unread_in_the_end(
+    store: Store, inbox: Inbox
+) -> None:
+    put(inbox, "b1", record())
+    for _ in range(2 * capture.TRIES):
+        next(inbox.deliveries())
+        leases_end(inbox)
+    assert drain(store, inbox).new == 0
+    ((_, _, code, raw),) = refusals(store)
+    assert (code, raw[0]) == ("not_stored", "[")
+
+
+def test_a_failing_batch_does_not_stand_in_the_way_of_the_next(store: Store, inbox: Inbox) -> None:
+    put(inbox, "b1", record(domain="bad"))
+    put(inbox, "b2", record())
+    with a_bug(store, domain="bad"):
+        found = drain(store, inbox)
+    assert (found.new, found.failed, inbox.waiting()) == (1, 1, 1)
+
+
+def test_a_batch_that_was_taken_is_not_handed_out_again_before_its_lease_is_over(
+    inbox: Inbox,
+) -> None:
+    put(inbox, "b1", record())
+    assert handed_out(inbox) == [("b1", 1)]
+    assert handed_out(inbox) == []
+    leases_end(inbox)
+    again = next(inbox.deliveries())
+    assert (again.batch_id, again.times) == ("b1", 2)
+    inbox.give_back(again)
+    assert handed_out(inbox) == [("b1", 2)]
+
+
+def test_overdue_batches_are_found_behind_many_that_are_not(inbox: Inbox) -> None:
+    for n in range(60):
+        put(inbox, f"b{n}")
+    taken = list(inbox.deliveries())
+    inbox.give_back(taken[-1])
+    assert handed_out(inbox) == [("b59", 1)]
+
+
+def test_an_emptied_redis_is_an_empty_inbox(inbox: Inbox) -> None:
+    put(inbox, "b1", record())
+    inbox._broker.flushdb()
+    assert list(inbox.deliveries()) == []
+
+
+def test_a_stream_whose_last_id_a_producer_used_up_takes_captures_again(
+    store: Store, inbox: Inbox
+) -> None:
+    inbox._broker.xadd(wire.CAPTURES, {"batch": "b1", "records": "[]"}, id=LAST_ENTRY)
+    with pytest.raises(ResponseError):
+        put(inbox, "b2", record())
+    drain(store, inbox)
+    drain(store, inbox)
+    put(inbox, "b2", record())
+    assert drain(store, inbox).new == 1
+
+
+def test_a_batch_is_one_statement_in_a_transaction_of_its_own(store: Store) -> None:
+    sent: list[str] = []
+
+    def watch(_: Any, __: Any, statement: str, *_rest: Any) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", watch)
+    try:
+        bad = record(outputs="no")
+        outcome = capture.ingest(store, batch_id="b1", records=json.dumps([record(), bad]), now=NOW)
+    finally:
+        event.remove(Engine, "before_cursor_execute", watch)
+    assert (outcome.new, outcome.refused) == (1, 1)
+    assert len(sent) == 1
+    assert stored(store) == 1

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 from pydantic import JsonValue
 
-from tdsys.core.budget import plan
+from tdsys.core.budget import evaluations, plan
 from tdsys.core.comparison import compare
 from tdsys.core.example import Document
 from tdsys.core.program import Artefact, Grade, Grader, Item, ItemScore, Trial
@@ -176,6 +176,7 @@ def test_a_run_with_minibatches_asks_for_what_was_planned() -> None:
 def assert_planned(ran: Ran, n_val: int) -> None:
     planned = plan(len(TRAIN), n_val, "light")
     assert sum(trial.calls for trial in ran.trials) == planned.evaluation_calls
+    assert len(ran.trials) == evaluations(planned)
     assert planned.minibatch == any(trial.kind == "minibatch" for trial in ran.trials)
     sure = planned.evaluation_calls + planned.proposal_calls
     assert sure < ran.artefact.calls <= planned.calls_at_most

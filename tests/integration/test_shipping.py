@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -15,7 +13,6 @@ from redis.exceptions import ConnectionError as BrokerGone
 from tdsys import wire
 from tdsys.client import BATCH_RECORDS, IN_FLIGHT, MemorySpool, Shipper
 
-CAPTURES = wire.queue_key(wire.Queue.CAPTURE)
 HOUR = 3600
 
 
@@ -38,17 +35,18 @@ class Producer:
         self.shipper.step(self.broker)
 
     def in_queue(self) -> int:
-        return int(self.broker.llen(CAPTURES))
+        return int(self.broker.xlen(wire.CAPTURES))
 
     def loses(self) -> str:
-        """The oldest message, as a worker takes it that is killed at once; its batch."""
-        raw: Any = self.broker.rpop(CAPTURES)
-        assert raw, "the queue is empty"
-        batch: str = json.loads(base64.b64decode(json.loads(raw)["body"]))[1]["batch_id"]
+        """The oldest entry is gone, as when Redis lost it; its batch."""
+        found: Any = self.broker.xrange(wire.CAPTURES, count=1)
+        ((entry, fields),) = found
+        self.broker.xdel(wire.CAPTURES, entry)
+        batch: str = fields[b"batch"].decode()
         return batch
 
     def works(self) -> str:
-        """A worker takes the oldest message and acknowledges it."""
+        """A worker takes the oldest entry and acknowledges it."""
         batch = self.loses()
         self.broker.set(wire.acknowledgement_key(batch), "1")
         return batch
@@ -140,6 +138,6 @@ def test_a_batch_the_broker_may_not_have_got_is_sent_even_behind_others(
     producer.spool.append(b"{}")
     with pytest.raises(BrokerGone):
         producer.shipper.step(away)
-    producer.broker.lpush(CAPTURES, "somebody else's")
+    producer.broker.xadd(wire.CAPTURES, {"somebody": "else's"})
     producer.waits(0.1)
     assert producer.in_queue() == 2

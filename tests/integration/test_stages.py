@@ -6,22 +6,19 @@ import json
 import threading
 import uuid
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
 from tdsys.core.rubric import Assessment, Unscored
-from tdsys.errors import Cancelled, Conflict, InvalidInput, ModelUnavailable, NotReady
+from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
 from tdsys.stages import (
     capture,
     curation,
     datasets,
-    importing,
     monitoring,
     optimizing,
     planning,
@@ -29,7 +26,7 @@ from tdsys.stages import (
     scoring,
 )
 from tdsys.stages.scoring import Limits
-from tdsys.store import Store, examples, imports, programs, runs
+from tdsys.store import Store, programs, runs
 from tests.factories import NOW, PROBLEM, make_assessment, make_verdict
 from tests.scripted import Clock, ScriptedJudge, ScriptedOptimizer, ScriptedVerifier
 
@@ -453,134 +450,6 @@ def test_the_same_version_exports_the_same_bytes(store: Store) -> None:
     }
     uids = [e["dspy_uid"] for s in ("train", "val", "test") for e in document[s]]
     assert len(set(uids)) == len(uids) == 90
-
-
-def imported(store: Store, tmp_path: Path, lines: list[str], **options: Any) -> Any:
-    path = tmp_path / "in.jsonl"
-    path.write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
-    import_id, _ = importing.receive(
-        store, path=path, domain="i", now=NOW, options=ImportOptions(**options)
-    )
-    (done,) = importing.parse_due(store, clock=Clock(), lease=LEASE)
-    assert done.id == import_id
-    return done
-
-
-GSM8K = {
-    "question": "Ann has 3 bags of 4 apples. How many apples?",
-    "answer": "She has 3*4=<<3*4=12>>12 apples.\n#### 12",
-}
-MAPPED = {"mapping": {"question": "problem", "answer": "solution"}}
-
-
-@pytest.mark.criterion("8.2")
-@pytest.mark.criterion("8.5")
-def test_every_rejected_line_says_where_what_and_how_to_mend_it(
-    store: Store, tmp_path: Path
-) -> None:
-    lines = [
-        json.dumps(GSM8K),
-        "{broken",
-        "[1]",
-        "",
-        json.dumps({"question": "x"}),
-        '{"question": NaN}',
-        '{"question": "\\u0000", "answer": "1"}',
-    ]
-    done = imported(store, tmp_path, lines, **MAPPED)
-    assert (done.read, done.new, done.rejected) == (6, 1, 5)
-    found = importing.rejects(store, import_id=done.id, limit=10)
-    assert [(r.line, r.code) for r in found] == [
-        (2, "not_json"),
-        (3, "not_an_object"),
-        (5, "missing_field"),
-        (6, "not_json"),
-        (7, "nul"),
-    ]
-    assert all(r.message and r.remedy and r.raw for r in found)
-
-
-@pytest.mark.criterion("8.3")
-@pytest.mark.criterion("8.4")
-def test_an_imported_record_becomes_an_ordinary_candidate(store: Store, tmp_path: Path) -> None:
-    imported(store, tmp_path, [json.dumps({**GSM8K, "author": "x"})], **MAPPED)
-    with store.begin() as tx:
-        (candidate,) = examples.claim(tx, limit=5, lease=LEASE, now=NOW)
-    assert candidate.outputs == {
-        "problem": GSM8K["question"],
-        "answer": "12",
-        "solution": "She has 3*4=<<3*4=12>>12 apples.",
-    }
-    assert candidate.cell == ("quantities", "easy")
-    assert candidate.source == "imported"
-
-
-def test_a_file_imported_twice_adds_nothing(store: Store, tmp_path: Path) -> None:
-    lines = [json.dumps({**GSM8K, "question": f"{GSM8K['question']} {n}"}) for n in range(700)]
-    assert imported(store, tmp_path, lines, **MAPPED).new == 700
-    again = imported(store, tmp_path, lines, **MAPPED)
-    assert (again.read, again.new, again.duplicate) == (700, 0, 700)
-
-
-def test_two_holders_of_one_import_store_every_line_once(store: Store, tmp_path: Path) -> None:
-    lines = [json.dumps({**GSM8K, "question": f"{GSM8K['question']} {n}"}) for n in range(1200)]
-    path = tmp_path / "in.jsonl"
-    path.write_text("\n".join(lines))
-    import_id, _ = importing.receive(
-        store, path=path, domain="i", now=NOW, options=ImportOptions(**MAPPED)
-    )
-    with store.begin() as tx:
-        slow = imports.claim(tx, lease=LEASE, now=NOW)
-    assert slow
-    clock = Clock()
-    clock.forward(seconds=61)
-    (done,) = importing.parse_due(store, clock=clock, lease=LEASE)
-    assert (done.id, done.state, done.read, done.new) == (import_id, "finished", 1200, 1200)
-    with pytest.raises(Conflict), store.begin() as tx:
-        imports.hold(tx, claimed=slow)
-
-
-def test_an_import_that_kills_its_worker_ends_as_failed(store: Store, tmp_path: Path) -> None:
-    path = tmp_path / "in.jsonl"
-    path.write_text(json.dumps(GSM8K))
-    importing.receive(store, path=path, domain="i", now=NOW, options=ImportOptions(**MAPPED))
-    clock = Clock()
-    for _ in range(20):
-        with store.begin() as tx:
-            assert imports.claim(tx, lease=LEASE, now=clock())
-        clock.forward(seconds=61)
-    (done,) = importing.parse_due(store, clock=clock, lease=LEASE)
-    assert (done.state, done.reason) == ("failed", "its worker died 20 times")
-
-
-@pytest.mark.parametrize("domain", ["algebra ", "", "x" * 101, "a\nb"])
-def test_a_domain_name_that_cannot_be_stored_is_refused_before_anything_is(
-    store: Store, tmp_path: Path, domain: str
-) -> None:
-    path = tmp_path / "in.jsonl"
-    path.write_text(json.dumps(GSM8K))
-    with pytest.raises(InvalidInput, match="is not a domain name"):
-        importing.receive(store, path=path, domain=domain, now=NOW, options=ImportOptions())
-
-
-def test_a_hostile_key_is_one_reject_and_costs_its_neighbour_nothing(
-    store: Store, tmp_path: Path
-) -> None:
-    hostile = json.dumps({"\x00" + "k" * 6000: "x", **GSM8K})
-    done = imported(store, tmp_path, [hostile, json.dumps(GSM8K)], **MAPPED)
-    assert (done.state, done.new, done.rejected) == ("finished", 1, 1)
-
-
-def test_lines_are_found_across_chunks_and_numbered_as_in_the_file(
-    store: Store, tmp_path: Path
-) -> None:
-    wide = {**GSM8K, "note": "x" * 100_000}
-    lines = [json.dumps({**wide, "question": f"{GSM8K['question']} {n}"}) for n in range(30)]
-    lines[17] = "{broken"
-    done = imported(store, tmp_path, ["\ufeff" + lines[0], *lines[1:]], **MAPPED)
-    assert (done.read, done.new, done.rejected) == (30, 29, 1)
-    (bad,) = importing.rejects(store, import_id=done.id, limit=5)
-    assert bad.line == 18
 
 
 def test_a_person_decides_what_waits_for_one(store: Store) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tdsys.core.arrival import from_capture
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import Move
 from tdsys.core.rubric import Decision
@@ -19,6 +20,11 @@ def reject(tx: Tx, reason: str) -> None:
     """Reject whatever is due."""
     for candidate in claim(tx):
         decide(tx, candidate, Decision(move=Move.REJECT, reason=reason, quality=0.1))
+
+
+def imported(tx: Tx) -> None:
+    arrivals = [from_capture(make_capture())]
+    examples.add(tx, arrivals=arrivals, source=Source.IMPORTED, due_at=NOW, now=NOW)
 
 
 def test_an_empty_store_counts_nothing(store: Store) -> None:
@@ -37,7 +43,9 @@ def test_examples_are_counted_by_source_state_cell_and_reason(store: Store) -> N
         admit(tx, make_captures(3, domain="algebra", inputs=easy))
         ingest(tx, make_captures(2, domain="algebra", inputs=hard))
         reject(tx, "steps")
-        examples.add(tx, captures=[make_capture()], source=Source.IMPORTED, due_at=NOW, now=NOW)
+        examples.add(
+            tx, arrivals=[from_capture(make_capture())], source=Source.IMPORTED, due_at=NOW, now=NOW
+        )
         assert examples.counts(tx) == [
             Count("algebra", "captured", "admitted", 3),
             Count("algebra", "captured", "rejected", 2),
@@ -84,7 +92,7 @@ def test_captures_are_counted_by_the_fault_they_are_labelled_with(store: Store) 
 def test_imported_duplicates_are_no_captures(store: Store) -> None:
     with store.begin() as tx:
         for _ in range(2):
-            examples.add(tx, captures=[make_capture()], source=Source.IMPORTED, due_at=NOW, now=NOW)
+            imported(tx)
         assert examples.labelled(tx) == []
 
 
@@ -94,7 +102,7 @@ def test_freshness_is_counts_and_ages_by_domain_and_state(store: Store) -> None:
         later = NOW + timedelta(minutes=10)
         examples.add(
             tx,
-            captures=make_captures(3)[2:],
+            arrivals=[from_capture(make_captures(3)[2])],
             source=Source.CAPTURED,
             due_at=later,
             now=later,

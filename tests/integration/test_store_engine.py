@@ -129,6 +129,24 @@ def test_every_connection_has_limits_and_speaks_utc(store: Store) -> None:
     }
 
 
+def test_a_server_that_vanished_is_given_up_within_half_a_minute(store: Store) -> None:
+    with store.begin() as tx:
+        held = tx.connection.dbapi_connection
+        assert held
+        with socket.socket(fileno=os.dup(held.fileno())) as ours:
+            asked = [
+                ours.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            ]
+            assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert asked == [15, 5, 3, 30_000]
+
+
 def test_the_url_may_set_its_own_limits(database_url: str) -> None:
     store = Store(f"{database_url}?options=-c%20statement_timeout%3D7s")
     with store.begin() as tx:

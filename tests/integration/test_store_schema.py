@@ -99,7 +99,7 @@ def test_two_processes_that_upgrade_at_once_both_succeed(new_database: Callable[
 
 def test_a_missing_schema_names_the_command_that_makes_it(new_database: Callable[[], str]) -> None:
     empty = Store(new_database())
-    with pytest.raises(ConfigurationError, match="schema is at nothing, this program needs 0001"):
+    with pytest.raises(ConfigurationError, match="schema is at nothing, this program needs 0"):
         empty.check_schema()
     empty.close()
 

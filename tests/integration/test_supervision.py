@@ -132,7 +132,7 @@ def test_ctrl_c_ends_every_process_and_removes_the_addresses(home: Path, launch:
     family = descendants(process.pid)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
-    assert not any(map(is_alive, family))
+    wait_for(lambda: not any(map(is_alive, family)), "every process is gone")
     assert not (home / "addresses.json").exists()
     assert not (home / "state.json").exists()
 

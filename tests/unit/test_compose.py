@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tdsys.embedded.programs import FLOWER_USER, MIGRATE, WORKERS, Program, programs
+from tdsys.embedded.valkey import CONFIGURATION
 from tdsys.wire import Queue
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +152,9 @@ def test_valkey_keeps_everything_it_was_given(services: dict[str, Service]) -> N
     assert given["--appendonly"] == "yes"
     assert given["--maxmemory-policy"] == "noeviction"
     assert given["--requirepass"]
+    own = dict(line.split(" ", 1) for line in CONFIGURATION.splitlines())
+    for name in ("appendonly", "appendfsync", "maxmemory-policy", "proto-max-bulk-len"):
+        assert given[f"--{name}"] == own[name]
 
 
 def test_the_image_installs_by_hash_and_names_no_registry(services: dict[str, Service]) -> None:

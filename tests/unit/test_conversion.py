@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from tdsys.core.conversion import ImportOptions, convert
 from tdsys.core.example import Malformed
@@ -88,6 +89,75 @@ def test_two_fields_can_change_their_names_with_each_other() -> None:
     swapped = ImportOptions(mapping={"solution": "answer", "answer": "solution"})
     found = convert({"problem": "1 + 1?", "solution": "2", "answer": "<<1+1=2>>2"}, swapped)
     assert (found.outputs["solution"], found.outputs["answer"]) == ("<<1+1=2>>2", "2")
+
+
+def test_a_path_reaches_into_the_record_and_takes_only_what_it_names() -> None:
+    record: dict[str, JsonValue] = {
+        "id": 7,
+        "data": {"question": "1 + 1?", "more": {"working": "<<1+1=2>>2"}, "by": "x"},
+        "labels": ["easy", 2],
+        "a.b": "sums",
+    }
+    paths = {
+        "data.question": "problem",
+        "data.more.working": "solution",
+        "labels.1": "answer",
+        "labels.0": "difficulty",
+        "a.b": "topic",
+    }
+    found = convert(record, ImportOptions(mapping=paths))
+    assert found.outputs == {"problem": "1 + 1?", "solution": "<<1+1=2>>2", "answer": "2"}
+    assert (found.inputs["topic"], found.inputs["difficulty"]) == ("sums", "easy")
+    del found.metadata["labelled_by"]
+    assert found.metadata == {"id": 7, "data": {"by": "x"}, "labels": ["easy", 2]}
+    assert record["data"] == {
+        "question": "1 + 1?",
+        "more": {"working": "<<1+1=2>>2"},
+        "by": "x",
+    }
+
+
+def test_a_path_that_leads_nowhere_is_a_missing_field() -> None:
+    with pytest.raises(Malformed, match="no text in this field"):
+        convert({"data": [1]}, ImportOptions(mapping={"data.5": "problem", "data.x.y": "answer"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "outputs"),
+    [
+        (
+            {"solution": "## First\n#### Step 1\n1 + 1\n#### 2"},
+            {"solution": "## First\n#### Step 1\n1 + 1", "answer": "2"},
+        ),
+        (
+            {"solution": r"so $\boxed{\frac{1}{\sqrt{2}}}$."},
+            {"solution": r"so $\boxed{\frac{1}{\sqrt{2}}}$.", "answer": r"\frac{1}{\sqrt{2}}"},
+        ),
+        ({"answer": "1 + 1 = 2\n#### 2"}, {"solution": "1 + 1 = 2", "answer": "2"}),
+        ({"answer": r"\boxed{2}", "solution": "1 + 1"}, {"solution": "1 + 1", "answer": "2"}),
+        ({"answer": 2, "solution": "1 + 1"}, {"solution": "1 + 1", "answer": "2"}),
+        ({"answer": 0.5, "solution": "1 / 2"}, {"solution": "1 / 2", "answer": "0.5"}),
+    ],
+)
+def test_the_final_answer_is_found_where_the_usual_marks_put_it(
+    given: dict[str, JsonValue], outputs: dict[str, str]
+) -> None:
+    found = convert({"problem": "What?", **given}, ImportOptions())
+    assert found.outputs == {"problem": "What?", **outputs}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(True, "true or false"), ([1], "a list"), ({"a": 1}, "an object")]
+)
+def test_a_value_of_another_kind_is_named(value: JsonValue, said: str) -> None:
+    with pytest.raises(Malformed, match=said) as refused:
+        convert({"problem": "What?", "solution": "so", "answer": value}, ImportOptions())
+    assert (refused.value.code, refused.value.path) == ("wrong_type", "answer")
+
+
+def test_what_an_errors_file_added_is_stripped() -> None:
+    found = convert({**GSM8K, "_rejected": {"line": 3}}, OPTIONS)
+    assert "_rejected" not in found.metadata
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,14 @@ def test_a_program_sees_signature_fields_and_nothing_else() -> None:
 
 def test_too_few_examples_say_how_many_more() -> None:
     members = [Member(example=make_admitted(n), split=Split.TRAIN, cluster=n) for n in range(8)]
-    first, *others = shortcomings(members, Policy(min_examples=30))
-    assert first == "8 usable examples, 22 more needed"
-    assert {o.split("go to ")[1].split()[0] for o in others} == {"val", "test"}
+    told = shortcomings(members, Policy(min_examples=30))
+    assert told == ["8 usable examples, 22 more needed"]
+
+
+def test_enough_examples_that_all_belong_together_say_which_splits_are_too_small() -> None:
+    members = [Member(example=make_admitted(n), split=Split.TRAIN, cluster=1) for n in range(30)]
+    told = shortcomings(members, Policy(min_examples=30))
+    assert [one.split("go to ")[1].split()[0] for one in told] == ["val", "test"]
 
 
 @pytest.mark.criterion("7.3")

@@ -29,7 +29,8 @@ def rows(section: str) -> list[str]:
 def test_every_setting_is_listed_and_exists() -> None:
     fields = {f"TDSYS_{name.upper()}" for name in Settings.model_fields}
     stack = {"TDSYS_POSTGRES_PORT", "TDSYS_VALKEY_PORT", "TDSYS_FLOWER_PORT"}
-    assert set(rows("Settings")) == fields | stack
+    client = {"TDSYS_SPOOL_DIR"}
+    assert set(rows("Settings")) == fields | stack | client
 
 
 def test_every_policy_field_is_listed_and_exists() -> None:
@@ -77,9 +78,18 @@ def test_every_marker_names_a_criterion() -> None:
     assert set(requirements.shown()) <= set(requirements.numbers(requirements.DOCUMENT.read_text()))
 
 
-@pytest.mark.parametrize(
-    "name", ["docs/demo.svg", "docs/import-formats.md", "docs/requirements.md"]
+GUIDES = (
+    "broker.md",
+    "capture.md",
+    "demo.svg",
+    "faults.md",
+    "import.md",
+    "import-formats.md",
+    "requirements.md",
 )
+
+
+@pytest.mark.parametrize("name", [f"docs/{name}" for name in GUIDES])
 def test_what_the_readme_points_to_is_there(name: str) -> None:
     assert name in README
     assert (Path(__file__).parents[2] / name).is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tdsys.store.examples.arrivals import Added, Ingested, Refusal, add, ingest
+from tdsys.store.examples.arrivals import Added, Batch, Ingested, Refusal, add, ingest
 from tdsys.store.examples.census import (
     Arrivals,
     CellCount,
@@ -10,6 +10,7 @@ from tdsys.store.examples.census import (
     Labelled,
     Listed,
     ReasonCount,
+    Refused,
     admissions,
     arrivals,
     cells,
@@ -18,12 +19,14 @@ from tdsys.store.examples.census import (
     listed,
     pending,
     reasons,
+    refused,
 )
 from tdsys.store.examples.decisions import admitted, claim, move, prolong, record, retry
 
 __all__ = [
     "Added",
     "Arrivals",
+    "Batch",
     "CellCount",
     "Count",
     "Ingested",
@@ -31,6 +34,7 @@ __all__ = [
     "Listed",
     "ReasonCount",
     "Refusal",
+    "Refused",
     "add",
     "admissions",
     "admitted",
@@ -46,5 +50,6 @@ __all__ = [
     "prolong",
     "reasons",
     "record",
+    "refused",
     "retry",
 ]

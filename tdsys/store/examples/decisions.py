@@ -20,6 +20,8 @@ from tdsys.core.rubric import Assessment, Decision, Dimension, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store import programs
 from tdsys.store.engine import Tx
+from tdsys.store.import_schema import trusted_examples
+from tdsys.store.leases import is_due
 from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
@@ -48,7 +50,7 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
     """Take at most `limit` due candidates for `lease`; nobody else gets them meanwhile."""
     due = (
         select(examples.c.id)
-        .where(examples.c.state == CANDIDATE, examples.c.due_at <= now)
+        .where(examples.c.state == CANDIDATE, is_due(examples.c.due_at, now=now, lease=lease))
         .order_by(examples.c.due_at, examples.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -68,6 +70,7 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
             kept.attempts,
             kept.simulated,
             _unusable_answers().label("unusable_answers"),
+            _trusted_by().label("trusted_by"),
             example_bodies.c.payload,
         )
     ).mappings()
@@ -100,6 +103,15 @@ def _unusable_answers() -> ScalarSelect[int]:
             # A person who unparks an example gives it a fresh start.
             scores.c.created_at >= examples.c.moved_at,
         )
+        .scalar_subquery()
+    )
+
+
+def _trusted_by() -> ScalarSelect[str]:
+    """Who vouched for the file an example came in."""
+    return (
+        select(trusted_examples.c.actor)
+        .where(trusted_examples.c.example_id == examples.c.id)
         .scalar_subquery()
     )
 

@@ -1,0 +1,102 @@
+"""What a file becomes on its way in, and who reads it; the reader may die, and says so.
+
+One rule: everything here crosses a process border, so it is plain values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tdsys.core.arrival import Arrival
+from tdsys.core.conversion import ImportOptions
+from tdsys.core.example import Document
+from tdsys.errors import TdsysError
+
+
+class Purpose(StrEnum):
+    """What a file is read for."""
+
+    IMPORT = "import"
+    SAMPLE = "sample"
+    BENCHMARK = "benchmark"
+
+
+class Job(BaseModel):
+    """What the reader is told; `skip` outcomes were dealt with before, a sample ends at `most`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    purpose: Purpose = Purpose.IMPORT
+    import_id: str = ""
+    domain: str = ""
+    filename: str = ""
+    sha256: str = ""
+    created_at: str = ""
+    options: ImportOptions = ImportOptions()
+    skip: int = 0
+    most: int = 0
+
+
+class Row(NamedTuple):
+    """A record ready to be stored, with the mark of its template."""
+
+    arrival: Arrival
+    template: int
+
+
+class Faulty(NamedTuple):
+    """A record that is not stored: where, what is wrong with it, how to mend it, and all of it.
+
+    `value` is the record where it could be read; nothing after a fatal one was.
+    """
+
+    record: int
+    line: int
+    column: int
+    field: str
+    code: str
+    message: str
+    remedy: str
+    raw: str
+    value: Document | None
+    fatal: bool = False
+
+
+class Block(NamedTuple):
+    """A piece of the file, read: `read` records are done with, `at` is how far in bytes.
+
+    A sample holds `values`, a benchmark holds `marks`; `how` tells once how the file is read.
+    """
+
+    at: int
+    read: int = 0
+    how: str = ""
+    rows: tuple[Row, ...] = ()
+    faulty: tuple[Faulty, ...] = ()
+    values: tuple[JsonValue, ...] = ()
+    marks: tuple[int, ...] = ()
+
+
+# Packed marks of each registered benchmark, eight bytes each.
+Benchmarks = Mapping[str, bytes]
+
+
+class Intake(Protocol):
+    """Reads files from strangers."""
+
+    def blocks(
+        self, job: Job, pieces: Iterable[bytes], benchmarks: Benchmarks | None = None
+    ) -> Iterator[Block]:
+        """The file block by block, in order; InvalidInput where it cannot be read at all.
+
+        ReaderDied when the reader ended without an answer; what came before stands.
+        """
+        ...
+
+
+class ReaderDied(TdsysError):
+    """The process that read a file ended on it: memory, time, or a crash."""

@@ -1,0 +1,89 @@
+"""Read a file without keeping anything: a sample for a guess, or all of it for a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from tdsys.core.conversion import ImportOptions
+from tdsys.core.intake import Block, Faulty, Intake, Job, Purpose
+from tdsys.store import Store, benchmarks, integration
+
+SAMPLE = 20
+
+
+class Counts(NamedTuple):
+    """What an import would do."""
+
+    read: int = 0
+    new: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    near_duplicate: int = 0
+
+
+class Rehearsed(NamedTuple):
+    """The counts, how the file was read, and why its rest was not."""
+
+    counts: Counts
+    how: str
+    reason: str = ""
+
+
+def sample(
+    intake: Intake, *, pieces: Iterable[bytes], filename: str, options: ImportOptions
+) -> tuple[list[JsonValue], str]:
+    """The first records of a file as they are, and how it is read; InvalidInput where it is not.
+
+    `pieces` may be the beginning only: what is cut off by its end is not complained about.
+    """
+    job = Job(purpose=Purpose.SAMPLE, filename=filename, options=options, most=SAMPLE)
+    blocks = list(intake.blocks(job, pieces))
+    return [one for block in blocks for one in block.values], "".join(b.how for b in blocks)
+
+
+def rehearse(
+    store: Store,
+    intake: Intake,
+    *,
+    pieces: Iterable[bytes],
+    filename: str,
+    domain: str,
+    options: ImportOptions,
+    refused: Callable[[Faulty], None],
+    looked: Callable[[Counts], None] = lambda _: None,
+) -> Rehearsed:
+    """Do everything an import does but keep it; `refused` hears of every record it would refuse."""
+    job = Job(domain=domain, filename=filename, created_at=NEVER, options=options)
+    done, how, reason = Counts(), "", ""
+    with store.begin() as tx:
+        integration.begin_rehearsal(tx)
+        for block in intake.blocks(job, pieces, benchmarks.packed(tx)):
+            new, near = integration.rehearse(tx, domain=domain, rows=block.rows)
+            done = _plus(done, block, new, near)
+            how = how or block.how
+            for one in block.faulty:
+                refused(one)
+                reason = (
+                    f"the rest of the file was not read: {one.message}" if one.fatal else reason
+                )
+            looked(done)
+    if options.strict and done.rejected:
+        done = Counts(read=done.read, rejected=done.read)
+    return Rehearsed(done, how, reason)
+
+
+def _plus(done: Counts, block: Block, new: int, near: int) -> Counts:
+    return Counts(
+        read=done.read + block.read,
+        new=done.new + new,
+        duplicate=done.duplicate + len(block.rows) - new,
+        rejected=done.rejected + len(block.faulty),
+        near_duplicate=done.near_duplicate + near,
+    )
+
+
+# A rehearsal writes rows that nobody stores.
+NEVER = "1970-01-01T00:00:00+00:00"

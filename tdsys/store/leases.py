@@ -1,0 +1,25 @@
+"""When a row may be claimed: its time has come, or no right clock can have put it off so far."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, or_
+
+# More than any backoff, and than the clocks of two machines differ while both work well.
+LONGEST_WAIT = timedelta(minutes=15)
+
+
+def farthest(now: datetime, *, lease: timedelta) -> datetime:
+    """The latest time at which anything can be due; what lies behind it, a wrong clock wrote."""
+    return now + lease + LONGEST_WAIT
+
+
+def is_due(due_at: Column[Any], *, now: datetime, lease: timedelta) -> ColumnElement[bool]:
+    """Whether a row may be claimed.
+
+    A worker whose clock was ahead for a moment would otherwise leave rows that wait for hours.
+    Whoever still works on one is fenced, so claiming it too early costs time, never a result.
+    """
+    return or_(due_at <= now, due_at > farthest(now, lease=lease))
