@@ -19,8 +19,10 @@ from tdsys.parsing.strictjson import SPACE, Read, StrictJson
 from tdsys.parsing.window import Window
 
 _LIST_OF_OBJECTS = re.compile(r"\[[ \t\n\r]*+\{")
+_GOES_ON = re.compile(r'[ \t\n\r]*+,?[ \t\n\r]*+"((?:[^"\\]|\\.){0,256}+)"[ \t\n\r]*+:')
 _BEGINS_A_VALUE = frozenset('{["-0123456789tfn')
 _DEEPEST_LIST = 8
+_MOST_NAMES = 16
 _PART = 8192
 _CUT_OFF = Trouble("cut_off", "the file ends in the middle")
 
@@ -30,12 +32,13 @@ class JsonFile:
 
     def __init__(self, source: Source, asked: Asked, limits: Limits) -> None:
         self._window = Window(source, limits.record + 1)
+        self._recovery = Recovery(self._window)
         self._json = StrictJson(limits, source.encoding)
         self._limits = limits
         self._wanted = tuple(asked.at.split(".")) if asked.at else None
         self._found: tuple[str, ...] | None = None
         self._record = 0
-        self._previous = ""
+        self._names: set[str] = set()
         self._part = _PART
 
     def results(self) -> Iterator[Record | Flaw]:
@@ -95,14 +98,18 @@ class JsonFile:
         except Fault as bad:
             return self._broken(place, bad)
         window.at = end
-        self._previous = window.text[begin : window.at]
-        return Record(place, value, cut(self._previous))
+        if isinstance(value, dict) and value and len(self._names) <= _MOST_NAMES:
+            self._names.add(next(iter(value)))
+        return Record(place, value, cut(window.text[begin : window.at]))
 
     def _expect_an_end(self, value: JsonValue, at: int) -> None:
-        """Refuse a text or number that is only the first part of something else."""
-        if isinstance(value, dict | list):
-            return
+        """Refuse a value that is only the first part of something else."""
         text = self._window.text
+        if isinstance(value, dict | list):
+            # A name that records begin with tells that the next one lacks its brace.
+            if (goes_on := _GOES_ON.match(text, at)) and goes_on.group(1) not in self._names:
+                raise Fault(at - 1, "malformed", "the object ends here, and goes on behind")
+            return
         found = SPACE.match(text, at)
         follows = text[found.end() : found.end() + 1] if found else ""
         if follows and follows not in ",]" and follows not in _BEGINS_A_VALUE:
@@ -118,7 +125,9 @@ class JsonFile:
             code, message = "record_too_large", f"longer than {self._limits.record:,} characters"
         else:
             place = Place(place.record, line, column)
-        passed = Recovery(window, [self._previous, text]).pass_value()
+        names = self._names if len(self._names) <= _MOST_NAMES else ()
+        sound = bad.code != "malformed" and not bad.ended
+        passed = self._recovery.pass_value(names, wrapped=bool(self._found), sound=sound)
         if not passed and bad.ended:
             code, message = window.source.trouble or ("cut_off", message)
         size = window.base + (window.at if passed else len(window.text)) - begin
@@ -221,7 +230,7 @@ class JsonFile:
             if bad.code == "malformed" and not (bad.ended and not window.whole):
                 window.at = bad.at
                 raise self._fatal(bad.code, bad.message) from None
-            if not Recovery(window, []).pass_value():
+            if not self._recovery.pass_value((), wrapped=True, sound=True):
                 raise self._cut_off() from None
             return None
         return value

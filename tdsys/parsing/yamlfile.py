@@ -275,12 +275,13 @@ class YamlFile:
         self._feed.start = event.start_mark.index + self._feed.origin
 
     def _malformed(self, bad: MarkedYAMLError) -> Fatal:
-        if self._feed.trouble:
+        noticed = bad.problem_mark.index + self._feed.origin if bad.problem_mark else 0
+        if self._feed.trouble and noticed >= self._feed.end:
             large = self._feed.trouble.code == "record_too_large"
             self._wrong_at = 0 if self._inside or large else self._feed.end
             return self._trouble()
         begun = bad.context_mark or bad.problem_mark
-        self._problem_at = bad.problem_mark.index + self._feed.origin if bad.problem_mark else 0
+        self._problem_at = noticed
         mark = begun if bad.problem == _NO_END else bad.problem_mark or begun
         line, column = self._place(mark) if mark else (self._line, self._column)
         self._wrong_at = 0 if self._inside or not begun else begun.index + self._feed.origin

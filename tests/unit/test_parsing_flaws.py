@@ -102,6 +102,10 @@ def test_a_broken_record_of_a_json_list_costs_only_itself(
         '{"q": [{"q": 1}, {"q": 2}], "a": tru}',
         '{"q": [{"q": 1}, {"q": 2}, "a": 1}',
         '"q": "x", "a": 1}',
+        '{"q": "x"}, "a": 1}',
+        '{"q": "says "x", y", "a": [{"r": "z"}, {"r": "\\"z\\""}]}',
+        '{"q": "says "x", "a": [{"r": "z"}, {"r": "\\"z\\""}]}',
+        '{"q": "x", "r": [{"r": 1}, {"r": 2}], "a": {"s": tru}}}',
         "garbage",
     ],
 )
@@ -112,6 +116,11 @@ def test_a_quote_or_bracket_that_is_missing_costs_only_its_record(text: str, bet
     assert flaws(found)[0].code == "malformed"
     assert not any(flaw.fatal for flaw in flaws(found))
     assert flaws(found)[0].place.record == 4
+
+
+def test_a_broken_record_before_records_of_another_kind_costs_only_itself() -> None:
+    found = read('[{"q": 1}, {"q": tru}, {"r": 1}, {"r": 2}, {}]', JSON)
+    assert kept(found) == [{"q": 1}, {"r": 1}, {"r": 2}, {}]
 
 
 def test_a_nested_list_is_not_taken_for_records() -> None:
