@@ -33,7 +33,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@mkdir -p .venv
 	@while sleep 2 && kill -0 $$$$ 2>/dev/null; do \
 	  if [ ! -s .venv/install.log ]; then echo "  making .venv"; continue; fi; \
-	  echo "  fetched $$(grep -cE '^(Collecting|Processing|Ignoring)' .venv/install.log) of $$(grep -c '==' requirements.lock), installed $$(ls -d .venv/lib/python*/site-packages/*.dist-info 2>/dev/null | wc -l)"; done & counter=$$!; \
+	  echo "  fetched $$(grep -cE '^(Collecting|Processing|Ignoring|Requirement)' .venv/install.log) of $$(grep -c '==' requirements.lock), installed $$(ls -d .venv/lib/python*/site-packages/*.dist-info 2>/dev/null | wc -l)"; done & counter=$$!; \
 	{ $(PYTHON) -m venv .venv && $(PIP) --require-hashes -r requirements.lock && $(PIP) --no-build-isolation -e .; } > .venv/install.log 2>&1 || failed=1; \
 	kill $$counter; \
 	[ -z "$$failed" ] || { tail -n 5 .venv/install.log; echo "The installation failed; the whole log is .venv/install.log"; exit 1; }
