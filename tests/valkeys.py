@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +11,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tdsys.embedded import binaries
-from tdsys.embedded.ports import LOOPBACK, is_free
-
-
-def steady_port() -> int:
-    """A free port no outgoing connection is given: else a client may sit on it in a restart."""
-    while not is_free(port := random.randrange(20_000, 32_000)):
-        pass
-    return port
+from tdsys.embedded.ports import LOOPBACK
 
 
 @contextmanager

@@ -15,8 +15,12 @@ from tdsys.cli.arguments import as_json
 from tdsys.cli.printing import note, say, show_table
 from tdsys.errors import InvalidInput, NotReady
 from tdsys.quarantine import Kept
+from tdsys.stages import monitoring
+from tdsys.store.examples import Refused
 
 TITLES = ("number", "at", "queue", "bytes", "reason")
+REFUSED_TITLES = ("at", "batch", "record", "why", "begins")
+RAW_SHOWN = 60
 USER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 PASSWORD = "PASSWORD"  # noqa: S105  # a placeholder
 
@@ -89,6 +93,28 @@ def clear(*, yes: bool, dry_run: bool) -> None:
     except RedisError as away:
         raise _away(away) from None
     say(f"{number} messages {'would be ' if dry_run else ''}forgotten")
+
+
+@quarantine.command()
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@as_json
+def captures(limit: int, *, as_json: bool) -> None:
+    """Show the newest captured records that were not stored, and why."""
+    found = monitoring.refused(runtime.current().store, limit=limit)
+    if as_json:
+        say(json.dumps([one._asdict() for one in found], default=str))
+    elif found:
+        show_table(REFUSED_TITLES, (_refusal(one) for one in found))
+    else:
+        say("no captured record was refused")
+    if len(found) == limit:
+        note(f"these are {limit}; --limit shows more")
+
+
+def _refusal(one: Refused) -> tuple[str, ...]:
+    place = f"{one.position}, {one.path}" if one.path else str(one.position)
+    at = one.at.isoformat(timespec="seconds")
+    return (at, one.batch_id, place, f"{one.code}: {one.message}", one.raw[:RAW_SHOWN])
 
 
 def _listed(limit: int) -> list[Kept]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from tdsys import wire
 from tdsys.client.folders import WRITER, is_alive, segments_in, writers_in
-from tdsys.client.shipping import TICK_SECONDS, Shipper
+from tdsys.client.shipping import FLUSHING_SECONDS, Shipper
 from tdsys.client.spool import FileSpool
 
 TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
@@ -67,7 +67,7 @@ def ship(
         if recovered > done:
             done, until = recovered, time.monotonic() + patience
             tell(done)
-        time.sleep(TICK_SECONDS)
+        time.sleep(FLUSHING_SECONDS)
     spool.fresh()
     return done
 

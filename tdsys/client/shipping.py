@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from redis import Redis
 
 IN_FLIGHT = 20
-TICK_SECONDS = 0.05
+# Batches fill so long: each look at the broker takes CPU from the generator.
+TICK_SECONDS = 0.2
+FLUSHING_SECONDS = 0.02
 LONGEST_CALM_SECONDS = 1.0
 LONGEST_FAILING_SECONDS = 5.0
 RESEND_SECONDS = 6.0
@@ -177,7 +179,7 @@ class Shipper:
         while self._is_unsettled() and self.start() and time.monotonic() < deadline:
             self._hurry.put(None)
             self._news.put(None)
-            time.sleep(TICK_SECONDS / 2)
+            time.sleep(FLUSHING_SECONDS)
         if not self.spool.waiting():
             self.spool.tidy()
         return self.stats()

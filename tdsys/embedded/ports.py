@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from random import SystemRandom
 
 from tdsys.embedded.home import read_json, write_json
 from tdsys.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
 PORTS_FILE = "ports.json"
+# Below what Linux and macOS hand out by themselves (ip_local_port_range, from 32768).
+OURS = range(20_000, 32_000)
+TRIES = 1000
 
 
 def choose(home: Path, name: str, asked: int | None) -> int:
@@ -43,10 +47,12 @@ def is_free(port: int) -> bool:
 
 
 def any_free() -> int:
-    """A port nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A port nobody uses now, and that the kernel gives to no outgoing connection meanwhile.
+
+    Or a server that is restarted finds its port taken, even by a client that looks for it.
+    """
+    chosen = SystemRandom()
+    return next(port for _ in range(TRIES) if is_free(port := chosen.choice(OURS)))
 
 
 def answers(port: int) -> bool:

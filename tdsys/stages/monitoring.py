@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import State
 from tdsys.store import Store, examples, reports
-from tdsys.store.examples import CellCount, Labelled, ReasonCount
+from tdsys.store.examples import CellCount, Labelled, ReasonCount, Refused
 
 KIND = "freshness"
 
@@ -79,3 +79,9 @@ def cells(store: Store, *, domain: str) -> list[CellCount]:
     """Examples by topic, difficulty and state."""
     with store.begin() as tx:
         return examples.cells(tx, domain=domain)
+
+
+def refused(store: Store, *, limit: int) -> list[Refused]:
+    """Captured records that were not stored, newest first."""
+    with store.begin() as tx:
+        return examples.refused(tx, limit=limit)

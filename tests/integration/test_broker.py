@@ -29,13 +29,14 @@ from redis.exceptions import ConnectionError as BrokerGone
 from tdsys import broker, wire
 from tdsys.client import CaptureClient
 from tdsys.embedded.brokers import BrokerLook
-from tdsys.embedded.ports import LOOPBACK
+from tdsys.embedded.ports import LOOPBACK, any_free
 from tdsys.runtime import Runtime
 from tdsys.settings import Settings
 from tdsys.wire import Queue, Task
 from tests.desk import a_worker
+from tests.factories import PROBLEM
 from tests.processes import wait_for
-from tests.valkeys import answers, steady_port, valkey
+from tests.valkeys import answers, valkey
 
 PASSWORD = "p@ss/w:rd?%41#"
 SECRET = quote(PASSWORD, safe="")
@@ -48,7 +49,7 @@ class Proxy:
     """Ends TLS in front of a server that has none."""
 
     def __init__(self, certificate: trustme.LeafCert, port: int) -> None:
-        self.port = steady_port()
+        self.port = any_free()
         self._target = port
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._context)
@@ -76,7 +77,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def over_tls(folder: Path, stack: ExitStack) -> str:
-    port = steady_port()
+    port = any_free()
     stack.enter_context(valkey(folder / "server", f'requirepass "{PASSWORD}"', *KEEPING, port=port))
     authority, known = trustme.CA(), folder / "authority.pem"
     authority.cert_pem.write_to_path(str(known))
@@ -98,14 +99,14 @@ def over_a_socket(folder: Path, stack: ExitStack) -> str:
 
 
 def as_a_user(folder: Path, stack: ExitStack) -> str:
-    port = steady_port()
+    port = any_free()
     lines = (f"user service on >{PASSWORD} {SERVICE}", "user default off", *KEEPING)
     stack.enter_context(valkey(folder / "server", *lines, port=port))
     return f"redis://service:{SECRET}@{LOOPBACK}:{port}/0"
 
 
 def through_sentinels(folder: Path, stack: ExitStack) -> str:
-    first, second, watching = (steady_port() for _ in range(3))
+    first, second, watching = (any_free() for _ in range(3))
     login = (f'requirepass "{PASSWORD}"', f'masterauth "{PASSWORD}"', "repl-diskless-sync-delay 0")
     follows = f"replicaof {LOOPBACK} {first}"
     stack.enter_context(valkey(folder / "master", *login, *KEEPING, port=first))
@@ -171,8 +172,9 @@ def test_the_same_address_serves_client_service_celery_and_flower(
     here.ring(Task.FRESHNESS)
     assert lengths_in_flower(url)["reports"] == 1
     with a_worker(url, database_url, tmp_path) as desk:
-        desk.put(json.dumps([]))
-        wait_for(desk.acknowledged, "a batch is stored")
+        with CaptureClient(url) as producer:
+            producer.capture(domain="d", inputs={}, outputs=PROBLEM)
+            assert producer.flush(20).committed == 1
         wait_for(lambda: "reports.freshness: " in desk.log(), "a bell is heard")
     assert lengths_in_flower(url)["reports"] == 0
     here.close()
@@ -347,7 +349,7 @@ def test_the_line_in_the_guide_is_the_one_that_is_tested() -> None:
 def test_a_broker_that_may_lose_what_it_is_given_is_found_out(
     stack: ExitStack, tmp_path: Path
 ) -> None:
-    port = steady_port()
+    port = any_free()
     careless = ("appendonly no", "maxmemory-policy allkeys-lru")
     stack.enter_context(valkey(tmp_path / "server", *careless, port=port))
     url = f"redis://{LOOPBACK}:{port}"

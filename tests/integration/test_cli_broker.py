@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from redis import Redis
 from tdsys import broker, quarantine, runtime
 from tdsys.__main__ import main
 from tdsys.embedded import terminal
-from tdsys.embedded.ports import LOOPBACK
+from tdsys.embedded.ports import LOOPBACK, any_free
 from tdsys.embedded.stack import Stack
+from tdsys.stages import capture
+from tdsys.store import Store
+from tests.factories import NOW
 from tests.processes import wait_for
-from tests.valkeys import answers, steady_port, valkey
+from tests.valkeys import answers, valkey
 
 Said = tuple[int, str, str]
 Shell = Callable[..., Said]
@@ -84,6 +88,28 @@ def test_the_quarantine_is_cleared_on_demand_only(tdsys: Shell) -> None:
     assert keep(b"three") == 3
 
 
+def test_captured_records_that_were_refused_are_listed_with_their_reason(
+    tdsys: Shell, store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TDSYS_DATABASE_URL", database_url)
+    runtime.close()
+    assert tdsys("quarantine", "captures")[1] == "no captured record was refused\n"
+    capture.ingest(store, batch_id="b1", records='["\\u001b[2J", 7]', now=NOW)
+    capture.ingest(store, batch_id="b2", records="{no list", now=NOW + timedelta(minutes=1))
+    _, out, _ = tdsys("quarantine", "captures", "--json")
+    found = json.loads(out)
+    assert [(one["batch_id"], one["position"]) for one in found] == [
+        ("b2", 0),
+        ("b1", 0),
+        ("b1", 1),
+    ]
+    assert found[0]["code"] == "unreadable"
+    _, out, err = tdsys("quarantine", "captures", "--limit", "2")
+    assert "unreadable: a capture batch is not JSON" in out
+    assert "\x1b" not in out
+    assert "--limit shows more" in err
+
+
 def test_a_broker_that_is_away_is_one_line(tdsys: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TDSYS_REDIS_URL", f"redis://{LOOPBACK}:1")
     runtime.close()
@@ -112,7 +138,7 @@ def test_a_name_that_would_be_more_than_a_name_is_refused(tdsys: Shell) -> None:
 @pytest.fixture
 def careless(tmp_path: Path) -> Iterator[str]:
     """A broker of somebody else's that keeps nothing."""
-    port = steady_port()
+    port = any_free()
     with valkey(tmp_path / "server", "appendonly no", port=port):
         url = f"redis://{LOOPBACK}:{port}/0"
         client: Redis = broker.connect(url)

@@ -204,7 +204,7 @@ if (child := os.fork()) == 0:
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     # while the parent's thread would be importing redis-py
-    for delay in ("0.055", "0.06", "0.07", "0.09"):
+    for delay in ("0.205", "0.21", "0.22", "0.24"):
         done = subprocess.run([sys.executable, "-c", script.replace("DELAY", delay)], check=False)
         assert done.returncode == 0
 

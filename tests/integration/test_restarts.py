@@ -21,14 +21,13 @@ from sqlalchemy import func, select
 
 from tdsys import wire
 from tdsys.broker import connect
-from tdsys.embedded.ports import is_free
+from tdsys.embedded.ports import any_free, is_free
 from tdsys.embedded.valkey import EmbeddedValkey
 from tdsys.store import Store
 from tdsys.store.schema import examples
 from tests.desk import a_worker
 from tests.factories import NOW, PROBLEM
 from tests.processes import wait_for
-from tests.valkeys import steady_port
 
 SEED = 20
 SHORT, LONG = 6, 60
@@ -115,7 +114,7 @@ class Server:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self._port = steady_port()
+        self._port = any_free()
         self.start()
 
     def start(self) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tdsys.client import BATCH_BYTES, BATCH_RECORDS, FileSpool, MemorySpool, Spool, Unfit
 from tdsys.client.folders import WriterFolder, is_alive, writers_in
-from tdsys.client.spool import Lost, root_for
+from tdsys.client.spool import Batch, Lost, root_for
 
 
 def record(n: int, size: int = 0) -> bytes:
@@ -364,3 +364,37 @@ def test_records_of_any_form_come_back_as_they_were(root: Path) -> None:
     found = spool.take()
     assert found
     assert json.loads(found[1]) == values
+
+
+STEPS = st.lists(st.sampled_from(["append", "take", "commit", "tidy", "adopt", "die"]), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS)
+def test_whatever_happens_in_whatever_order_every_record_is_handed_out_until_committed(
+    steps: list[str],
+) -> None:
+    root = _somewhere()
+    living: Spool = FileSpool(root)
+    out: list[tuple[Batch, set[int]]] = []
+    written, committed = 0, set[int]()
+    for step in [*steps, "die", "adopt"]:
+        if step == "append":
+            living.append(record(written))
+            written += 1
+        elif step == "take" and (found := living.take()):
+            out.append((found[0], {one["n"] for one in json.loads(found[1])}))
+        elif step == "commit" and out:
+            batch, numbers = out.pop(0)
+            living.forget(batch)
+            committed |= numbers
+        elif step == "die":
+            living, out = living.fresh(), []
+        elif step in {"tidy", "adopt"}:
+            getattr(living, step)()
+    left = taken(living)
+    assert len(left) == len(set(left))
+    # a batch that was committed may be handed out again by who takes over; its id tells
+    assert set(left) | committed == set(range(written))
+    living.tidy()
+    assert not writers_in(str(root))

@@ -10,6 +10,7 @@ from tdsys.store.examples.census import (
     Labelled,
     Listed,
     ReasonCount,
+    Refused,
     admissions,
     arrivals,
     cells,
@@ -18,6 +19,7 @@ from tdsys.store.examples.census import (
     listed,
     pending,
     reasons,
+    refused,
 )
 from tdsys.store.examples.decisions import admitted, claim, move, prolong, record, retry
 
@@ -32,6 +34,7 @@ __all__ = [
     "Listed",
     "ReasonCount",
     "Refusal",
+    "Refused",
     "add",
     "admissions",
     "admitted",
@@ -47,5 +50,6 @@ __all__ = [
     "prolong",
     "reasons",
     "record",
+    "refused",
     "retry",
 ]

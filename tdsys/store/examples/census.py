@@ -13,6 +13,7 @@ from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
     capture_duplicates,
+    capture_refusals,
     example_bodies,
     examples,
 )
@@ -46,6 +47,18 @@ class Listed(NamedTuple):
     state: str
     reason: str | None
     problem: str
+
+
+class Refused(NamedTuple):
+    """A captured record that was not stored: why, and where in its batch."""
+
+    at: datetime
+    batch_id: str
+    position: int
+    code: str
+    path: str
+    message: str
+    raw: str
 
 
 class CellCount(NamedTuple):
@@ -132,6 +145,17 @@ def listed(tx: Tx, *, state: str, domain: str | None, limit: int) -> list[Listed
         .limit(limit)
     )
     return [Listed(*row) for row in rows]
+
+
+def refused(tx: Tx, *, limit: int) -> list[Refused]:
+    """Captured records that were not stored, newest first."""
+    kept = capture_refusals.c
+    rows = tx.execute(
+        select(*(kept[name] for name in Refused._fields))
+        .order_by(kept.at.desc(), kept.batch_id, kept.position)
+        .limit(limit)
+    )
+    return [Refused(*row) for row in rows]
 
 
 def counts(tx: Tx) -> list[Count]:
