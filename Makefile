@@ -23,7 +23,7 @@ bench: $(INSTALLED)
 	@$(BIN)/python -m pytest -m bench -s
 
 faults: $(INSTALLED)
-	@echo "Two hundred times one fault at a random moment, plain Celery beside it; about an hour, then a table"
+	@echo "Two hundred times one fault at a random moment, plain Celery beside it; half an hour on a quiet machine, then a table"
 	@$(BIN)/python -m pytest --long tests/faults -s
 
 # venv and pip say nothing while they work, so a counter speaks for them; it ends with this shell.

@@ -21,8 +21,8 @@ class QuickRuntime(runtime.Runtime):
 
     judge = ScriptedJudge()
     verifier = ScriptedVerifier()  # type: ignore[assignment]
-    # A file of a hundred lines is then read in many steps, and killed between them.
-    intake = GuardedIntake(Bounds(block=30))
+    # A file of some dozen lines is then read in many steps, and killed between them.
+    intake = GuardedIntake(Bounds(block=15))
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

@@ -47,10 +47,10 @@ from tests.processes import descendants, is_alive
 
 CONTROL_TABLE = "CREATE TABLE IF NOT EXISTS control (run text NOT NULL, n integer NOT NULL)"
 GRACE = timedelta(seconds=10)
-LONGEST_RECOVERY = 60.0
+LONGEST_RECOVERY = 120.0
 # Longer than the lease of a claim, of a message, and than the client waits for its answer.
 OUTLASTS_LEASES = LEASE.total_seconds() + 1
-LINES, BAD_LINES = 120, 3
+LINES, BAD_LINES = 60, 3
 Env = dict[str, str]
 FILLER = "filler"
 CELERY = ("-m", "celery", "-A", "tests.faults.app", "worker")
