@@ -37,7 +37,8 @@ class Run(Heard):
     def __init__(self, folder: Path, text: str, *flags: str, terminal: bool = False) -> None:
         folder.mkdir()
         (folder / "test_it.py").write_text(text)
-        argv = [sys.executable, "-m", "pytest", "-p", "tests.ticker", *flags]
+        own = f"--basetemp={folder / 'tmp'}"  # nothing of other runs to clear away and warn about
+        argv = [sys.executable, "-m", "pytest", "-p", "tests.ticker", own, *flags]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "CI": "true", "COLUMNS": "80"}
         super().__init__(argv, cwd=folder, env=env, terminal=terminal)
 
