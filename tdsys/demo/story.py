@@ -50,7 +50,7 @@ OWN_SERVERS = ("TDSYS_DATABASE_URL", "TDSYS_REDIS_URL")
 
 def run(*, lm: str | None, keep: bool, picture: Path | None, as_json: bool) -> None:
     """Run the whole loop and print what came out."""
-    console = Console(stderr=as_json, record=picture is not None, width=100 if picture else None)
+    console = _console(stderr=as_json, recorded=picture is not None)
     _environment(console, lm, keep=keep)
     runtime.current().check_settings()
     with _home(keep=keep) as home:
@@ -66,6 +66,13 @@ def run(*, lm: str | None, keep: bool, picture: Path | None, as_json: bool) -> N
         picture.write_text(report.picture(console), encoding="utf-8")
     if as_json:
         Console().print_json(json.dumps(result.document()))
+
+
+def _console(*, stderr: bool, recorded: bool) -> Console:
+    if not recorded:
+        return Console(stderr=stderr)
+    # as if there were no terminal: a recording would hold every state of every bar
+    return Console(stderr=stderr, record=True, width=100, force_terminal=False)
 
 
 def refuse_used(store: Store) -> None:
@@ -279,7 +286,8 @@ class _Story:
         if not self._console.is_terminal and time.monotonic() - self._told > TELL_AFTER:
             self._told = time.monotonic()
             parts = (f"{t.description} {t.completed:.0f} of {t.total:.0f}" for t in bars.tasks)
-            _tell(self._console, f"  {', '.join(parts)}")
+            # past the console: no part of what is recorded
+            print(printable(f"  {', '.join(parts)}"), file=self._console.file, flush=True)
 
     def _bars(self) -> Progress:
         return Progress(
