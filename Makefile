@@ -19,7 +19,7 @@ lint: $(INSTALLED)
 	@$(BIN)/python -m pytest tests/unit/test_house.py
 
 bench: $(INSTALLED)
-	@echo "Measurements, each beside its baseline; best on a quiet machine; about half a minute"
+	@echo "Measurements, each beside its baseline; best on a quiet machine; about five minutes"
 	@$(BIN)/python -m pytest -m bench -s
 
 faults: $(INSTALLED)

@@ -33,10 +33,10 @@ PROBLEM: dict[str, Any] = {
 LOOP = 5000
 PACED = 400
 GAP_SECONDS = 0.01
-WORK = 6000
-SLICE_SECONDS = 0.5
-SETTLE_SECONDS = 0.2
-PAIRS = 10
+PROBLEM_SECONDS = 1e-3
+SLICE_SECONDS = 0.2
+SETTLE_SECONDS = 0.05
+PAIRS = 60
 Hand = Callable[[], object]
 
 
@@ -141,16 +141,34 @@ def loop(hand: Hand) -> float:
 
 def kept(hand: Hand) -> float:
     """The share of its throughput that a generator of a problem a millisecond keeps."""
-    pairs = [(made(lambda: None), made(hand)) for _ in range(PAIRS)]
-    return statistics.median(capturing / without for without, capturing in pairs)
+    work = calibrated()
+    shares = []
+    for turn in range(PAIRS):
+        # A machine that speeds up or slows down meanwhile favours each as often.
+        order = (nothing_at_all, hand) if turn % 2 else (hand, nothing_at_all)
+        problems = {each: made(each, work) for each in order}
+        shares.append(problems[hand] / problems[nothing_at_all])
+    return statistics.median(shares)
 
 
-def made(hand: Hand) -> int:
+def nothing_at_all() -> None:
+    """What a generator without capturing does with a problem."""
+
+
+def calibrated() -> int:
+    """How many squares this machine adds in the time of a problem."""
+    tried = 20_000
+    began = time.perf_counter()
+    sum(n * n for n in range(tried))
+    return int(tried * PROBLEM_SECONDS / (time.perf_counter() - began))
+
+
+def made(hand: Hand, work: int) -> int:
     """Problems made in a slice of time; afterwards what still works on them may finish."""
     until = time.perf_counter() + SLICE_SECONDS
     count = 0
     while time.perf_counter() < until:
-        sum(n * n for n in range(WORK))
+        sum(n * n for n in range(work))
         hand()
         count += 1
     time.sleep(SETTLE_SECONDS)

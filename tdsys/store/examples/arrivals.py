@@ -3,7 +3,7 @@
 One rule: a row of a batch is never decided by looking first and writing later; the unique keys
 on capture id and fingerprint decide, and what they refused is looked up afterwards. All of it is
 one statement, the database's own function (migration 0002 has it, and says what comes to nothing
-and why), because a row may cost no more than twice what COPY needs for it.
+and why), because a row should cost no more than twice what COPY needs for it.
 """
 
 from __future__ import annotations
