@@ -30,7 +30,6 @@ IN_FLIGHT = 20
 # Batches fill so long: each look at the broker takes CPU from the generator.
 TICK_SECONDS = 0.2
 FLUSHING_SECONDS = 0.02
-LOOK_SECONDS = 0.025
 LONGEST_CALM_SECONDS = 1.0
 LONGEST_FAILING_SECONDS = 5.0
 RESEND_SECONDS = 6.0
