@@ -34,6 +34,8 @@ from tdsys.core.example import (
 from tdsys.errors import InvalidInput
 
 CONTENT = ("inputs", "outputs", "metadata")
+# What stands before the payload, which ends a row: in the text of a field its quotes are escaped.
+PAYLOAD = ',"payload":'
 # What orjson reads as a float although it was written as an integer begins here.
 FIRST_INEXACT = 2.0**63
 # A client sends 200; explaining each of a million would keep everybody waiting.

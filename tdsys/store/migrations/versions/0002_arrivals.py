@@ -11,8 +11,9 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-# `rows` is a JSON list of what tdsys.core.arrival writes; no two have the same capture id and
-# fingerprint. Whoever calls has made the domains. A row comes to nothing when its capture id or
+# `rows` is a JSON list of what tdsys.core.arrival writes, `payloads` the list of their payloads: a
+# payload inside its row would be read twice. No two have the same capture id and fingerprint.
+# Whoever calls has made the domains. A row comes to nothing when its capture id or
 # its content is there already:
 #   resent       the very same capture was stored before
 #   conflicting  its id is in use for other content
@@ -20,7 +21,8 @@ down_revision = "0001"
 # Always in the order of fingerprints: two batches that overlap wait, they never deadlock.
 STORE = """
 CREATE FUNCTION store_arrivals(
-    rows json, row_count integer, from_source text, ready_at timestamptz, arrived_at timestamptz,
+    rows json, payloads json, row_count integer, from_source text,
+    ready_at timestamptz, arrived_at timestamptz,
     OUT new integer, OUT duplicate integer, OUT conflicting integer, OUT resent integer
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -31,9 +33,10 @@ BEGIN
                r.difficulty, r.simulated, r.captured_at, r.payload, r.place
         FROM ROWS FROM (json_to_recordset(rows) AS (
             capture_id uuid, fingerprint text, domain text, topic text, difficulty text,
-            simulated boolean, captured_at timestamptz, payload json
-        )) WITH ORDINALITY AS r(capture_id, fingerprint, domain, topic, difficulty,
-                                simulated, captured_at, payload, place)
+            simulated boolean, captured_at timestamptz
+        ), json_array_elements(payloads)) WITH ORDINALITY
+        AS r(capture_id, fingerprint, domain, topic, difficulty, simulated, captured_at,
+             payload, place)
     ), added AS (
         INSERT INTO examples (capture_id, fingerprint, domain, topic, difficulty, simulated,
                               captured_at, source, state, due_at, created_at, moved_at)
@@ -62,8 +65,10 @@ BEGIN
     WITH unplaced AS MATERIALIZED (
         SELECT r.capture_id, decode(r.fingerprint, 'hex') AS fingerprint, r.domain, r.payload,
                known.id IS NOT NULL OR held.capture_id IS NOT NULL AS seen
-        FROM json_to_recordset(rows) AS r(
-            capture_id uuid, fingerprint text, domain text, payload json)
+        FROM ROWS FROM (
+            json_to_recordset(rows) AS (capture_id uuid, fingerprint text, domain text),
+            json_array_elements(payloads)
+        ) AS r(capture_id, fingerprint, domain, payload)
         LEFT JOIN examples known ON known.capture_id = r.capture_id
             AND known.fingerprint = decode(r.fingerprint, 'hex')
         LEFT JOIN capture_duplicates held ON held.capture_id = r.capture_id
@@ -95,7 +100,7 @@ $$;
 # no rows. A batch that was here before changes nothing and answers with the counts of then.
 INGEST = """
 CREATE FUNCTION ingest_batch(
-    the_batch text, received integer, rows json, places integer[], names text[],
+    the_batch text, received integer, rows json, payloads json, places integer[], names text[],
     twice integer, refusals json, first_policy json, first_author text, arrived_at timestamptz,
     OUT new integer, OUT duplicate integer, OUT conflicting integer, OUT refused integer,
     OUT resent integer, OUT repeated boolean
@@ -127,14 +132,18 @@ BEGIN
         FROM json_array_elements(rows) WITH ORDINALITY AS r(element, place)
         WHERE r.element ->> 'domain' = ANY (closed);
         GET DIAGNOSTICS unwanted = ROW_COUNT;
-        SELECT coalesce(json_agg(r.element ORDER BY r.place), '[]') INTO rows
-        FROM json_array_elements(rows) WITH ORDINALITY AS r(element, place)
+        SELECT coalesce(json_agg(r.element ORDER BY r.place), '[]'),
+               coalesce(json_agg(r.payload ORDER BY r.place), '[]')
+        INTO rows, payloads
+        FROM ROWS FROM (json_array_elements(rows), json_array_elements(payloads))
+            WITH ORDINALITY AS r(element, payload, place)
         WHERE r.element ->> 'domain' <> ALL (closed);
     END IF;
 
     SELECT s.new, s.duplicate, s.conflicting, s.resent
     INTO new, duplicate, conflicting, resent
-    FROM store_arrivals(rows, cardinality(places) - unwanted, 'captured', arrived_at, arrived_at) s;
+    FROM store_arrivals(rows, payloads, cardinality(places) - unwanted, 'captured',
+                        arrived_at, arrived_at) s;
     INSERT INTO capture_refusals (batch_id, position, code, path, message, raw, at)
     SELECT the_batch, r.position, r.code, r.path, r.message, r.raw, arrived_at
     FROM json_to_recordset(refusals) AS r(
