@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
-def wait_for(seen: Callable[[], object], what: str, *, seconds: float = 20) -> None:
+def wait_for(seen: Callable[[], Any], what: str, *, seconds: float = 20) -> Any:
+    """Wait for a state: the first truthy answer, or a failure that says what is missing."""
     deadline = time.monotonic() + seconds
-    while not seen():
+    while not (found := seen()):
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
         time.sleep(0.02)
+    return found
 
 
 def descendants(pid: int) -> set[int]:

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,16 +18,17 @@ from tdsys.settings import Settings, addresses
 from tdsys.stages import auditing
 from tdsys.store.invariants import Finding
 
-LOOK_EVERY = 0.1
 
-
-def until(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Wait for a state: the first truthy answer, or a failure that says what is missing."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(LOOK_EVERY)
-    return found
+def runtime_of(home: Path) -> Runtime:
+    """The objects of a process that works with the stack in `home`."""
+    known = addresses(home)
+    return Runtime(
+        Settings(
+            home=home,
+            database_url=SecretStr(known["database_url"]),
+            redis_url=SecretStr(known["redis_url"]),
+        )
+    )
 
 
 class RunningStack:
@@ -44,14 +43,7 @@ class RunningStack:
     def __enter__(self) -> Self:
         done = self.tdsys("up", "--detach", "--no-flower")
         assert done.returncode == 0, done.stdout + done.stderr + self.logs()
-        known = addresses(self.home)
-        self.runtime = Runtime(
-            Settings(
-                home=self.home,
-                database_url=SecretStr(known["database_url"]),
-                redis_url=SecretStr(known["redis_url"]),
-            )
-        )
+        self.runtime = runtime_of(self.home)
         return self
 
     def __exit__(

@@ -64,7 +64,8 @@ def drain(store: Store, inbox: Inbox, *, clock: Clock) -> Drained:
                 inbox.give_back(delivery)
                 raise
             except Exception:
-                log.exception("batch %s failed, time %s", delivery.batch_id, delivery.times)
+                # The id is a producer's text: no line of a log is theirs to write.
+                log.exception("batch %r failed, time %s", delivery.batch_id, delivery.times)
                 failed += 1
             else:
                 inbox.done(delivery)

@@ -18,8 +18,8 @@ import pytest
 from tdsys.store import examples
 from tdsys.wire import Task
 from tests.files import gsm8k, in_every_format, jsonl, records
-from tests.processes import command_line, descendants
-from tests.running import RunningStack, until
+from tests.processes import command_line, descendants, wait_for
+from tests.running import RunningStack
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -74,7 +74,7 @@ def test_files_and_standard_input_become_candidates_that_are_judged_like_all_oth
             found = {one.state: one.n for one in examples.counts(tx) if one.domain == "bags"}
         return sum(found.values()) == 6 and "candidate" not in found
 
-    until(decided, "every imported example is verified, judged and decided")
+    wait_for(decided, "every imported example is verified, judged and decided", seconds=60)
 
 
 @pytest.mark.criterion("8.2")
@@ -113,10 +113,10 @@ def test_kill_9_of_the_child_and_of_the_worker_changes_no_count(
             found = tx.exec_driver_sql("SELECT max(read) FROM imports WHERE domain = 'killed'")
             return int(found.scalar() or 0)
 
-    until(lambda: read() > 0, "some records are stored")
+    wait_for(lambda: read() > 0, "some records are stored", seconds=60)
     (reader,) = readers(worker)
     os.kill(reader, signal.SIGKILL)
-    until(lambda: set(readers(worker)) - {reader}, "another child reads on")
+    wait_for(lambda: set(readers(worker)) - {reader}, "another child reads on", seconds=60)
     for pid in (*descendants(worker), worker):
         os.kill(pid, signal.SIGKILL)
     assert 0 < read() < 15_000
@@ -125,7 +125,7 @@ def test_kill_9_of_the_child_and_of_the_worker_changes_no_count(
         stack.runtime.ring(Task.PARSE)
         return command.poll() is not None
 
-    until(finished, "the import ends", 90)
+    wait_for(finished, "the import ends", seconds=90)
     assert command.stdout
     found = json.loads(command.stdout.read())
     assert (command.returncode, counts(found)) == (4, (15_001, 15_000, 0, 1))

@@ -19,7 +19,8 @@ from tdsys.runtime import Runtime
 from tdsys.stages import monitoring, planning, policies
 from tdsys.store import datasets, examples, programs
 from tdsys.wire import Task
-from tests.running import RunningStack, children, until
+from tests.processes import wait_for
+from tests.running import RunningStack, children
 from tests.stub_provider import StubProvider
 
 GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
@@ -67,10 +68,10 @@ def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_p
                 found = convert(record, OURS)
                 client.capture(domain="word problems", inputs=found.inputs, outputs=found.outputs)
             assert client.flush(60) == (len(problems), 0, {}), stack.logs()
-        until(lambda: decided(runtime) == len(problems), "all decided", 120)
+        wait_for(lambda: decided(runtime) == len(problems), "all decided", seconds=120)
         hold(runtime, ("word problems",), held=False)
         runtime.ring(Task.PLAN)
-        done = until(lambda: ended(runtime, "word problems"), "the run ended", 180)
+        done = wait_for(lambda: ended(runtime, "word problems"), "the run ended", seconds=180)
         assert done.run.state == "finished", done.run.reason
         assert done.program is not None, done.run.reason
         assert done.program.comparison.gain_low > 0
@@ -107,7 +108,7 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
         assert "line 121" in imported.stderr
         assert "line 122, " in imported.stderr
         assert "field solution: no text in this field" in imported.stderr
-        done = until(lambda: ended(runtime, "seed"), "the run ended by itself", 180)
+        done = wait_for(lambda: ended(runtime, "seed"), "the run ended by itself", seconds=180)
         assert done.program, done.run.reason
         for format_ in ("jsonl", "dspy"):
             out = tmp_path / f"data.{format_}"
@@ -160,18 +161,18 @@ def end_state(home: Path, *, kill: bool) -> dict[str, Any]:
                     metadata={"fault": problem.fault},
                 )
             if kill:
-                until(lambda: decided(runtime) > 0, "judging began", 60)
+                wait_for(lambda: decided(runtime) > 0, "judging began", seconds=60)
                 assert stack.kill_workers()
             assert client.flush(60).pending == 0, stack.logs()
         counted = sum(monitoring.funnel(runtime.store).states.values())
-        until(lambda: decided(runtime) == counted, "all decided", 120)
+        wait_for(lambda: decided(runtime) == counted, "all decided", seconds=120)
         hold(runtime, DOMAINS, held=False)
         runtime.ring(Task.PLAN)
         if kill:
-            until(lambda: _trials(runtime) > 1, "a run began", 90)
+            wait_for(lambda: _trials(runtime) > 1, "a run began", seconds=90)
             assert stack.kill_workers()
         for domain in DOMAINS:
-            until(lambda d=domain: ended(runtime, d), f"{domain} ended", 180)  # type: ignore[misc]
+            wait_for(lambda d=domain: ended(runtime, d), f"{domain} ended", seconds=180)  # type: ignore[misc]
         return _snapshot(runtime)
 
 
@@ -221,10 +222,10 @@ def test_the_same_loop_runs_on_a_provider_over_http_without_litellm(tmp_path: Pa
                     domain="algebra", inputs={**problem.inputs}, outputs={**problem.outputs}
                 )
             assert client.flush(60).pending == 0
-        until(lambda: decided(runtime) == 80, "all decided", 120)
+        wait_for(lambda: decided(runtime) == 80, "all decided", seconds=120)
         hold(runtime, ("algebra",), held=False)
         runtime.ring(Task.PLAN)
-        done = until(lambda: ended(runtime, "algebra"), "the run ended", 180)
+        done = wait_for(lambda: ended(runtime, "algebra"), "the run ended", seconds=180)
         assert done.program, done.run.reason
         assert done.program.envelope["model"] == stub.model
         assert done.program.envelope["simulated"] is False

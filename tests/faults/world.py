@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import text
 
@@ -33,8 +32,7 @@ from tdsys.embedded.programs import WORKER_ENVIRONMENT, WORKER_FLAGS, Program
 from tdsys.embedded.stack import Stack
 from tdsys.embedded.supervisor import State
 from tdsys.errors import StoreUnavailable
-from tdsys.runtime import Runtime
-from tdsys.settings import Settings, addresses
+from tdsys.settings import addresses
 from tdsys.stages import auditing, importing, uploading
 from tdsys.stages.auditing import Reconciled
 from tdsys.store import examples
@@ -43,7 +41,8 @@ from tdsys.store.invariants import Finding
 from tdsys.wire import Queue, Task
 from tests.faults.proxy import Proxy
 from tests.faults.quick import CLOCK, LEASE
-from tests.processes import descendants, is_alive
+from tests.processes import descendants, is_alive, wait_for
+from tests.running import runtime_of
 
 CONTROL_TABLE = "CREATE TABLE IF NOT EXISTS control (run text NOT NULL, n integer NOT NULL)"
 GRACE = timedelta(seconds=10)
@@ -115,14 +114,7 @@ class World:
         self._has_small_disk = _mount(self.spools)
         self.stack.start()
         self.stack.wait_ready()
-        known = addresses(self.home)
-        self.runtime = Runtime(
-            Settings(
-                home=self.home,
-                database_url=SecretStr(known["database_url"]),
-                redis_url=SecretStr(known["redis_url"]),
-            )
-        )
+        self.runtime = runtime_of(self.home)
         self.broker: Redis = self.runtime.broker
         if self.has_control:
             with self.runtime.store.begin() as tx:
@@ -224,7 +216,7 @@ class World:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for pid in pids:
-            _wait(pid)
+            wait_for(lambda pid=pid: not is_alive(pid), f"{pid} is gone")  # type: ignore[misc]
 
     @contextmanager
     def frozen(self, *pids: int) -> Iterator[None]:
@@ -371,10 +363,3 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _wait(pid: int) -> None:
-    deadline = time.monotonic() + LONGEST_RECOVERY
-    while is_alive(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

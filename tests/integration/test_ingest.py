@@ -144,7 +144,7 @@ def test_one_bell_brings_everything_in_that_waits(desk: Desk, store: Store) -> N
 def test_an_unexpected_failure_is_tried_again_until_it_is_mended(desk: Desk, store: Store) -> None:
     with a_bug(store):
         desk.put(json.dumps([record()]))
-        wait_for(lambda: "batch b1 failed, time 1" in desk.log(), "it fails")
+        wait_for(lambda: "batch 'b1' failed, time 1" in desk.log(), "it fails")
         assert not desk.acknowledged()
     wait_for(lambda: desk.rings() and desk.acknowledged(), "the client is told")
     assert stored(store) == 1
@@ -251,6 +251,16 @@ def test_a_batch_that_ends_whoever_reads_it_is_kept_unread_in_the_end(
     assert drain(store, inbox).new == 0
     ((_, _, code, raw),) = refusals(store)
     assert (code, raw[0]) == ("not_stored", "[")
+
+
+def test_a_batch_id_writes_no_line_of_the_log(
+    store: Store, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(inbox, "b1\nERROR all is lost\x1b[2J", record())
+    with a_bug(store):
+        drain(store, inbox)
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "tdsys.capture"]
+    assert said.isprintable()
 
 
 def test_a_failing_batch_does_not_stand_in_the_way_of_the_next(store: Store, inbox: Inbox) -> None:
