@@ -34,8 +34,6 @@ from tdsys.core.example import (
 from tdsys.errors import InvalidInput
 
 CONTENT = ("inputs", "outputs", "metadata")
-# What stands before the payload, which ends a row: in the text of a field its quotes are escaped.
-PAYLOAD = ',"payload":'
 # What orjson reads as a float although it was written as an integer begins here.
 FIRST_INEXACT = 2.0**63
 # A client sends 200; explaining each of a million would keep everybody waiting.
@@ -44,11 +42,15 @@ _CANONICAL_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Arrival(NamedTuple):
-    """One example on its way into the store; equal `key`s are one capture sent twice."""
+    """One example on its way into the store; equal `key`s are one capture sent twice.
+
+    `row` and `payload` are the JSON texts of its labels and of its content.
+    """
 
     key: tuple[str, str]
     domain: str
     row: str
+    payload: str
 
 
 class _Unusual(Exception):
@@ -164,10 +166,9 @@ def written(
             "difficulty": label(inputs, "difficulty", "unrated"),
             "simulated": metadata.get("simulated") is True,
             "captured_at": captured_at,
-            "payload": orjson.Fragment(payload),
         }
     )
-    return Arrival((capture_id, identity), domain, row.decode())
+    return Arrival((capture_id, identity), domain, row.decode(), payload.decode())
 
 
 def _fields(part: JsonValue) -> Mapping[str, JsonValue]:

@@ -79,10 +79,12 @@ def _block(job: Job, head: Any, body: bytes) -> Block:
         raise InvalidInput(str(told[0]), remedy=str(told[1]))
     if bug := head.get("bug"):
         raise ReaderDied(f"the reader stopped at a bug of its own: {bug}")
-    texts = body.decode().split("\n") if body else []
+    payloads = body.decode().split("\n") if body else []
     rows = tuple(
-        Row(Arrival((capture_id, identity), job.domain, text), template)
-        for (capture_id, identity, template), text in zip(head["rows"], texts, strict=True)
+        Row(Arrival((capture_id, identity), job.domain, row, payload), template)
+        for (capture_id, identity, template, row), payload in zip(
+            head["rows"], payloads, strict=True
+        )
     )
     return Block(
         at=head["at"],

@@ -70,7 +70,7 @@ class Preparation:
         arrival = written(
             self._capture_id(record.place.record), self._domain, self._created_at, document, payload
         )
-        return [*arrival.key, levelled], arrival.row.encode()
+        return [*arrival.key, levelled, arrival.row], payload
 
     def _document(self, record: Record, found: Converted, levelled: int) -> tuple[Document, bytes]:
         place = record.place

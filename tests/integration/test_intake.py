@@ -32,7 +32,7 @@ def test_blocks_hold_every_record_once_in_order_and_what_it_takes_to_store_it() 
     blocks = read(jsonl([*records(1100), "{broken"]))
     assert sum(block.read for block in blocks) == 1101
     rows = [row for block in blocks for row in block.rows]
-    assert [f"{n} bags" in row.arrival.row for n, row in enumerate(rows)] == [True] * 1100
+    assert [f"{n} bags" in row.arrival.payload for n, row in enumerate(rows)] == [True] * 1100
     assert len({row.arrival.key for row in rows}) == len({row.template for row in rows}) == 1100
     assert {row.arrival.domain for row in rows} == {"d"}
     (bad,) = [one for block in blocks for one in block.faulty]
@@ -105,7 +105,7 @@ def test_a_reader_who_is_no_longer_listened_to_ends() -> None:
 
 def test_an_integer_of_many_digits_and_a_deep_value_are_kept_or_refused_exactly() -> None:
     (block,) = read(jsonl([{**gsm8k(1), "id": 10**40}, '{"question":' + "[" * 50 + "]" * 50 + "}"]))
-    assert f'"id":{10**40}' in block.rows[0].arrival.row.replace(" ", "")
+    assert f'"id":{10**40}' in block.rows[0].arrival.payload.replace(" ", "")
     assert [one.code for one in block.faulty] == ["too_deep"]
 
 

@@ -221,16 +221,6 @@ def test_text_that_only_looks_dangerous_is_kept_as_it_is(store: Store, harmless:
     assert candidate.outputs == {"problem": harmless}
 
 
-def test_a_label_that_looks_like_a_payload_is_a_label(store: Store) -> None:
-    topic = 'sums","payload":{}},"payload":'
-    capture = make_capture(inputs={"topic": topic}, domain='d,"payload":')
-    with store.begin() as tx:
-        assert ingest(tx, [capture]).new == 1
-        (candidate,) = claim(tx)
-    assert (candidate.topic, candidate.inputs) == (topic, capture.inputs)
-    assert candidate.outputs == capture.outputs
-
-
 def test_an_offset_that_postgres_does_not_know_is_only_another_clock(store: Store) -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=20, minutes=1)))
     with store.begin() as tx:

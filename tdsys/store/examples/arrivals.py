@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ARRAY, JSON, DateTime, Integer, Text, bindparam, cast, func, select
 
-from tdsys.core.arrival import PAYLOAD, Arrival
+from tdsys.core.arrival import Arrival
 from tdsys.core.example import Source
 from tdsys.core.policy import Policy
 from tdsys.store import policies
@@ -104,10 +104,9 @@ def _distinct(arrivals: Mapping[int, Arrival]) -> dict[int, Arrival]:
 
 def _listed(arrivals: Collection[Arrival]) -> dict[str, str]:
     """Rows and payloads as two lists: inside its row Postgres would read each payload twice."""
-    parts = [arrival.row.partition(PAYLOAD) for arrival in arrivals]
     return {
-        "rows": f"[{','.join([head + '}' for head, _, _ in parts])}]",
-        "payloads": f"[{','.join([payload[:-1] for _, _, payload in parts])}]",
+        "rows": f"[{','.join([arrival.row for arrival in arrivals])}]",
+        "payloads": f"[{','.join([arrival.payload for arrival in arrivals])}]",
     }
 
 
