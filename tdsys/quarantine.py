@@ -25,6 +25,8 @@ HEAD_BYTES = 4096
 # A bell of ours takes one, one of Celery's own a little more.
 LARGEST_BYTES = 16 * 1024
 LONGEST_HEADER = 2048
+# A bell has about ten; how deep a Python can read differs from one to the next.
+MOST_BRACKETS = 200
 LONGEST_EXPIRY = timedelta(days=30)
 FIELDS = {"body", "content-encoding", "content-type", "headers", "properties"}
 EMBEDDED = {"callbacks", "errbacks", "chain", "chord"}
@@ -117,10 +119,10 @@ def _check(raw: bytes, queue: Queue) -> None:
 
 
 def _json(raw: bytes, what: str) -> Any:
+    if raw.count(b"[") + raw.count(b"{") > MOST_BRACKETS:
+        raise _Fault(f"{what} is nested too deeply")
     try:
         return json.loads(raw.decode(), object_hook=_untyped)
-    except RecursionError:
-        raise _Fault(f"{what} is nested too deeply") from None
     except ValueError:
         raise _Fault(f"{what} is not JSON") from None
 
