@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.servers", "tests.databases", "tests.ingesting", "tests.ticker"]
+pytest_plugins = [
+    "tests.commanding",
+    "tests.servers",
+    "tests.databases",
+    "tests.ingesting",
+    "tests.ticker",
+]
 
 # Each thread that asks a model holds sixteen files of DSPy's cache open, and a test process has
 # many; an ordinary user begins with 1024 and may have more for the asking.

@@ -35,6 +35,18 @@ def make_capture(**over: Any) -> Capture:
     )
 
 
+def make_record(**over: Any) -> dict[str, Any]:
+    """A capture as a client sends it, with content nobody has sent before."""
+    return {
+        "capture_id": str(uuid.uuid4()),
+        "domain": "d",
+        "captured_at": NOW.isoformat(),
+        "inputs": {"topic": "sums"},
+        "outputs": {**PROBLEM, "problem": f"What is {uuid.uuid4()}?"},
+        **over,
+    }
+
+
 def make_captures(count: int, *, domain: str = "arithmetic", **over: Any) -> list[Capture]:
     """Captures with distinct content."""
     return [

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import psycopg
 import pytest
 import yaml
 from rich.console import Console
@@ -22,6 +21,7 @@ from tdsys.intake import GuardedIntake
 from tdsys.reference import DOMAINS
 from tdsys.stages import importing
 from tdsys.store import Store, policies
+from tests.bench.copying import copied_in, copied_out
 from tests.factories import NOW, make_items
 from tests.files import uploaded
 from tests.scripted import Clock
@@ -159,7 +159,7 @@ def test_an_import_into_postgres_beside_copy_of_the_same_rows(
     with other.begin() as tx:
         policies.ensure_domain(tx, domain="i", now=NOW)
     tables = ("examples", "example_bodies")
-    copied = {name: copied_out(ours, name) for name in tables}
+    copied = {name: copied_out(ours, f"TABLE {name}") for name in tables}
     same = done.new / copied_in(theirs, copied)
     store.close()
     other.close()
@@ -168,23 +168,3 @@ def test_an_import_into_postgres_beside_copy_of_the_same_rows(
     table.add_row("baseline: COPY of the same rows, same tables", f"{same:,.0f}", "1")
     Console().print(table)
     assert whole >= SHARE_OF_COPY * same
-
-
-def copied_out(url: str, table: str) -> bytes:
-    with (
-        psycopg.connect(url) as db,
-        db.cursor() as cursor,
-        cursor.copy(f"COPY {table} TO STDOUT") as copy,
-    ):
-        return b"".join(map(bytes, copy))
-
-
-def copied_in(url: str, tables: dict[str, bytes]) -> float:
-    """The seconds of COPY, all of it in one transaction on one connection."""
-    with psycopg.connect(url) as db, db.cursor() as cursor:
-        began = time.perf_counter()
-        for table, rows in tables.items():
-            with cursor.copy(f"COPY {table} FROM STDIN") as copy:
-                copy.write(rows)
-        db.commit()
-        return time.perf_counter() - began

@@ -7,7 +7,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tdsys.store import Store, policies
+from tests.bench.copying import copied_in, copied_out
 from tests.factories import NOW
 from tests.running import children
 
@@ -94,26 +94,6 @@ def capture_all(redis_url: str, rows: int) -> dict[str, float]:
     return found
 
 
-def copied_out(database_url: str, query: str) -> bytes:
-    with (
-        psycopg.connect(database_url) as db,
-        db.cursor() as cursor,
-        cursor.copy(f"COPY ({query}) TO STDOUT") as copy,
-    ):
-        return b"".join(map(bytes, copy))
-
-
-def copied_in(database_url: str, *tables: tuple[str, bytes]) -> float:
-    """Rows per second of COPY, all of it in one transaction on one connection."""
-    with psycopg.connect(database_url) as db, db.cursor() as cursor:
-        began = time.perf_counter()
-        for table, rows in tables:
-            with cursor.copy(f"COPY {table} FROM STDIN") as copy:
-                copy.write(rows)
-        db.commit()
-        return ROWS / (time.perf_counter() - began)
-
-
 @pytest.fixture
 def two_databases(new_database: Callable[[], str]) -> tuple[str, str]:
     urls = (new_database(), new_database())
@@ -136,10 +116,10 @@ def test_the_whole_path_beside_copy_of_the_same_rows(
         whole = ROWS / capture_all(redis_url, ROWS)["seconds"]
     narrow = copied_out(ours, NEWEST_EXAMPLES)
     bodies = copied_out(ours, NEWEST_BODIES)
-    same = copied_in(theirs, ("examples", narrow), ("example_bodies", bodies))
+    same = ROWS / copied_in(theirs, {"examples": narrow, "example_bodies": bodies})
     with psycopg.connect(theirs, autocommit=True) as db:
         db.execute("CREATE TABLE bare (id bigint, payload json)")
-    bare = copied_in(theirs, ("bare", bodies))
+    bare = ROWS / copied_in(theirs, {"bare": bodies})
     table = Table("captures", "rows/s", "of COPY", title=f"{ROWS:,} captures of 2 KB, one worker")
     table.add_row("client -> Redis -> worker -> rows", f"{whole:,.0f}", f"{whole / same:.2f}")
     table.add_row("baseline: COPY of the same rows, same tables", f"{same:,.0f}", "1")

@@ -6,9 +6,8 @@ from __future__ import annotations
 import io
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,6 +30,7 @@ from tdsys.settings import Settings
 from tdsys.stages import importing, monitoring
 from tdsys.store import Store, examples, policies, runs
 from tdsys.store.imports import Import
+from tests.commanding import Said, Shell
 from tests.factories import NOW, PROBLEM, make_capture, make_captures
 from tests.stored import LEASE, admit, claim, count, decide, enqueue, freeze, ingest, keep
 
@@ -40,45 +40,18 @@ REVIEW = Decision(move=Move.REVIEW, reason="suspicious", quality=0.5)
 GOOD = {"problem": "1 + 1?", "solution": "<<1+1=2>>2", "answer": "2"}
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-class Shell(Protocol):
-    def __call__(self, *words: str) -> Said: ...
-
-
 @pytest.fixture
-def here(
-    store: Store,
-    database_url: str,
-    redis_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Store]:
+def here(store: Store, database_url: str, process: pytest.MonkeyPatch) -> Store:
     """This process's settings point to an empty store."""
-    monkeypatch.setenv("TDSYS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TDSYS_DATABASE_URL", database_url)
-    monkeypatch.setenv("TDSYS_REDIS_URL", redis_url)
-    monkeypatch.setenv("COLUMNS", "240")
-    runtime.close()
-    yield store
-    runtime.close()
+    process.setenv("TDSYS_DATABASE_URL", database_url)
+    return store
 
 
 @pytest.fixture
-def tdsys(here: Store, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """The command, run in this process on the store of `here`."""
+def tdsys(here: Store, shell: Shell) -> Shell:
+    """The command, run on the store of `here`."""
     assert here
-
-    def run(*words: str) -> Said:
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        return Said(int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+    return shell
 
 
 def written(path: Path, *records: object) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,41 +11,22 @@ import pytest
 from redis import Redis
 
 from tdsys import broker, quarantine, runtime
-from tdsys.__main__ import main
 from tdsys.embedded import terminal
 from tdsys.embedded.ports import LOOPBACK, any_free
 from tdsys.embedded.stack import Stack
 from tdsys.stages import capture
 from tdsys.store import Store
+from tests.commanding import Shell
 from tests.factories import NOW
 from tests.processes import wait_for
 from tests.valkeys import answers, valkey
 
-Said = tuple[int, str, str]
-Shell = Callable[..., Said]
-
 
 @pytest.fixture
-def tdsys(
-    redis_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Shell]:
-    """The command, run in this process on an empty broker."""
-    monkeypatch.setenv("TDSYS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TDSYS_REDIS_URL", redis_url)
-    monkeypatch.setenv("COLUMNS", "240")
-    runtime.close()
+def tdsys(shell: Shell) -> Shell:
+    """The command, run on an empty broker."""
     runtime.current().broker.flushdb()
-
-    def run(*words: str) -> Said:
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        return int(ended.value.code or 0), *capsys.readouterr()
-
-    yield run
-    runtime.close()
+    return shell
 
 
 def keep(raw: bytes, reason: str = "the message is not JSON") -> int:

@@ -7,56 +7,25 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import pytest
 
 from tdsys import runtime
-from tdsys.__main__ import main
 from tdsys.intake import GuardedIntake
 from tdsys.stages import importing
 from tdsys.store import Store, policies
+from tests.commanding import Said, Shell
 from tests.files import gsm8k, jsonl, records
 from tests.stored import LEASE, count
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The last line, as a machine reads it."""
-        found: dict[str, Any] = json.loads(self.out.splitlines()[-1])
-        return found
-
-    @property
-    def counts(self) -> tuple[int, int, int, int]:
-        of = self.result
-        assert of["read"] == of["new"] + of["duplicate"] + of["rejected"]
-        return of["read"], of["new"], of["duplicate"], of["rejected"]
-
-
-class Shell(Protocol):
-    def __call__(self, *words: str | Path) -> Said: ...
-
-
 @pytest.fixture
 def tdsys(
-    store: Store,
-    database_url: str,
-    redis_url: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    store: Store, database_url: str, process: pytest.MonkeyPatch, shell: Shell
 ) -> Iterator[Shell]:
     """The command, with somebody who reads what is uploaded."""
-    monkeypatch.setenv("TDSYS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TDSYS_DATABASE_URL", database_url)
-    monkeypatch.setenv("TDSYS_REDIS_URL", redis_url)
-    monkeypatch.setenv("COLUMNS", "240")
-    runtime.close()
+    process.setenv("TDSYS_DATABASE_URL", database_url)
     ended = threading.Event()
 
     def work() -> None:
@@ -66,16 +35,9 @@ def tdsys(
 
     worker = threading.Thread(target=work)
     worker.start()
-
-    def run(*words: str | Path) -> Said:
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in words])
-        return Said(int(stopped.value.code or 0), *capsys.readouterr())
-
-    yield run
+    yield shell
     ended.set()
     worker.join()
-    runtime.close()
 
 
 @pytest.fixture
@@ -86,13 +48,19 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def counts(said: Said) -> tuple[int, int, int, int]:
+    of = said.result
+    assert of["read"] == of["new"] + of["duplicate"] + of["rejected"]
+    return of["read"], of["new"], of["duplicate"], of["rejected"]
+
+
 def imported(tdsys: Shell, path: Path, *words: str | Path) -> Said:
     return tdsys("import", path, "--domain", "sums", "--json", *words)
 
 
 @pytest.mark.criterion("8.5")
 @pytest.mark.parametrize(
-    ("lines", "code", "counts"),
+    ("lines", "code", "expected"),
     [
         ([gsm8k(1), gsm8k(2)], 0, (2, 2, 0, 0)),
         ([gsm8k(1), "{broken", gsm8k(1)], 4, (3, 1, 1, 1)),
@@ -100,17 +68,17 @@ def imported(tdsys: Shell, path: Path, *words: str | Path) -> Said:
     ],
 )
 def test_the_exit_code_says_whether_all_some_or_none_came_in(
-    tdsys: Shell, tmp_path: Path, lines: list[Any], code: int, counts: tuple[int, int, int, int]
+    tdsys: Shell, tmp_path: Path, lines: list[Any], code: int, expected: tuple[int, int, int, int]
 ) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(jsonl(lines))
     said = imported(tdsys, path)
-    assert (said.code, said.counts) == (code, counts)
+    assert (said.code, counts(said)) == (code, expected)
     assert "domain sums is new and has the default policy" in said.err
     assert said.result["state"] == "finished"
     plain = tdsys("import", path, "--domain", "other")
     assert plain.code == code
-    assert f"{counts[0]} read, {counts[1]} new" in plain.out
+    assert f"{expected[0]} read, {expected[1]} new" in plain.out
 
 
 def test_a_file_that_is_no_import_file_ends_with_one_line(tdsys: Shell, tmp_path: Path) -> None:
@@ -128,7 +96,7 @@ def test_without_a_mapping_a_guess_is_shown_used_and_can_be_saved(
     saved = tmp_path / "mapping.json"
     words = ("--license", "mit", "--attribution", "OpenAI", "--save-mapping", saved)
     said = imported(tdsys, file, *words)
-    assert (said.code, said.counts) == (0, (5, 5, 0, 0))
+    assert (said.code, counts(said)) == (0, (5, 5, 0, 0))
     assert "--map question=problem --map answer=solution" in said.err
     assert "2. problem: Ann has 1 bags" in said.err
     assert "answer: 4 | topic: quantities | difficulty: easy" in said.err
@@ -141,7 +109,7 @@ def test_without_a_mapping_a_guess_is_shown_used_and_can_be_saved(
     as_yaml = tmp_path / "mapping.yaml"
     as_yaml.write_text("mapping: {question: problem, answer: solution}\nlicense: CC0-1.0\n")
     again = imported(tdsys, file, "--mapping", as_yaml, "--set", "topic=sums")
-    assert (again.counts, "guessed" in again.err) == ((5, 5, 0, 0), False)
+    assert (counts(again), "guessed" in again.err) == ((5, 5, 0, 0), False)
     with store.begin() as tx:
         licences = tx.exec_driver_sql(
             "SELECT DISTINCT payload #>> '{metadata,provenance,license}' FROM example_bodies"
@@ -155,7 +123,7 @@ def test_a_file_without_anything_like_a_problem_says_which_fields_it_has(
     path = tmp_path / "in.csv"
     path.write_text("left,right\n1,2\n3,4\n")
     said = imported(tdsys, path)
-    assert (said.code, said.counts) == (1, (2, 0, 0, 2))
+    assert (said.code, counts(said)) == (1, (2, 0, 0, 2))
     assert "no field looks like problem, solution, answer (there are left, right)" in said.err
     assert "--map" in said.err
 
@@ -168,7 +136,7 @@ def test_an_errors_file_is_mended_and_imported_again(
     wrong = {**gsm8k(3), "question": 7, "note": "keep"}
     path.write_bytes(jsonl([gsm8k(1), "{broken", {**wrong, "answer": None}]))
     said = imported(tdsys, path, "--errors", errors)
-    assert (said.code, said.counts) == (4, (3, 1, 0, 2))
+    assert (said.code, counts(said)) == (4, (3, 1, 0, 2))
     unread, unmapped = map(json.loads, errors.read_text().splitlines())
     assert set(unread) == {"_rejected"}
     assert (unread["_rejected"]["raw"], unread["_rejected"]["line"]) == ("{broken", 2)
@@ -179,18 +147,18 @@ def test_an_errors_file_is_mended_and_imported_again(
     mended = [{**unread, **gsm8k(2)}, {**unmapped, **gsm8k(3)}]
     errors.write_bytes(jsonl(mended))
     repaired = imported(tdsys, errors, "--errors", errors)
-    assert (repaired.code, repaired.counts) == (0, (2, 2, 0, 0))
+    assert (repaired.code, counts(repaired)) == (0, (2, 2, 0, 0))
     assert errors.read_text() == ""
     with store.begin() as tx:
         assert count(tx, "examples WHERE source = 'imported'") == 3
         assert not count(tx, "example_bodies WHERE payload::text LIKE '%%_rejected%%'")
-    assert imported(tdsys, path).counts == (3, 0, 1, 2)
+    assert counts(imported(tdsys, path)) == (3, 0, 1, 2)
 
 
 def test_the_same_file_again_says_that_nothing_is_added(tdsys: Shell, file: Path) -> None:
-    assert imported(tdsys, file).counts == (5, 5, 0, 0)
+    assert counts(imported(tdsys, file)) == (5, 5, 0, 0)
     again = imported(tdsys, file)
-    assert (again.code, again.counts, again.result["again"]) == (0, (5, 0, 5, 0), True)
+    assert (again.code, counts(again), again.result["again"]) == (0, (5, 0, 5, 0), True)
     assert "was imported in the same way" in again.err
 
 
@@ -200,7 +168,7 @@ def test_a_dry_run_stores_nothing_and_writes_the_same_errors(
     path, errors = tmp_path / "in.jsonl", tmp_path / "errors.jsonl"
     path.write_bytes(jsonl([gsm8k(1), "{broken"]))
     said = imported(tdsys, path, "--dry-run", "--errors", errors)
-    assert (said.code, said.counts, said.result["state"]) == (4, (2, 1, 0, 1), "dry_run")
+    assert (said.code, counts(said), said.result["state"]) == (4, (2, 1, 0, 1), "dry_run")
     with store.begin() as tx:
         assert not any(count(tx, table) for table in ("examples", "imports", "domains"))
     tried = errors.read_text()
@@ -212,7 +180,7 @@ def test_a_strict_import_says_that_nothing_came_in(tdsys: Shell, tmp_path: Path)
     path = tmp_path / "in.jsonl"
     path.write_bytes(jsonl([gsm8k(1), gsm8k(2), "{broken"]))
     said = imported(tdsys, path, "--strict")
-    assert (said.code, said.counts, said.result["faulty"]) == (1, (3, 0, 0, 3), 1)
+    assert (said.code, counts(said), said.result["faulty"]) == (1, (3, 0, 0, 3), 1)
     assert "--strict: nothing was imported, for 1 records are wrong" in said.err
 
 
@@ -263,7 +231,7 @@ def test_what_is_no_file_is_refused_at_once_and_a_link_is_followed(
     assert "No such file" in imported(tdsys, tmp_path / "missing").err
     link = tmp_path / "link"
     link.symlink_to(file)
-    assert imported(tdsys, link).counts == (5, 5, 0, 0)
+    assert counts(imported(tdsys, link)) == (5, 5, 0, 0)
 
 
 def test_a_benchmark_is_registered_listed_and_removed(
@@ -279,13 +247,13 @@ def test_a_benchmark_is_registered_listed_and_removed(
     assert (listed["name"], listed["problems"], listed["filename"]) == ("mine", 1, "tests.csv")
     assert "tests.csv" in tdsys("benchmark", "list").out
     said = imported(tdsys, file)
-    assert (said.code, said.counts) == (4, (5, 4, 0, 1))
+    assert (said.code, counts(said)) == (4, (5, 4, 0, 1))
     assert "this problem is in the benchmark mine (contaminated)" in said.err
     assert tdsys("benchmark", "add", "mine", tests, "--map", "q=problem").code == 2
     assert tdsys("benchmark", "add", "else", file, "--map", "nothing=problem").code == 2
     assert tdsys("benchmark", "remove", "mine").code == 0
     assert "there is no benchmark" in tdsys("benchmark", "remove", "mine").err
-    assert imported(tdsys, file).counts == (5, 1, 4, 0)
+    assert counts(imported(tdsys, file)) == (5, 1, 4, 0)
 
 
 def test_a_benchmarks_problems_are_guessed_and_nothing_else_is_asked_of_them(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,21 +22,11 @@ from tdsys.store.schema import capture_refusals, examples
 from tdsys.store.values import storable
 from tdsys.wire import Task
 from tests.desk import Desk, a_worker
-from tests.factories import NOW, PROBLEM
+from tests.factories import NOW
+from tests.factories import make_record as record
 from tests.processes import wait_for
 
 TOO_DEEP = "[" * 100_000 + "]" * 100_000
-
-
-def record(**over: Any) -> dict[str, Any]:
-    return {
-        "capture_id": str(uuid.uuid4()),
-        "domain": "d",
-        "captured_at": NOW.isoformat(),
-        "inputs": {"topic": "sums"},
-        "outputs": {**PROBLEM, "problem": f"What is {uuid.uuid4()}?"},
-        **over,
-    }
 
 
 def refusals(store: Store) -> list[tuple[str, int, str, str]]:

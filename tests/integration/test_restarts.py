@@ -26,7 +26,7 @@ from tdsys.embedded.valkey import EmbeddedValkey
 from tdsys.store import Store
 from tdsys.store.schema import examples
 from tests.desk import a_worker
-from tests.factories import NOW, PROBLEM
+from tests.factories import make_record
 from tests.processes import wait_for
 
 SEED = 20
@@ -71,7 +71,7 @@ class Producer(threading.Thread):
                 self._push(batch_id, batch)
         while len(self._open) < IN_FLIGHT and not self.ending.is_set():
             batch_id = str(uuid.uuid4())
-            records = json.dumps([record() for _ in range(RECORDS)])
+            records = json.dumps([make_record() for _ in range(RECORDS)])
             self.sent += RECORDS
             self._push(batch_id, _Batch({"batch": batch_id, "records": records}))
 
@@ -92,16 +92,6 @@ class Producer(threading.Thread):
             _, rung = pipe.execute()
         if rung:
             self.broker.lpush(BELLS, wire.envelope(wire.Task.INGEST))
-
-
-def record() -> dict[str, Any]:
-    return {
-        "capture_id": str(uuid.uuid4()),
-        "domain": "d",
-        "captured_at": NOW.isoformat(),
-        "inputs": {"topic": "sums"},
-        "outputs": {**PROBLEM, "problem": f"What is {uuid.uuid4()}?"},
-    }
 
 
 def stored(store: Store) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
 
 import pytest
 from redis import Redis
 
 from tdsys import runtime, wire
-from tdsys.__main__ import main
 from tdsys.client import CaptureClient, FileSpool
 from tdsys.client.folders import writers_in
+from tests.commanding import Shell
 from tests.ingesting import Worker
 from tests.processes import wait_for
 
@@ -22,40 +20,9 @@ NOWHERE = "redis://127.0.0.1:1"
 EVIL = "\x1b]0;owned\x07"
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-class Shell(Protocol):
-    def __call__(self, *words: str) -> Said: ...
-
-
 @pytest.fixture
-def tdsys(
-    redis_url: str,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Shell]:
-    monkeypatch.setenv("TDSYS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TDSYS_REDIS_URL", redis_url)
-    monkeypatch.setenv("COLUMNS", "300")
-    runtime.close()
-
-    def run(*words: str) -> Said:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(words)
-        return Said(int(left.value.code or 0), *capsys.readouterr())
-
-    yield run
-    runtime.close()
+def tdsys(shell: Shell) -> Shell:
+    return shell
 
 
 def abandoned(root: Path, count: int) -> str:
