@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import signal
 from pathlib import Path
 
@@ -17,10 +16,6 @@ pytest_plugins = [
     "tests.ticker",
 ]
 
-# Each thread that asks a model holds sixteen files of DSPy's cache open, and a test process has
-# many; an ordinary user begins with 1024 and may have more for the asking.
-FILES = 8192
-
 FOLDERS = ("unit", "integration", "e2e", "faults", "bench")
 
 
@@ -30,9 +25,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < FILES <= hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's job in the background
         # what the tests start inherits it, and has to hear Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)

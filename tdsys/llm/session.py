@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import resource
 import sqlite3
 import threading
 import warnings
@@ -33,6 +34,9 @@ RETRIES = 8
 TIMEOUT_SECONDS = 90.0
 NOT_FOUND = 404
 CACHE_BYTES = 4 * 1024**3
+# Each thread that asks a model keeps up to thirty files of DSPy's cache open, and a usual limit is
+# 1024; DSPy says nothing when it cannot open them, and answers are paid for again.
+FILES = 8192
 REFUSALS = (
     dspy.LMAuthError,
     dspy.LMBillingError,
@@ -180,6 +184,7 @@ def _opened(pid: int, model: Model) -> Any:  # noqa: ARG001  # the process is pa
 def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process is part of the key
     """Point DSPy's response cache at DSPY_CACHEDIR and silence its log, once per process."""
     logging.getLogger("dspy").setLevel(logging.CRITICAL)
+    _allow_open_files()
     try:
         Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         # No memory tier: other processes could not tell it that an entry was evicted.
@@ -194,6 +199,13 @@ def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process 
             f"the model's answers cannot be kept in {directory}: {refused}",
             remedy="set DSPY_CACHEDIR to a folder that can be written",
         ) from refused
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _address_from_environment(provider: str) -> str | None:

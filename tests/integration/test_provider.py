@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +191,16 @@ def test_a_forked_process_opens_its_own_model() -> None:
     if child == 0:
         mine = Model(seed=21).lm()
         os._exit(0 if mine is not parent and ask(Model(seed=21)) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_usual_limit_of_open_files_is_raised_as_far_as_it_may_be() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        ask(Model(seed=22))
+        os._exit(0 if resource.getrlimit(resource.RLIMIT_NOFILE)[0] in {hard, 8192} else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
