@@ -22,7 +22,7 @@ from tdsys.errors import BrokerUnavailable
 READER = "worker"
 BEGINNING = "0-0"
 LAST_ENTRY = b"18446744073709551615-18446744073709551615"
-# More than any client sends: a batch is some 400 KB, a name some 40 characters.
+# More than any client sends: a batch is some 1 MB, a name some 40 characters.
 LARGEST_BYTES = 4 * 1024 * 1024
 LONGEST_ID = 200
 

@@ -29,11 +29,15 @@ class Worker(threading.Thread):
             found: Any = self.broker.xread({wire.CAPTURES: "0"}, count=1, block=200)
             for entry, fields in found[0][1] if found else ():
                 self.batches.append(fields[wire.BATCH_FIELD].decode())
-                for record in json.loads(fields[wire.RECORDS_FIELD]):
-                    self.records[record["capture_id"]] = record
-                    self.arrived += 1
+                self.receive(fields[wire.RECORDS_FIELD])
                 self.broker.set(wire.acknowledgement_key(self.batches[-1]), "1")
                 self.broker.xdel(wire.CAPTURES, entry)
+
+    def receive(self, records: bytes) -> None:
+        """One batch, as the client sent it."""
+        for record in json.loads(records):
+            self.records[record["capture_id"]] = record
+            self.arrived += 1
 
     def stop(self) -> None:
         self.stopping = True

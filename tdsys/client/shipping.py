@@ -17,6 +17,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from tdsys import wire
+from tdsys.client.folders import BATCH_BYTES, BATCH_RECORDS
+from tdsys.client.record import MAX_RECORD_BYTES
 from tdsys.client.spool import Batch, Lost, Spool
 
 TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
@@ -26,9 +28,11 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from tdsys.client.folders import Text
+
 IN_FLIGHT = 20
 # Batches fill so long: each look at the broker takes CPU from the generator.
-TICK_SECONDS = 0.2
+TICK_SECONDS = 0.5
 FLUSHING_SECONDS = 0.02
 LONGEST_CALM_SECONDS = 1.0
 LONGEST_FAILING_SECONDS = 5.0
@@ -309,9 +313,12 @@ class Shipper:
             sent = self._in_flight[batch.id] = _Sent(batch)
             self._push(broker, sent, records)
             moved = True
+            if batch.own and not _is_full(batch, records):
+                # What is captured while one is sent would travel in batches of a few records.
+                break
         return moved
 
-    def _take(self) -> tuple[Batch, bytes] | None:
+    def _take(self) -> tuple[Batch, Text] | None:
         try:
             return self.spool.take()
         except Lost as lost:
@@ -331,7 +338,7 @@ class Shipper:
                 sent.look = now + RESEND_SECONDS
         return [sent for sent in late if sent.look <= now]
 
-    def _push(self, broker: Redis, sent: _Sent, records: bytes) -> None:
+    def _push(self, broker: Redis, sent: _Sent, records: Text) -> None:
         fields = {wire.BATCH_FIELD: sent.batch.id.encode(), wire.RECORDS_FIELD: records}
         with broker.pipeline(transaction=False) as pipe:
             pipe.xadd(wire.CAPTURES, fields)  # type: ignore[arg-type]  # bytes will do
@@ -368,6 +375,11 @@ def _heard(bell: SimpleQueue[None], timeout: float) -> bool:
     while not bell.empty():
         bell.get()
     return True
+
+
+def _is_full(batch: Batch, records: Text) -> bool:
+    """Whether another record may not have found room in it."""
+    return batch.size >= BATCH_RECORDS or len(records) >= BATCH_BYTES - MAX_RECORD_BYTES
 
 
 def preload() -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from tdsys.client.folders import (
     BATCH_BYTES,
     BATCH_RECORDS,
+    Page,
     Segment,
     WriterFolder,
     writers_in,
@@ -25,6 +26,8 @@ TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
+
+    from tdsys.client.folders import Text
 
     Warn = Callable[[str, str], None]
 else:
@@ -72,10 +75,13 @@ class Spool(Protocol):
     def append(self, record: bytes) -> None:
         """Keep a record; Unfit when there is no room."""
 
-    def take(self) -> tuple[Batch, bytes] | None:
-        """The next batch to send, its records as a JSON list; Lost when it is gone."""
+    def take(self) -> tuple[Batch, Text] | None:
+        """The next batch to send, its records as a JSON list; Lost when it is gone.
 
-    def again(self, batch: Batch) -> bytes:
+        The text is good until the next one is asked for, here or of `again`.
+        """
+
+    def again(self, batch: Batch) -> Text:
         """The records of a batch once more; Lost when they are gone."""
 
     def forget(self, batch: Batch) -> None:
@@ -217,6 +223,7 @@ class FileSpool:
         self._bytes = 0
         self._count = 0
         self._folders: list[WriterFolder] = []
+        self._page = Page()
         self._active: Segment | None = None
         self._astray = False
         self._memory = MemorySpool(min(limit, MEMORY_BYTES))
@@ -246,13 +253,13 @@ class FileSpool:
                 raise
             self._go_astray(error, record)
 
-    def take(self) -> tuple[Batch, bytes] | None:
+    def take(self) -> tuple[Batch, Text] | None:
         """The oldest records captured here, then those of dead processes."""
         while (unread := self._unread()) is not None:
             segment, size = unread
             start = segment.taken
             try:
-                count, text = segment.take(size)
+                count, text = segment.take(size, self._page)
             except OSError:
                 raise Lost(self._give_up(segment)) from None
             batch = _batch(segment, start, count)
@@ -261,12 +268,12 @@ class FileSpool:
             self.forget(batch)
         return self._memory.take()
 
-    def again(self, batch: Batch) -> bytes:
+    def again(self, batch: Batch) -> Text:
         """The records of a batch, read once more."""
         if not isinstance(batch.place, _Place):
             return self._memory.again(batch)
         try:
-            return batch.place.segment.again(batch.place.start, batch.place.end)
+            return batch.place.segment.again(batch.place.start, batch.place.end, self._page)
         except OSError:
             raise Lost(batch.size) from None
 

@@ -61,10 +61,17 @@ def valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     server.stop()
 
 
+class FarAway(Worker):
+    """A worker on another machine: what it does with a batch takes no CPU from the generator."""
+
+    def receive(self, records: bytes) -> None:
+        self.arrived += records.count(b'"capture_id"')
+
+
 @pytest.fixture
 def busy_worker(valkey: EmbeddedValkey) -> Iterator[Worker]:
     broker: Redis = Redis.from_url(valkey.url)
-    found = Worker(broker)
+    found = FarAway(broker)
     found.start()
     yield found
     found.stop()
@@ -145,7 +152,7 @@ def test_a_generator_keeps_its_throughput(valkey: EmbeddedValkey, busy_worker: W
     }
     print(f"\na generator of a problem a millisecond keeps {found['capturing']:.1%} capturing")
     print(f"(the same measurement without capturing: {found['without']:.1%})")
-    assert busy_worker.records
+    assert busy_worker.arrived
     verdicts(("share of throughput lost", 1 - found["capturing"], 0.03))
     assert found["capturing"] >= 0.9 * min(1.0, found["without"])
 

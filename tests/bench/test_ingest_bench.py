@@ -26,6 +26,7 @@ pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).parents[2]
 ROWS = 60_000
+ROUNDS = 3
 MEMORY_ROWS = 20_000
 WARM_UP = 400
 NEWEST_EXAMPLES = "SELECT * FROM examples ORDER BY id DESC LIMIT 60000"
@@ -111,23 +112,35 @@ def test_the_whole_path_beside_copy_of_the_same_rows(
 ) -> None:
     ours, theirs = two_databases
     Redis.from_url(redis_url).flushdb()
+    rounds = []
     with one_worker(redis_url, ours, tmp_path):
         capture_all(redis_url, WARM_UP)  # the worker is up, its statements are prepared
-        whole = ROWS / capture_all(redis_url, ROWS)["seconds"]
-    narrow = copied_out(ours, NEWEST_EXAMPLES)
-    bodies = copied_out(ours, NEWEST_BODIES)
-    same = ROWS / copied_in(theirs, {"examples": narrow, "example_bodies": bodies})
+        for _ in range(ROUNDS):
+            whole = ROWS / capture_all(redis_url, ROWS)["seconds"]
+            same = ROWS / copied_in(theirs, newest(ours))
+            rounds.append((whole / same, whole, same))
     with psycopg.connect(theirs, autocommit=True) as db:
         db.execute("CREATE TABLE bare (id bigint, payload json)")
-    bare = ROWS / copied_in(theirs, {"bare": bodies})
-    table = Table("captures", "rows/s", "of COPY", title=f"{ROWS:,} captures of 2 KB, one worker")
-    table.add_row("client -> Redis -> worker -> rows", f"{whole:,.0f}", f"{whole / same:.2f}")
+    bare = ROWS / copied_in(theirs, {"bare": newest(ours)["example_bodies"]})
+    share, whole, same = sorted(rounds)[ROUNDS // 2]
+    title = f"{ROWS:,} captures of 2 KB, one worker; the median of {ROUNDS} rounds"
+    table = Table("captures", "rows/s", "of COPY", title=title)
+    table.add_row("client -> Redis -> worker -> rows", f"{whole:,.0f}", f"{share:.2f}")
     table.add_row("baseline: COPY of the same rows, same tables", f"{same:,.0f}", "1")
     table.add_row("COPY of the payloads, no key, no index", f"{bare:,.0f}", f"{bare / same:.2f}")
     Console().print(table)
-    print(f"of COPY {whole / same:.2f}   bar 0.5: {'met' if whole >= 0.5 * same else 'NOT MET'}")
+    print("rounds:", ", ".join(f"{one:.2f}" for one, *_ in rounds), end="; ")
+    print(f"of COPY {share:.2f}   bar 0.5: {'met' if share >= 0.5 else 'NOT MET'}")
     # Around the bar, as the machine has it; what must not get worse is this.
-    assert whole >= 0.4 * same
+    assert share >= 0.4
+
+
+def newest(url: str) -> dict[str, bytes]:
+    """What the last captures became, by table."""
+    return {
+        "examples": copied_out(url, NEWEST_EXAMPLES),
+        "example_bodies": copied_out(url, NEWEST_BODIES),
+    }
 
 
 def test_a_workers_memory_stays_flat_over_100_000_captures(

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as BrokerGone
 
 from tdsys import wire
 from tdsys.client import BATCH_RECORDS, IN_FLIGHT, MemorySpool, Shipper
+from tdsys.client.spool import Batch
 
 HOUR = 3600
 
@@ -69,6 +70,30 @@ def test_a_worker_that_is_away_for_an_hour_finds_every_batch_once(producer: Prod
     assert len({producer.works() for _ in range(3)}) == 3
     producer.waits(1)
     assert producer.shipper.stats() == (3 * BATCH_RECORDS, 0, {})
+
+
+def test_what_is_captured_while_a_batch_is_sent_travels_in_the_next_one(
+    producer: Producer,
+) -> None:
+    class Busy(Redis):
+        """A broker so slow that ten records are captured while it answers."""
+
+        def pipeline(self, *args: Any, **kwargs: Any) -> Any:
+            for _ in range(10):
+                producer.spool.append(b"{}")
+            return super().pipeline(*args, **kwargs)
+
+    busy = Busy.from_pool(producer.broker.connection_pool)
+    for _ in range(BATCH_RECORDS + 7):
+        producer.spool.append(b"{}")
+    producer.shipper.step(busy)
+    assert [batch.size for batch in in_flight(producer)] == [BATCH_RECORDS, 17]
+    producer.shipper.step(producer.broker)
+    assert [batch.size for batch in in_flight(producer)] == [BATCH_RECORDS, 17, 10]
+
+
+def in_flight(producer: Producer) -> list[Batch]:
+    return [sent.batch for sent in producer.shipper._in_flight.values()]
 
 
 def test_a_lost_batch_is_sent_again_under_its_name_six_seconds_later(producer: Producer) -> None:
