@@ -34,10 +34,10 @@ LOOP = 5000
 PACED = 400
 GAP_SECONDS = 0.01
 PROBLEM_SECONDS = 1e-3
-# Three ticks of the shipper, so that what it costs is part of it.
-SLICE_SECONDS = 1.5
+# Two ticks of the shipper, so that what it costs is part of it.
+SLICE_SECONDS = 1.0
 LONGEST_SETTLING = 10.0
-PAIRS = 16
+PAIRS = 30
 Hand = Callable[[], object]
 
 
