@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 FieldType = Literal["text", "list"]
 # Three splits of at least ten examples each; with fewer no interval means anything.
@@ -79,28 +80,76 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    collection: Literal["automatic", "manual", "off"] = "automatic"
-    signature: Signature | None = None
-    weights: Weights = Weights(accuracy=0.4, coherence=0.2, relevance=0.2, educational_value=0.2)
-    reject_below: PerDimension = PerDimension(
-        accuracy=0.3, coherence=0.3, relevance=0.3, educational_value=0.1
+    collection: Literal["automatic", "manual", "off"] = Field(
+        "automatic",
+        description="manual: nothing is admitted without a person; "
+        "off: captures are counted and dropped",
     )
-    admit_from: PerDimension = PerDimension(
-        accuracy=0.7, coherence=0.5, relevance=0.5, educational_value=0.3
+    signature: Signature | None = Field(
+        None,
+        description="input and output fields of the program, each text or list; "
+        "left out: what nearly all admitted examples hold",
     )
-    admit_quality: float = Field(0.6, ge=0, le=1)
-    min_examples: int = Field(50, ge=FEWEST_EXAMPLES)
-    max_examples: int = Field(400, ge=FEWEST_EXAMPLES)
-    shares: Shares = Shares()
-    optimization: Literal["automatic", "hold"] = "automatic"
-    growth: float = Field(0.2, gt=0)
-    settle_seconds: int = Field(5, ge=0)
-    auto: Literal["light", "medium", "heavy"] = "light"
-    seed: int = Field(9, ge=1)
-    max_calls: int = Field(5000, ge=1)
+    weights: Weights = Field(
+        Weights(accuracy=0.4, coherence=0.2, relevance=0.2, educational_value=0.2),
+        description="how the four scores make one quality; only their ratio matters",
+    )
+    reject_below: PerDimension = Field(
+        PerDimension(accuracy=0.3, coherence=0.3, relevance=0.3, educational_value=0.1),
+        description="below in any dimension: rejected",
+    )
+    admit_from: PerDimension = Field(
+        PerDimension(accuracy=0.7, coherence=0.5, relevance=0.5, educational_value=0.3),
+        description="below in any dimension: to a person",
+    )
+    admit_quality: float = Field(0.6, ge=0, le=1, description="below overall: to a person")
+    min_examples: int = Field(50, ge=FEWEST_EXAMPLES, description="before the first version")
+    max_examples: int = Field(
+        400,
+        ge=FEWEST_EXAMPLES,
+        description="in one version; the best of each cell first, cells level",
+    )
+    shares: Shares = Field(
+        Shares(), description="how a version is divided into train, val and test; 1 together"
+    )
+    optimization: Literal["automatic", "hold"] = Field(
+        "automatic", description="hold: no version, no run"
+    )
+    growth: float = Field(
+        0.2, gt=0, description="share of new examples that makes the next version"
+    )
+    settle_seconds: int = Field(5, ge=0, description="quiet time after the last arrival")
+    auto: Literal["light", "medium", "heavy"] = Field(
+        "light", description="MIPROv2's budget preset"
+    )
+    seed: int = Field(9, ge=1, description="of the run; 0 is refused because MIPROv2 ignores it")
+    max_calls: int = Field(5000, ge=1, description="a run planned above it is not queued")
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Policy:
         if self.min_examples > self.max_examples:
             raise ValueError("min_examples is above max_examples")
         return self
+
+
+class Difference(NamedTuple):
+    """A field that two policies do not share, by its dotted name."""
+
+    field: str
+    before: JsonValue
+    after: JsonValue
+
+
+def differences(
+    before: Mapping[str, JsonValue], after: Mapping[str, JsonValue], *, within: str = ""
+) -> list[Difference]:
+    """Where two documents differ, in the order of the second; None for what one has not."""
+    found: list[Difference] = []
+    for name in [*after, *(n for n in before if n not in after)]:
+        old, new = before.get(name), after.get(name)
+        path = f"{within}{name}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, within=f"{path}.")
+        elif old != new:
+            found.append(Difference(path, old, new))
+    return found

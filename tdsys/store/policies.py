@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
+from pydantic import JsonValue
 from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
@@ -16,6 +18,15 @@ from tdsys.store.schema import examples, policies
 
 FIRST_AUTHOR = "default"
 Versioned = tuple[int, Policy]
+
+
+class Version(NamedTuple):
+    """One version as it was put in force, and by whom; a document may be of an older program."""
+
+    version: int
+    document: dict[str, JsonValue]
+    author: str
+    at: datetime
 
 
 def ensure_domain(tx: Tx, *, domain: str, now: datetime) -> bool:
@@ -40,12 +51,20 @@ def current(tx: Tx, *, domain: str) -> Versioned:
     """The policy in force and its version; InvalidInput when there is no such domain."""
     row = tx.execute(_newest().where(policies.c.domain == domain)).one_or_none()
     if row is None:
-        known = ", ".join(domains(tx)[:20])
-        raise InvalidInput(
-            f"there is no domain {domain!r}",
-            remedy=f"use one of: {known}" if known else "capture or import first",
-        )
+        raise _unknown(tx, domain)
     return row.version, Policy.model_validate(row.document)
+
+
+def history(tx: Tx, *, domain: str) -> list[Version]:
+    """Every version, the newest first; InvalidInput when there is no such domain."""
+    rows = tx.execute(
+        select(policies.c.version, policies.c.document, policies.c.author, policies.c.created_at)
+        .where(policies.c.domain == domain)
+        .order_by(policies.c.version.desc())
+    ).all()
+    if not rows:
+        raise _unknown(tx, domain)
+    return [Version(*row) for row in rows]
 
 
 def version_of(tx: Tx, *, example_id: int) -> int:
@@ -81,6 +100,14 @@ def put(tx: Tx, *, domain: str, policy: Policy, author: str, now: datetime) -> i
 def domains(tx: Tx) -> list[str]:
     """All domains by name."""
     return list(tx.scalars(select(domains_table.c.name).order_by(domains_table.c.name)))
+
+
+def _unknown(tx: Tx, domain: str) -> InvalidInput:
+    known = ", ".join(domains(tx)[:20])
+    return InvalidInput(
+        f"there is no domain {domain!r}",
+        remedy=f"use one of: {known}" if known else "capture or import first",
+    )
 
 
 def _newest() -> Select[tuple[str, int, dict[str, object]]]:

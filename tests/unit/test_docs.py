@@ -35,6 +35,7 @@ def test_every_setting_is_listed_and_exists() -> None:
 
 def test_every_policy_field_is_listed_and_exists() -> None:
     assert set(rows("Policy")) == set(Policy.model_fields)
+    assert all(f"| {field.description} |" in README for field in Policy.model_fields.values())
 
 
 def test_every_task_is_listed_and_exists() -> None:

@@ -1,0 +1,114 @@
+"""Where a policy asks for what DSPy or the metric cannot do: every conflict, before anything runs.
+
+The facts are DSPy 3.4.1's; tests hold the reserved names and the calls against the library.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tdsys.core import budget
+from tdsys.core.dataset import SMALLEST_SPLIT
+from tdsys.core.policy import PerDimension, Policy, Shares, Signature
+
+_MEMBERS = """
+append append_instructions construct copy delete dict dump_state equals fields from_orm get inputs
+insert instructions items json keys labels load_state model_computed_fields model_config
+model_construct model_copy model_dump model_dump_json model_extra model_fields model_fields_set
+model_json_schema model_parametrized_name model_post_init model_rebuild model_validate
+model_validate_json model_validate_strings parse_file parse_obj parse_raw prepend schema
+schema_json signature toDict update_forward_refs validate values with_inputs with_instructions
+with_updated_fields without
+"""
+# Of dspy.Example and dspy.Signature: a field of the name would hide the member, or is refused.
+RESERVED = frozenset(_MEMBERS.split())
+# DSPy hides fields that begin like this from prompts.
+HIDDEN = "dspy_"
+PROVABLE = ("solution", "answer")
+
+
+class Conflict(NamedTuple):
+    """One thing that cannot work: at which field of the policy, and what would mend it."""
+
+    field: str
+    message: str
+    remedy: str
+
+
+def conflicts(policy: Policy) -> list[Conflict]:
+    """All of them, in the order of the policy's fields; empty when a run can follow it."""
+    return [
+        *(_in_signature(policy.signature) if policy.signature else ()),
+        *_in_thresholds(policy.reject_below, policy.admit_from),
+        *_in_shares(policy.shares, policy.min_examples),
+        *_in_calls(policy),
+    ]
+
+
+def _in_signature(signature: Signature) -> Iterator[Conflict]:
+    for side, fields in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        for name in fields:
+            if why := _unfit(name):
+                yield Conflict(f"signature.{side}.{name}", why, "give the field another name")
+    if "problem" not in signature.outputs:
+        yield Conflict(
+            "signature.outputs",
+            "without `problem` the metric finds nothing new, and every grade is 0",
+            "add `problem: text`",
+        )
+    if not set(PROVABLE) & set(signature.outputs):
+        yield Conflict(
+            "signature.outputs",
+            "without `solution` and `answer` nothing can be proved, and every grade is 0",
+            "add `solution: text` or `answer: text`",
+        )
+
+
+def _unfit(name: str) -> str:
+    """Why DSPy cannot have a field of this name; empty when it can."""
+    if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
+        return "not a name that Python takes for a field"
+    if name.startswith("_"):
+        return "pydantic refuses names that begin with _"
+    if name.startswith(HIDDEN):
+        return f"DSPy hides fields that begin with {HIDDEN} from the model"
+    return "the name of a member of dspy.Example or dspy.Signature" if name in RESERVED else ""
+
+
+def _in_thresholds(reject_below: PerDimension, admit_from: PerDimension) -> Iterator[Conflict]:
+    for dimension in PerDimension.model_fields:
+        lowest, enough = reject_below.of(dimension), admit_from.of(dimension)
+        if lowest > enough:
+            yield Conflict(
+                f"admit_from.{dimension}",
+                f"{enough:g} is below reject_below, {lowest:g}: what is rejected would be admitted",
+                f"use {lowest:g} or more",
+            )
+
+
+def _in_shares(shares: Shares, examples: int) -> Iterator[Conflict]:
+    for split, share in shares.model_dump().items():
+        if (held := round(share * examples)) < SMALLEST_SPLIT:
+            yield Conflict(
+                f"shares.{split}",
+                f"of min_examples, {examples}, it is {held}; a split needs {SMALLEST_SPLIT}",
+                f"raise min_examples to {math.ceil(SMALLEST_SPLIT / share)} or the share",
+            )
+
+
+def _in_calls(policy: Policy) -> Iterator[Conflict]:
+    for limit in ("min_examples", "max_examples"):
+        examples: int = getattr(policy, limit)
+        train, val = (round(s * examples) for s in (policy.shares.train, policy.shares.val))
+        calls = budget.plan(train, val, policy.auto).calls_at_most
+        if calls > policy.max_calls:
+            yield Conflict(
+                "max_calls",
+                f"{policy.max_calls:,} are fewer than the {calls:,} calls that a run with "
+                f"auto: {policy.auto} may take at {limit}, {examples}; it would not be queued",
+                f"raise max_calls, lower {limit} or take a smaller auto",
+            )
+            return

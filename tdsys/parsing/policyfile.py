@@ -1,0 +1,158 @@
+"""A domain's policy as a YAML document that people edit: written with its meaning, read with care.
+
+One rule: whatever is wrong is told at once, each with its line and column, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from tdsys.core.compatibility import conflicts
+from tdsys.core.example import check_domain
+from tdsys.core.policy import Policy, Signature
+from tdsys.errors import InvalidInput
+from tdsys.parsing.document import Document, Path, Unreadable, read
+
+WIDTH = 96
+DOMAIN = "domain"
+
+
+class Mistake(NamedTuple):
+    """What is wrong at one place of a document; line and column count from 1."""
+
+    line: int
+    column: int
+    field: str
+    message: str
+    remedy: str
+
+
+class Refused(Exception):
+    """A document that cannot be put in force, with all its mistakes."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__(f"{len(mistakes)} mistakes")
+        self.mistakes = mistakes
+
+
+class Written(NamedTuple):
+    """A policy and the domain it is for."""
+
+    domain: str
+    policy: Policy
+
+
+def policy_from(text: str) -> Written:
+    """What a document says; Refused with every mistake in it, conflicts with DSPy among them."""
+    try:
+        document = read(text)
+    except Unreadable as broken:
+        raise Refused([Mistake(*broken.spot, "", broken.message, broken.remedy)]) from None
+    given = document.value
+    if not isinstance(given, dict):
+        raise Refused([_mistake(document, (), "not a list of `field: value`", "see policy init")])
+    rules = {name: value for name, value in given.items() if name != DOMAIN}
+    mistakes = [*_in_domain(document, given), *_in_rules(document, rules)]
+    if mistakes:
+        raise Refused(sorted(mistakes))
+    found = Policy.model_validate(rules)
+    clashes = [
+        _mistake(document, _path(one.field), one.message, one.remedy) for one in conflicts(found)
+    ]
+    if clashes:
+        raise Refused(sorted(clashes))
+    return Written(str(given[DOMAIN]), found)
+
+
+def text_of(domain: str, policy: Policy, *, heading: str) -> str:
+    """The document of a policy: each field under a comment that says what it means."""
+    parts = [_comment(heading), _dumped({DOMAIN: domain})]
+    document = policy.model_dump(mode="json")
+    for name, field in Policy.model_fields.items():
+        meaning = _comment(f"{field.description}{_choices(field.annotation)}")
+        if document[name] is None:
+            parts.append(meaning + _shut(_dumped({name: Signature().model_dump(mode="json")})))
+        else:
+            parts.append(meaning + _dumped({name: document[name]}))
+    return "\n".join(parts)
+
+
+def _in_domain(document: Document, given: Mapping[str, JsonValue]) -> Iterator[Mistake]:
+    name = given.get(DOMAIN)
+    if not isinstance(name, str):
+        what = "the domain's name is missing" if name is None else "not a text"
+        yield _mistake(document, (DOMAIN,), what, "write for example `domain: algebra`")
+        return
+    try:
+        check_domain(name)
+    except InvalidInput as bad:
+        yield _mistake(document, (DOMAIN,), bad.message, bad.remedy)
+
+
+def _in_rules(document: Document, rules: Mapping[str, JsonValue]) -> Iterator[Mistake]:
+    try:
+        # As JSON, so that a text is no number and a number no text.
+        Policy.model_validate_json(json.dumps(rules), strict=True)
+    except ValidationError as bad:
+        for error in bad.errors():
+            yield _explained(document, error["loc"], error["type"], error["msg"])
+
+
+def _explained(document: Document, path: Path, kind: str, message: str) -> Mistake:
+    if kind == "extra_forbidden":
+        known = _fields(path[:-1])
+        close = get_close_matches(str(path[-1]), known, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
+        return _mistake(document, path, "there is no such field", remedy, of_name=True)
+    if kind == "missing":
+        return _mistake(document, path, "it is missing", "add it", of_name=True)
+    return _mistake(document, path, message.removeprefix("Value error, "), "correct the value")
+
+
+def _mistake(
+    document: Document, path: Path, message: str, remedy: str, *, of_name: bool = False
+) -> Mistake:
+    spot = document.spot(path, of_name=of_name)
+    return Mistake(*spot, ".".join(map(str, path)), message, remedy)
+
+
+def _path(field: str) -> Path:
+    return tuple(field.split("."))
+
+
+def _fields(path: Path) -> list[str]:
+    """The names that may stand inside a field of the policy."""
+    model: type[BaseModel] = Policy
+    for step in path:
+        inner = model.model_fields[str(step)].annotation
+        kinds = [inner, *get_args(inner)]
+        model = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+    return [DOMAIN, *model.model_fields] if model is Policy else [*model.model_fields]
+
+
+def _choices(annotation: Any) -> str:
+    words = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return f" ({' | '.join(words)})" if words else ""
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(text, WIDTH))
+
+
+def _dumped(part: Mapping[str, JsonValue]) -> str:
+    dumped: str = yaml.safe_dump(
+        part, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=False
+    )
+    return dumped
+
+
+def _shut(text: str) -> str:
+    """The same as a comment, to be opened by whoever wants it."""
+    return "".join(f"# {line}\n" for line in text.splitlines())

@@ -1,0 +1,157 @@
+"""A policy as a document: what is written is read back, and every mistake has its place."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
+from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
+
+SHARE = st.floats(0, 1)
+DIMENSIONS = ("accuracy", "coherence", "relevance", "educational_value")
+
+
+def mistakes(text: str) -> list[Mistake]:
+    with pytest.raises(Refused) as refused:
+        policy_from(text)
+    return refused.value.mistakes
+
+
+def told(text: str) -> list[tuple[int, int, str]]:
+    return [(one.line, one.column, one.field) for one in mistakes(text)]
+
+
+def test_the_first_document_is_the_default_policy_with_every_field_explained() -> None:
+    text = text_of("algebra", Policy(), heading="The rules.")
+    assert policy_from(text) == ("algebra", Policy())
+    for name, field in Policy.model_fields.items():
+        assert f"\n{name}:" in text or f"\n# {name}:" in text
+        assert field.description
+        assert field.description.split()[0] in text
+    assert "(light | medium | heavy)" in text
+
+
+def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
+    text = text_of("algebra", Policy(), heading="The rules.")
+    shut = text[text.index("# signature:") :].split("\n\n")[0]
+    opened = shut.replace("# ", "")
+    assert policy_from(text.replace(shut, opened)).policy.signature == Signature()
+
+
+@settings(deadline=None)
+@given(
+    domain=st.from_regex(r"[a-z][a-z 0-9]{0,20}[a-z]", fullmatch=True),
+    instructions=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300),
+    lowest=st.tuples(*[SHARE] * 4),
+    growth=st.floats(0.01, 100),
+    smallest=st.integers(40, 10_000),
+)
+def test_a_policy_that_is_written_is_read_back(
+    domain: str, instructions: str, lowest: tuple[float, ...], growth: float, smallest: int
+) -> None:
+    bounds = PerDimension(**dict(zip(DIMENSIONS, lowest, strict=True)))
+    policy = Policy(
+        signature=Signature(instructions=instructions),
+        reject_below=bounds,
+        admit_from=bounds,
+        growth=growth,
+        min_examples=smallest,
+        max_examples=smallest,
+        max_calls=10**9,
+    )
+    assert policy_from(text_of(domain, policy, heading="Again.")) == (domain, policy)
+
+
+def test_every_mistake_is_told_at_once_with_its_place_and_a_remedy() -> None:
+    text = """domain: algebra
+wieghts: {accuracy: 1}
+auto: hevy
+min_examples: '80'
+shares:
+  train: 0.5
+  val: 0.4
+weights: {accuracy: 2, coherence: 0, relevance: 1}
+seed: 0
+"""
+    assert told(text) == [
+        (2, 1, "wieghts"),
+        (3, 7, "auto"),
+        (4, 15, "min_examples"),
+        (6, 3, "shares"),
+        (8, 1, "weights.educational_value"),
+        (8, 21, "weights.accuracy"),
+        (9, 7, "seed"),
+    ]
+    assert all(one.message and one.remedy for one in mistakes(text))
+    assert mistakes(text)[0].remedy == "did you mean weights?"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("", (1, 1), "nothing in it"),
+        ("# only a comment\n", (1, 1), "nothing in it"),
+        ("- a\n- b\n", (1, 1), "field: value"),
+        ("auto: light\n", (1, 1), "name is missing"),
+        ("domain: 7\n", (1, 9), "not a text"),
+        ('domain: " a "\n', (1, 9), "not a domain name"),
+        ("domain: a\nauto: [light\nseed: 3\n", (3, 5), "flow"),
+        ("domain: a\nauto: light\nauto: heavy\n", (3, 1), "twice"),
+        ("domain: a\nseed: &x 3\n", (2, 7), "anchor"),
+        ("domain: a\nseed: !!int 3\n", (2, 7), "tag"),
+        ("domain: a\n---\ndomain: b\n", (2, 1), "second document"),
+        ("domain: a\nseed: \x07\n", (2, 7), "character"),
+        ("domain: a\nseed: .inf\n", (2, 7), "finite"),
+        ("domain: a\n" + "# long\n" * 10_000, (1, 1), "at most"),
+        ("domain: a\nsignature: {outputs: {problem: prose}}\n", (2, 32), "'text' or 'list'"),
+        ("domain: a\nmin_examples: 90\nmax_examples: 60\n", (1, 1), "min_examples is above"),
+    ],
+)
+def test_a_document_that_is_none_says_where(
+    text: str, place: tuple[int, int], message: str
+) -> None:
+    (one,) = mistakes(text)
+    assert (one.line, one.column) == place
+    assert message in one.message
+
+
+def test_a_hopelessly_nested_document_is_refused_at_once() -> None:
+    began = time.process_time()
+    (one,) = mistakes("domain: a\nweights: " + "[" * 60_000)
+    assert "deeper" in one.message
+    assert time.process_time() - began < 1
+
+
+def test_a_conflict_stands_where_its_field_does() -> None:
+    text = """domain: a
+min_examples: 50
+shares:
+  train: 0.89
+  val: 0.06
+  test: 0.05
+signature:
+  outputs: {problem: text, keys: text}
+"""
+    assert told(text) == [
+        (5, 8, "shares.val"),
+        (6, 9, "shares.test"),
+        (8, 12, "signature.outputs"),
+        (8, 34, "signature.outputs.keys"),
+    ]
+
+
+def test_differences_name_the_field_and_both_values() -> None:
+    before = Policy().model_dump(mode="json")
+    after = Policy(seed=3, shares=Shares(train=0.4, val=0.3)).model_dump(mode="json")
+    assert differences(before, before) == []
+    assert differences(before, after) == [
+        Difference("shares.train", 0.35, 0.4),
+        Difference("shares.val", 0.35, 0.3),
+        Difference("seed", 9, 3),
+    ]
+    del after["seed"]
+    assert differences(before, after)[-1] == ("seed", 9, None)
