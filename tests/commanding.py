@@ -11,6 +11,7 @@ import pytest
 
 from tdsys import runtime
 from tdsys.__main__ import main
+from tdsys.store import Store
 
 
 class Said(NamedTuple):
@@ -61,3 +62,22 @@ def shell(process: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sh
         return Said(int(ended.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def here(store: Store, database_url: str, process: pytest.MonkeyPatch) -> Store:
+    """This process's settings point to an empty store."""
+    process.setenv("TDSYS_DATABASE_URL", database_url)
+    return store
+
+
+@pytest.fixture
+def tdsys(here: Store, shell: Shell) -> Shell:
+    """The command, run on the store of `here`."""
+    assert here
+    return shell
+
+
+def one_line(said: Said) -> str:
+    (line,) = said.err.splitlines()
+    return line
