@@ -306,21 +306,20 @@ class Shipper:
                 self._in_flight.pop(sent.batch.id)
                 self.spool.forget(sent.batch)
                 self.drop("spool_lost", lost.count)
-        moved = bool(due)
-        while len(self._in_flight) < IN_FLIGHT and (fresh := self._take()) is not None:
+        moved, own = bool(due), True
+        while len(self._in_flight) < IN_FLIGHT and (fresh := self._take(own=own)) is not None:
             batch, records = fresh
             # Registered first: if the push fails half-way, the batch is sent again, not lost.
             sent = self._in_flight[batch.id] = _Sent(batch)
             self._push(broker, sent, records)
             moved = True
-            if batch.own and not _is_full(batch, records):
-                # What is captured while one is sent would travel in batches of a few records.
-                break
+            # What is captured while one is sent would travel in batches of a few records.
+            own = own and (_is_full(batch, records) or not batch.own)
         return moved
 
-    def _take(self) -> tuple[Batch, Text] | None:
+    def _take(self, *, own: bool) -> tuple[Batch, Text] | None:
         try:
-            return self.spool.take()
+            return self.spool.take(own=own)
         except Lost as lost:
             self.drop("spool_lost", lost.count)
             return None

@@ -75,10 +75,11 @@ class Spool(Protocol):
     def append(self, record: bytes) -> None:
         """Keep a record; Unfit when there is no room."""
 
-    def take(self) -> tuple[Batch, Text] | None:
+    def take(self, *, own: bool = True) -> tuple[Batch, Text] | None:
         """The next batch to send, its records as a JSON list; Lost when it is gone.
 
-        The text is good until the next one is asked for, here or of `again`.
+        First what was captured here, unless `own` is false, then what dead processes left. The
+        text is good until the next one is asked for, here or of `again`.
         """
 
     def again(self, batch: Batch) -> Text:
@@ -153,11 +154,11 @@ class MemorySpool:
             self._count += 1
             self._queue.append(record)
 
-    def take(self) -> tuple[Batch, bytes] | None:
+    def take(self, *, own: bool = True) -> tuple[Batch, bytes] | None:
         """The oldest records, at most a batch full."""
         taken: list[bytes] = []
         size = 0
-        while self._queue and len(taken) < BATCH_RECORDS and size < BATCH_BYTES:
+        while own and self._queue and len(taken) < BATCH_RECORDS and size < BATCH_BYTES:
             taken.append(self._queue.popleft())
             size += len(taken[-1])
         if not taken:
@@ -253,9 +254,9 @@ class FileSpool:
                 raise
             self._go_astray(error, record)
 
-    def take(self) -> tuple[Batch, Text] | None:
+    def take(self, *, own: bool = True) -> tuple[Batch, Text] | None:
         """The oldest records captured here, then those of dead processes."""
-        while (unread := self._unread()) is not None:
+        while (unread := self._unread(own=own)) is not None:
             segment, size = unread
             start = segment.taken
             try:
@@ -266,7 +267,7 @@ class FileSpool:
             if count:
                 return batch, text
             self.forget(batch)
-        return self._memory.take()
+        return self._memory.take(own=own)
 
     def again(self, batch: Batch) -> Text:
         """The records of a batch, read once more."""
@@ -383,12 +384,12 @@ class FileSpool:
         )
         self._memory.append(record)
 
-    def _unread(self) -> tuple[Segment, int] | None:
+    def _unread(self, *, own: bool) -> tuple[Segment, int] | None:
         """The next segment with bytes to take, and how many it has just now."""
         with self._lock:
             for folder in self._folders:
                 for segment in folder.segments:
-                    if segment.taken < segment.size:
+                    if segment.taken < segment.size and (own or not segment.own):
                         return segment, segment.size
         return None
 

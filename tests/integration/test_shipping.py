@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as BrokerGone
 
 from tdsys import wire
-from tdsys.client import BATCH_RECORDS, IN_FLIGHT, MemorySpool, Shipper
+from tdsys.client import BATCH_RECORDS, IN_FLIGHT, FileSpool, MemorySpool, Shipper
 from tdsys.client.spool import Batch
 
 HOUR = 3600
@@ -90,6 +91,22 @@ def test_what_is_captured_while_a_batch_is_sent_travels_in_the_next_one(
     assert [batch.size for batch in in_flight(producer)] == [BATCH_RECORDS, 17]
     producer.shipper.step(producer.broker)
     assert [batch.size for batch in in_flight(producer)] == [BATCH_RECORDS, 17, 10]
+
+
+def test_a_generator_that_never_rests_ships_for_the_dead_too(
+    producer: Producer, tmp_path: Path
+) -> None:
+    dead = FileSpool(tmp_path)
+    dead.append(b"{}")
+    dead.fresh()
+    living = FileSpool(tmp_path)
+    living.append(b"{}")
+    living.adopt()
+    shipper = Shipper("", living)
+    shipper.step(producer.broker)
+    living.append(b"{}")
+    shipper.step(producer.broker)
+    assert [sent.batch.own for sent in shipper._in_flight.values()] == [True, False, True]
 
 
 def in_flight(producer: Producer) -> list[Batch]:
