@@ -44,7 +44,10 @@ MOVES: dict[tuple[State, Move], State] = {
     (State.ADMITTED, Move.FLAG): State.IN_REVIEW,
     (State.ADMITTED, Move.RETIRE): State.RETIRED,
     (State.RETIRED, Move.RESTORE): State.CANDIDATE,
-    (State.REJECTED, Move.REPLAY): State.CANDIDATE,
+    **{
+        (decided, Move.REPLAY): State.CANDIDATE
+        for decided in (State.ADMITTED, State.IN_REVIEW, State.REJECTED)
+    },
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -117,9 +117,11 @@ def follow_version(tx: Tx, *, domain: str, version_id: int) -> None:
     )
 
 
-def outdate(tx: Tx, *, example_id: int) -> None:
-    """After an example left the admitted set: programs that learned from it are stale."""
-    learned = select(dataset_members.c.version_id).where(dataset_members.c.example_id == example_id)
+def outdate(tx: Tx, *, example_ids: Sequence[int]) -> None:
+    """After examples left the admitted set: programs that learned from them are stale."""
+    learned = select(dataset_members.c.version_id).where(
+        dataset_members.c.example_id.in_(example_ids)
+    )
     tx.execute(
         update(programs_table).where(programs_table.c.version_id.in_(learned)).values(stale=True)
     )

@@ -13,8 +13,6 @@ from tdsys.core.dataset import SMALLEST_SPLIT
 from tdsys.core.policy import PerDimension, Policy, Shares, Signature
 from tdsys.llm.generation import problem_program
 
-pytestmark = pytest.mark.criterion("3.4")
-
 
 def found(**fields: object) -> list[Conflict]:
     return conflicts(Policy.model_validate(fields))
@@ -24,6 +22,7 @@ def test_the_default_policy_is_compatible_at_every_budget() -> None:
     assert [found(auto=auto, max_calls=20_000) for auto in budget.PRESETS] == [[], [], []]
 
 
+@pytest.mark.criterion("3.4")
 def test_the_reserved_names_are_the_members_of_dspys_classes() -> None:
     members = {*dir(dspy.Example()), *dir(dspy.Signature)}
     public = {name for name in members if not name.startswith("_")}
@@ -77,6 +76,7 @@ def test_a_split_that_would_be_too_small_says_how_many_examples_it_takes() -> No
     assert found(shares=shares.model_dump(), min_examples=SMALLEST_SPLIT * 20) == []
 
 
+@pytest.mark.criterion("3.4")
 def test_a_run_that_would_cost_more_than_it_may_is_a_conflict() -> None:
     enough = budget.plan(140, 140, "light").calls_at_most
     assert found(max_calls=enough) == []
@@ -85,6 +85,7 @@ def test_a_run_that_would_cost_more_than_it_may_is_a_conflict() -> None:
     assert "min_examples, 50" in found(max_calls=10)[0].message
 
 
+@pytest.mark.criterion("3.4")
 def test_all_conflicts_are_told_together() -> None:
     told = found(
         signature={"outputs": {"keys": "text"}},

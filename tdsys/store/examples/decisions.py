@@ -229,7 +229,7 @@ def move(
         _Step(State(row.state), to, move, reason, detail, actor, policy_version),
     )
     if row.state == State.ADMITTED:
-        programs.outdate(tx, example_id=example_id)
+        programs.outdate(tx, example_ids=[example_id])
     return to
 
 
