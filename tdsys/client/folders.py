@@ -39,18 +39,20 @@ _TRIES = 3
 class Page:
     """Lines of a file on their way to the broker, in memory that is used again and again.
 
-    Fresh memory for a batch would cost more than reading it: a hundred pages the machine has to
-    find, five times over.
+    Fresh memory for each batch would cost the machine more than reading it.
     """
 
     def __init__(self) -> None:
-        # Where a list begins, the lines, and one byte more for a list of none.
-        self._bytes = bytearray(BATCH_BYTES + 2)
-        self._bytes[0] = ord("[")
+        self._bytes = bytearray()
         self._view = memoryview(self._bytes)
 
     def read(self, fd: int, start: int, end: int) -> int:
         """Take in a part of a file, at most a batch; how many bytes that were."""
+        if not self._bytes:
+            # Where a list begins, the lines, and one byte more for a list of none.
+            self._bytes = bytearray(BATCH_BYTES + 2)
+            self._bytes[0] = ord("[")
+            self._view = memoryview(self._bytes)
         return os.preadv(fd, [self._view[1 : 1 + min(end - start, BATCH_BYTES)]], start)
 
     def whole_lines(self, length: int) -> int:
