@@ -11,6 +11,7 @@ from tdsys.store.examples.census import (
     Listed,
     ReasonCount,
     Refused,
+    Tenth,
     admissions,
     arrivals,
     cells,
@@ -20,6 +21,7 @@ from tdsys.store.examples.census import (
     pending,
     reasons,
     refused,
+    tenths,
 )
 from tdsys.store.examples.decisions import admitted, claim, move, prolong, record, retry
 
@@ -35,6 +37,7 @@ __all__ = [
     "ReasonCount",
     "Refusal",
     "Refused",
+    "Tenth",
     "add",
     "admissions",
     "admitted",
@@ -52,4 +55,5 @@ __all__ = [
     "record",
     "refused",
     "retry",
+    "tenths",
 ]

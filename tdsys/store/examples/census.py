@@ -5,20 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Text, case, func, literal_column, select, true, union_all
+from sqlalchemy import Integer, Text, case, func, literal, literal_column, select, true, union_all
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from tdsys.core.example import Source
+from tdsys.core.rubric import Dimension
 from tdsys.store.engine import Tx
 from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
+    ScoreKind,
     capture_duplicates,
     capture_refusals,
     example_bodies,
     examples,
+    scores,
 )
 
 CAPTURED = Source.CAPTURED.value
+TINY = 1e-6
 
 
 class Count(NamedTuple):
@@ -77,6 +82,19 @@ class ReasonCount(NamedTuple):
     state: str
     reason: str | None
     n: int
+
+
+class Tenth(NamedTuple):
+    """Examples a judge gave one dimension between `tenth` / 10 and the next, by their state.
+
+    `simulated` are those that the offline model judged.
+    """
+
+    dimension: str
+    tenth: int
+    state: str
+    n: int
+    simulated: int
 
 
 class Labelled(NamedTuple):
@@ -175,6 +193,36 @@ def cells(tx: Tx, *, domain: str) -> list[CellCount]:
             select(*by, func.count()).where(examples.c.domain == domain).group_by(*by).order_by(*by)
         )
     ]
+
+
+def tenths(tx: Tx, *, domain: str) -> list[Tenth]:
+    """How the newest score of each of a domain's examples is spread; 1.0 counts as 0.9."""
+    newest = (
+        select(scores.c.example_id, scores.c.simulated, *(scores.c[d.value] for d in Dimension))
+        .ext(distinct_on(scores.c.example_id))
+        .where(scores.c.kind == ScoreKind.JUDGE.value, scores.c.outcome == "scored")
+        .order_by(scores.c.example_id, scores.c.id.desc())
+        .subquery()
+    )
+    found: list[Tenth] = []
+    for dimension in Dimension:
+        # Stored with seven digits: 0.3 must not fall below itself.
+        tenth = func.least(func.floor(newest.c[dimension.value] * 10 + TINY), 9).cast(Integer)
+        rows = tx.execute(
+            select(
+                literal(dimension.value),
+                tenth,
+                examples.c.state,
+                func.count(),
+                func.count().filter(newest.c.simulated),
+            )
+            .join(newest, newest.c.example_id == examples.c.id)
+            .where(examples.c.domain == domain)
+            .group_by(tenth, examples.c.state)
+            .order_by(tenth, examples.c.state)
+        )
+        found += [Tenth(*row) for row in rows]
+    return found
 
 
 def reasons(tx: Tx) -> list[ReasonCount]:

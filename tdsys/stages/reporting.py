@@ -1,0 +1,120 @@
+"""What a domain's examples are worth and what they cover; reads only."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from typing import NamedTuple
+
+from tdsys.core.lifecycle import State
+from tdsys.core.policy import Policy
+from tdsys.core.rubric import Dimension
+from tdsys.store import Store, examples, policies
+from tdsys.store.examples import Tenth
+
+TENTHS = 10
+WAITING = (State.CANDIDATE, State.IN_REVIEW, State.PARKED)
+
+
+class Spread(NamedTuple):
+    """One dimension's newest scores: how many fell into each tenth, and into each of admitted."""
+
+    dimension: str
+    all: list[int]
+    admitted: list[int]
+    reject_below: float
+    admit_from: float
+
+
+class Quality(NamedTuple):
+    """How good a domain's examples are; who has no score is in `states` and in no spread."""
+
+    domain: str
+    policy_version: int
+    states: dict[str, int]
+    sources: dict[str, int]
+    reasons: list[tuple[str, str, int]]
+    scored: int
+    simulated: int
+    spreads: list[Spread]
+
+
+class Covered(NamedTuple):
+    """One cell; `lacking` admitted examples to have its even share of `max_examples`."""
+
+    topic: str
+    difficulty: str
+    admitted: int
+    waiting: int
+    rejected: int
+    lacking: int
+
+
+class Coverage(NamedTuple):
+    """A domain's cells, the emptiest first; `share` is what each would hold if all were even."""
+
+    domain: str
+    policy_version: int
+    max_examples: int
+    share: int
+    cells: list[Covered]
+
+
+def quality(store: Store, *, domain: str) -> Quality:
+    """The domain's states, reasons and scores; InvalidInput when there is no such domain."""
+    with store.begin() as tx:
+        version, policy = policies.current(tx, domain=domain)
+        counts = [one for one in examples.counts(tx) if one.domain == domain]
+        reasons = [one for one in examples.reasons(tx) if one.domain == domain]
+        tenths = examples.tenths(tx, domain=domain)
+    states, sources = Counter[str](), Counter[str]()
+    for one in counts:
+        states[one.state] += one.n
+        sources[one.source] += one.n
+    told = [(r.state, r.reason, r.n) for r in reasons if r.reason is not None]
+    # Every scored example has a number in each dimension.
+    first = [one for one in tenths if one.dimension == Dimension.ACCURACY]
+    return Quality(
+        domain=domain,
+        policy_version=version,
+        states=dict(states),
+        sources=dict(sources),
+        reasons=sorted(told, key=lambda row: (-row[2], row)),
+        scored=sum(one.n for one in first),
+        simulated=sum(one.simulated for one in first),
+        spreads=[_spread(d, tenths, policy) for d in Dimension],
+    )
+
+
+def _spread(dimension: Dimension, tenths: list[Tenth], policy: Policy) -> Spread:
+    every, admitted = [0] * TENTHS, [0] * TENTHS
+    for one in tenths:
+        if one.dimension == dimension:
+            every[one.tenth] += one.n
+            admitted[one.tenth] += one.n * (one.state == State.ADMITTED)
+    limits = policy.reject_below.of(dimension), policy.admit_from.of(dimension)
+    return Spread(dimension.value, every, admitted, *limits)
+
+
+def coverage(store: Store, *, domain: str) -> Coverage:
+    """How evenly the admitted examples lie; InvalidInput when there is no such domain."""
+    with store.begin() as tx:
+        version, policy = policies.current(tx, domain=domain)
+        counts = examples.cells(tx, domain=domain)
+    cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for one in counts:
+        cells[one.topic, one.difficulty][one.state] += one.n
+    share = math.ceil(policy.max_examples / len(cells)) if cells else 0
+    found = [
+        Covered(
+            topic,
+            difficulty,
+            admitted=held[State.ADMITTED],
+            waiting=sum(held[state] for state in WAITING),
+            rejected=held[State.REJECTED],
+            lacking=max(0, share - held[State.ADMITTED]),
+        )
+        for (topic, difficulty), held in cells.items()
+    ]
+    found.sort(key=lambda cell: (-cell.lacking, cell.topic, cell.difficulty))
+    return Coverage(domain, version, policy.max_examples, share, found)

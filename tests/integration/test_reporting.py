@@ -1,0 +1,103 @@
+"""What a domain's examples are worth and cover, counted and shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tdsys.core.lifecycle import Move
+from tdsys.core.policy import Policy
+from tdsys.core.rubric import Decision, Unscored, decide
+from tdsys.stages import policies, reporting
+from tdsys.store import Store, Tx
+from tests.commanding import Shell
+from tests.factories import NOW, PROBLEM, make_assessment, make_capture, make_verdict
+from tests.stored import claim, count, ingest
+from tests.stored import decide as recorded
+
+
+def scored(tx: Tx, *values: float, topic: str = "sums", **over: Any) -> None:
+    """Examples with these scores, decided by the default policy."""
+    first = count(tx, "examples")
+    inputs = {"topic": topic, "difficulty": "easy"}
+    ingest(tx, [make_capture(domain="sums", inputs=inputs, outputs={**PROBLEM, "answer": str(n)})
+                for n in range(first, first + len(values))])  # fmt: skip
+    for candidate, value in zip(claim(tx), values, strict=True):
+        answer = make_assessment(value, **over)
+        assert recorded(tx, candidate, decide(make_verdict(), answer, Policy()), answer=answer)
+
+
+@pytest.fixture
+def judged(store: Store) -> Store:
+    """Four scores in two topics, a parked example without one, and a candidate."""
+    with store.begin() as tx:
+        scored(tx, 1.0, 0.9, accuracy=0.7)
+        scored(tx, 0.3, topic="angles")
+        scored(tx, 0.55, topic="angles")
+        ingest(tx, [make_capture(domain="sums", outputs={**PROBLEM, "answer": "none"})])
+        parked = Decision(move=Move.PARK, reason="unreadable")
+        assert recorded(tx, claim(tx)[0], parked, answer=Unscored(reason="unreadable"))
+        ingest(tx, [make_capture(domain="sums", outputs={**PROBLEM, "answer": "new"})])
+        ingest(tx, [make_capture(domain="another")])
+    return store
+
+
+@pytest.mark.criterion("4.5")
+def test_scores_are_spread_by_tenths_and_no_score_is_in_no_tenth(judged: Store) -> None:
+    found = reporting.quality(judged, domain="sums")
+    assert found.states == {"admitted": 2, "in_review": 2, "parked": 1, "candidate": 1}
+    assert found.sources == {"captured": 6}
+    spreads = {one.dimension: one for one in found.spreads}
+    assert spreads["accuracy"].all == [0, 0, 0, 1, 0, 1, 0, 2, 0, 0]
+    assert spreads["coherence"].all == [0, 0, 0, 1, 0, 1, 0, 0, 0, 2]
+    assert spreads["coherence"].admitted == [0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert (spreads["accuracy"].reject_below, spreads["accuracy"].admit_from) == (0.3, 0.7)
+    assert (found.scored, found.simulated) == (4, 0)
+    assert ("parked", "unreadable", 1) in found.reasons
+
+
+def test_only_the_newest_score_of_an_example_counts(store: Store) -> None:
+    with store.begin() as tx:
+        scored(tx, 0.2)
+        tx.exec_driver_sql("UPDATE examples SET state = 'candidate', due_at = moved_at")
+        answer = make_assessment(0.9)
+        decision = decide(make_verdict(), answer, Policy())
+        assert recorded(tx, claim(tx)[0], decision, answer=answer)
+    (accuracy, *_) = reporting.quality(store, domain="sums").spreads
+    assert accuracy.all == [0] * 9 + [1]
+
+
+@pytest.mark.criterion("4.5")
+def test_coverage_lists_the_emptiest_cell_first(judged: Store) -> None:
+    policies.put(
+        judged, domain="sums", policy=Policy(min_examples=50, max_examples=100), author="a", now=NOW
+    )
+    found = reporting.coverage(judged, domain="sums")
+    assert [(c.topic, c.admitted, c.waiting, c.rejected, c.lacking) for c in found.cells] == [
+        ("angles", 0, 2, 0, 34),
+        ("multiplication", 0, 2, 0, 34),
+        ("sums", 2, 0, 0, 32),
+    ]
+    assert (found.share, found.max_examples, found.policy_version) == (34, 100, 2)
+
+
+@pytest.mark.usefixtures("judged")
+def test_the_reports_are_shown_and_told_as_data(tdsys: Shell) -> None:
+    shown = tdsys("report", "quality", "--domain", "sums")
+    assert shown.code == 0
+    assert "4 scored" in shown.out
+    assert "   ▄ ▄ █  " in shown.out
+    told = tdsys("report", "quality", "--domain", "sums", "--json").document
+    assert told["states"]["admitted"] == 2
+    assert told["spreads"][0]["all"] == [0, 0, 0, 1, 0, 1, 0, 2, 0, 0]
+    assert "3 cells, 134 of max_examples 400" in tdsys("report", "coverage", "--domain", "sums").out
+    told = tdsys("report", "coverage", "--domain", "sums", "--json").document
+    assert [cell["topic"] for cell in told["cells"]] == ["angles", "multiplication", "sums"]
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_report_on_an_unknown_domain_names_the_known_ones(tdsys: Shell) -> None:
+    for kind in ("quality", "coverage"):
+        said = tdsys("report", kind, "--domain", "summs")
+        assert (said.code, "another, sums" in said.err) == (2, True)
