@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain
-from tdsys.cli.printing import say, show_table
+from tdsys.cli.page import Bars, page, table
+from tdsys.cli.printing import note, say, show_table, write_text
 from tdsys.stages import reporting
-from tdsys.stages.reporting import Covered, Spread
+from tdsys.stages.reporting import Coverage, Covered, Quality, Spread
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDEST = 30
+DIMENSIONS = ("dimension", "0 .. 1", "admitted", "rejected below", "admitted from")
+REASONS = ("state", "reason", "examples")
+CELLS = ("topic", "difficulty", "admitted", "", "waiting", "rejected", "lacking")
+to_page = click.option(
+    "--html", "path", type=click.Path(path_type=Path), help="Write a page to look at."
+)
 
 
 @click.group()
@@ -23,52 +31,79 @@ def report() -> None:
 
 @report.command()
 @for_domain
+@to_page
 @as_json
-def quality(domain: str, *, as_json: bool) -> None:
+def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
     """Show the states, the reasons, and how the scores of each dimension are spread.
 
     Each bar is a tenth, from 0 to 1. An example without a score is in no bar.
     """
     found = reporting.quality(runtime.current().store, domain=domain)
+    lead = _quality_in_words(found)
+    reasons = [(state, reason, str(n)) for state, reason, n in found.reasons]
+    if path:
+        spreads = [(o.dimension, Bars(o.all), Bars(o.admitted), *_limits(o)) for o in found.spreads]
+        _write(path, page(f"Quality: {domain}", lead, [table(DIMENSIONS, spreads),
+                                                       table(REASONS, reasons)]))  # fmt: skip
     if as_json:
-        spreads = [one._asdict() for one in found.spreads]
-        reasons = [dict(zip(("state", "reason", "n"), r, strict=True)) for r in found.reasons]
-        say(json.dumps({**found._asdict(), "spreads": spreads, "reasons": reasons}))
-        return
-    say(f"{domain}, policy version {found.policy_version}: {_listed(found.states)}")
-    say(f"from: {_listed(found.sources)}")
-    judged = f"{found.scored} scored"
-    say(f"{judged}, {found.simulated} of them SIMULATED" if found.simulated else judged)
-    show_table(
-        ("dimension", "0 .. 1", "admitted", "rejected below", "admitted from"),
-        map(_row, found.spreads),
-    )
-    show_table(("state", "reason", "examples"), [(s, r, str(n)) for s, r, n in found.reasons])
+        told = [dict(zip(("state", "reason", "n"), row, strict=True)) for row in found.reasons]
+        spread = [one._asdict() for one in found.spreads]
+        say(json.dumps({**found._asdict(), "spreads": spread, "reasons": told}))
+    elif not path:
+        for sentence in lead:
+            say(sentence)
+        show_table(DIMENSIONS, map(_row, found.spreads))
+        show_table(REASONS, reasons)
 
 
 @report.command()
 @for_domain
+@to_page
 @as_json
-def coverage(domain: str, *, as_json: bool) -> None:
+def coverage(domain: str, path: Path | None, *, as_json: bool) -> None:
     """Show each topic and difficulty: admitted, waiting, rejected, and what is lacking."""
     found = reporting.coverage(runtime.current().store, domain=domain)
+    most = max((one.admitted for one in found.cells), default=0)
+    rows = [_cell(one, most) for one in found.cells]
+    lead = _coverage_in_words(found)
+    if path:
+        _write(path, page(f"Coverage: {domain}", [lead], [table(CELLS, rows)]))
     if as_json:
         say(json.dumps({**found._asdict(), "cells": [one._asdict() for one in found.cells]}))
-        return
-    say(
-        f"{domain}, policy version {found.policy_version}: {len(found.cells)} cells, "
+    elif not path:
+        say(lead)
+        show_table(CELLS, rows)
+
+
+def _quality_in_words(found: Quality) -> list[str]:
+    judged = f"{found.scored} scored"
+    if found.simulated:
+        judged += f", {found.simulated} of them SIMULATED"
+    return [
+        f"{found.domain}, policy version {found.policy_version}: {_listed(found.states)}",
+        f"from: {_listed(found.sources)}",
+        judged,
+    ]
+
+
+def _coverage_in_words(found: Coverage) -> str:
+    return (
+        f"{found.domain}, policy version {found.policy_version}: {len(found.cells)} cells, "
         f"{found.share} of max_examples {found.max_examples} for each"
     )
-    most = max((one.admitted for one in found.cells), default=0)
-    show_table(
-        ("topic", "difficulty", "admitted", "", "waiting", "rejected", "lacking"),
-        [_cell(one, most) for one in found.cells],
-    )
+
+
+def _write(path: Path, text: str) -> None:
+    write_text(path, text)
+    note(f"wrote {path}")
 
 
 def _row(one: Spread) -> tuple[str, ...]:
-    limits = f"{one.reject_below:g}", f"{one.admit_from:g}"
-    return one.dimension, _bars(one.all), _bars(one.admitted), *limits
+    return one.dimension, _bars(one.all), _bars(one.admitted), *_limits(one)
+
+
+def _limits(one: Spread) -> tuple[str, str]:
+    return f"{one.reject_below:g}", f"{one.admit_from:g}"
 
 
 def _bars(counts: list[int]) -> str:

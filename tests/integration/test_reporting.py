@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,6 +96,39 @@ def test_the_reports_are_shown_and_told_as_data(tdsys: Shell) -> None:
     assert "3 cells, 134 of max_examples 400" in tdsys("report", "coverage", "--domain", "sums").out
     told = tdsys("report", "coverage", "--domain", "sums", "--json").document
     assert [cell["topic"] for cell in told["cells"]] == ["angles", "multiplication", "sums"]
+
+
+def test_a_report_is_a_page_in_which_no_text_is_markup(
+    tdsys: Shell, store: Store, tmp_path: Path
+) -> None:
+    with store.begin() as tx:
+        scored(tx, 0.9, topic="<script>alert(1)</script>&\x1b]0;owned\x07")
+    path = tmp_path / "page.html"
+    for kind, title in (("quality", "Quality: sums"), ("coverage", "Coverage: sums")):
+        said = tdsys("report", kind, "--domain", "sums", "--html", path)
+        assert (said.code, said.out, str(path) in said.err) == (0, "", True)
+        text = path.read_text()
+        assert f"<h1>{title}</h1>" in text
+        assert "<script" not in text
+        assert "\x1b" not in text
+        nodes = Nodes()
+        nodes.feed(text)
+        assert nodes.found <= KNOWN_NODES
+        assert ("&lt;script&gt;" in text) is (kind == "coverage")
+
+
+KNOWN_NODES = set("html head meta title style body h1 p div table thead tr th td i".split())  # noqa: SIM905
+
+
+class Nodes(HTMLParser):
+    """The names of all elements of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.found.add(tag)
 
 
 @pytest.mark.usefixtures("judged")

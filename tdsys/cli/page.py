@@ -1,0 +1,70 @@
+"""A report as one HTML file: no script, nothing from elsewhere, every text escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import NamedTuple
+
+from tdsys.core.printable import printable
+
+HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; --ink: #1c2330; --soft: #667085; --line: #d9dee7;
+  --bar: #3b6fd4; --paper: #fff }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #e6e9ef; --soft: #9aa4b5; --line: #333b49;
+  --bar: #7ea6f4; --paper: #14181f }} }}
+body {{ font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+table {{ border-collapse: collapse; margin: 1.5rem 0; width: 100% }}
+th, td {{ text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line) }}
+th {{ color: var(--soft); font-weight: 500 }}
+p {{ color: var(--soft) }}
+.bars {{ display: flex; align-items: flex-end; gap: 2px; height: 2.2rem; width: 11rem }}
+.bars i {{ flex: 1; background: var(--bar); min-height: 1px }}
+.wide {{ overflow-x: auto }}
+</style></head><body>
+<h1>{title}</h1>
+"""
+TAIL = "</body></html>\n"
+
+
+class Bars(NamedTuple):
+    """Counts to be drawn side by side, the largest in full height."""
+
+    counts: Sequence[int]
+
+
+Cell = str | int | Bars
+
+
+def page(title: str, lead: Iterable[str], tables: Iterable[str]) -> str:
+    """The whole file: a title, sentences, and what `table` made."""
+    sentences = "".join(f"<p>{_shown(one)}</p>\n" for one in lead)
+    return HEAD.format(title=_shown(title)) + sentences + "".join(tables) + TAIL
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """A table that scrolls by itself where the screen is narrow."""
+    head = "".join(f'<th scope="col">{_shown(one)}</th>' for one in titles)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_drawn(cell)}</td>" for cell in row) + "</tr>\n" for row in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n{body}</table></div>\n'
+
+
+def _drawn(cell: Cell) -> str:
+    if not isinstance(cell, Bars):
+        return _shown(str(cell))
+    most = max(cell.counts, default=0) or 1
+    drawn = "".join(f'<i style="height:{100 * n // most}%"></i>' for n in cell.counts)
+    told = ", ".join(map(str, cell.counts))
+    return f'<div class="bars" role="img" aria-label="{told}" title="{told}">{drawn}</div>'
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text))
