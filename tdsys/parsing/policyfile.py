@@ -19,6 +19,7 @@ from tdsys.core.example import check_domain
 from tdsys.core.policy import Policy, Signature
 from tdsys.errors import InvalidInput
 from tdsys.parsing.document import Document, Path, Unreadable, read
+from tdsys.parsing.yamlvalue import may_be_number
 
 WIDTH = 96
 DOMAIN = "domain"
@@ -146,10 +147,21 @@ def _comment(text: str) -> str:
     return "".join(f"# {line}\n" for line in textwrap.wrap(text, WIDTH))
 
 
+class _Writer(yaml.SafeDumper):
+    """Writes YAML 1.1, in which 1e3 is a text; whoever reads it here takes it for a number."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """A text in quotes where it could be read as something else."""
+        style = "'" if data and may_be_number(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Writer.add_representer(str, _Writer.represent_str)
+
+
 def _dumped(part: Mapping[str, JsonValue]) -> str:
-    dumped: str = yaml.safe_dump(
-        part, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=False
-    )
+    dumped: str = yaml.dump(part, Dumper=_Writer, sort_keys=False, allow_unicode=True,
+                            width=WIDTH, default_flow_style=False)  # fmt: skip
     return dumped
 
 

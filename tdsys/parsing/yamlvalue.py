@@ -36,6 +36,11 @@ _WORDS: dict[str, bool | None] = {
 }
 
 
+def may_be_number(text: str) -> bool:
+    """Whether a text that is not empty may be read as a number when it is not in quotes."""
+    return text[0] in _NUMERIC
+
+
 class Wrong(Exception):
     """A record that cannot be taken: at which mark, and why."""
 
@@ -124,7 +129,7 @@ class Values:
             return text
         if text in _WORDS:
             return _WORDS[text]
-        return self._number(event, text) if text[0] in _NUMERIC else text
+        return self._number(event, text) if may_be_number(text) else text
 
     def _number(self, event: Any, text: str) -> JsonValue:
         if _INTEGER.fullmatch(text) or _OTHER_BASE.fullmatch(text):

@@ -42,6 +42,14 @@ def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
     assert policy_from(text.replace(shut, opened)).policy.signature == Signature()
 
 
+@pytest.mark.parametrize(
+    "text", ["0E0", "1e3", "0o7", "0x1f", "-1", ".5", ".inf", "no", "Null", "~"]
+)
+def test_a_text_that_looks_like_something_else_stays_a_text(text: str) -> None:
+    policy = Policy(signature=Signature(instructions=text))
+    assert policy_from(text_of("a", policy, heading="Again.")).policy == policy
+
+
 @settings(deadline=None)
 @given(
     domain=st.from_regex(r"[a-z][a-z 0-9]{0,20}[a-z]", fullmatch=True),
