@@ -18,7 +18,7 @@ from kombu import Queue as KombuQueue
 from tdsys import runtime, wire
 from tdsys.broker import celery_options
 from tdsys.errors import ConfigurationError, TdsysError, Transient
-from tdsys.worker import transport
+from tdsys.worker import leaving, transport
 
 log = logging.getLogger("tdsys.worker")
 
@@ -85,6 +85,7 @@ class _RingAgain(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is no
 
 def _create() -> Celery:
     transport.register()
+    leaving.watch_over_leaving()
     app = Celery("tdsys", include=["tdsys.worker.tasks"], amqp=transport.Messages)
     app.steps["consumer"].add(_RingAgain)
     _configure(app, runtime.current().redis_url)
