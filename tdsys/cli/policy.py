@@ -11,7 +11,7 @@ from pydantic import JsonValue, ValidationError
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, pairs, person
 from tdsys.cli.printing import say, show_table
-from tdsys.cli.source import Source
+from tdsys.cli.source import CHUNK_BYTES, Source
 from tdsys.core.compatibility import conflicts
 from tdsys.core.policy import Difference, Policy, differences
 from tdsys.errors import InvalidInput, NotReady
@@ -181,7 +181,11 @@ def _read(file: str, *, as_json: bool) -> Written:
     """The document in a file; NotReady when it is refused, after every mistake was told."""
     source = Source(file)
     try:
-        return policy_from(b"".join(source.pieces()).decode("utf-8-sig"))
+        # A megabyte is more than a document may be; of what never ends no more is read.
+        head = b"".join(source.head())
+        return policy_from(
+            head.decode("utf-8-sig", "replace" if len(head) == CHUNK_BYTES else "strict")
+        )
     except UnicodeDecodeError as bad:
         raise InvalidInput(
             f"{source.name}: byte {bad.start + 1} is no UTF-8", remedy="save it as UTF-8"

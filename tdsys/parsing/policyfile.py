@@ -17,6 +17,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from tdsys.core.compatibility import conflicts
 from tdsys.core.example import check_domain
 from tdsys.core.policy import Policy, Signature
+from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput
 from tdsys.parsing.document import Document, Path, Unreadable, read
 from tdsys.parsing.yamlvalue import may_be_number
@@ -144,7 +145,7 @@ def _choices(annotation: Any) -> str:
 
 
 def _comment(text: str) -> str:
-    return "".join(f"# {line}\n" for line in textwrap.wrap(text, WIDTH))
+    return "".join(f"# {printable(line)}\n" for line in textwrap.wrap(text, WIDTH))
 
 
 class _Writer(yaml.SafeDumper):
@@ -160,7 +161,14 @@ _Writer.add_representer(str, _Writer.represent_str)
 
 
 def _dumped(part: Mapping[str, JsonValue]) -> str:
-    dumped: str = yaml.dump(part, Dumper=_Writer, sort_keys=False, allow_unicode=True,
+    """YAML that does nothing to a terminal: what people could not see is escaped."""
+    dumped = _yaml(part, as_it_is=True)
+    harmless = all(printable(line) == line for line in dumped.splitlines())
+    return dumped if harmless else _yaml(part, as_it_is=False)
+
+
+def _yaml(part: Mapping[str, JsonValue], *, as_it_is: bool) -> str:
+    dumped: str = yaml.dump(part, Dumper=_Writer, sort_keys=False, allow_unicode=as_it_is,
                             width=WIDTH, default_flow_style=False)  # fmt: skip
     return dumped
 

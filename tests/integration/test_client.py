@@ -20,6 +20,7 @@ import pytest
 from redis import Redis
 
 from tdsys.client import CaptureClient, MemorySpool
+from tdsys.client.shipping import LONGEST_CALM_SECONDS, TICK_SECONDS
 from tests.ingesting import Worker
 from tests.processes import wait_for
 
@@ -204,7 +205,8 @@ if (child := os.fork()) == 0:
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     # while the parent's thread would be importing redis-py
-    for delay in ("0.205", "0.21", "0.22", "0.24"):
+    for late in (0.005, 0.01, 0.02, 0.04):
+        delay = str(TICK_SECONDS + late)
         done = subprocess.run([sys.executable, "-c", script.replace("DELAY", delay)], check=False)
         assert done.returncode == 0
 
@@ -290,10 +292,10 @@ def test_a_thread_with_nothing_to_do_sleeps(redis_url: str) -> None:
 
     def is_still() -> bool:
         before = switches(thread)
-        time.sleep(0.5)
+        time.sleep(LONGEST_CALM_SECONDS + 0.5)
         return switches(thread) == before
 
-    wait_for(is_still, "half a second without waking up", seconds=5)
+    wait_for(is_still, "it sleeps for longer than between two looks", seconds=8)
     client.capture(**PROBLEM)
     assert client.flush(10).committed == 2
 

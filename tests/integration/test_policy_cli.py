@@ -120,6 +120,13 @@ def test_a_document_that_is_no_text_is_one_line(tdsys: Shell, tmp_path: Path) ->
     assert (said.code, "byte 9 is no UTF-8" in one_line(said)) == (2, True)
 
 
+def test_a_document_that_never_ends_is_refused_for_its_length(tdsys: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("é" * 3_000_000)
+    said = tdsys("policy", "validate", path)
+    assert (said.code, "at most 65,536" in said.out) == (3, True)
+
+
 def test_versions_are_listed_and_an_earlier_one_comes_back_as_the_next(
     store: Store, tdsys: Shell
 ) -> None:

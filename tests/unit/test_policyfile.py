@@ -50,6 +50,13 @@ def test_a_text_that_looks_like_something_else_stays_a_text(text: str) -> None:
     assert policy_from(text_of("a", policy, heading="Again.")).policy == policy
 
 
+def test_a_text_that_would_rule_a_terminal_is_written_escaped_and_read_back() -> None:
+    policy = Policy(signature=Signature(instructions="a \u202e b \x1b[2J é\x85"))
+    text = text_of("a", policy, heading="by \x1b]0;owned\x07 ann")
+    assert not set(text) & {"\u202e", "\x1b", "\x07", "\x85"}
+    assert policy_from(text).policy == policy
+
+
 @settings(deadline=None)
 @given(
     domain=st.from_regex(r"[a-z][a-z 0-9]{0,20}[a-z]", fullmatch=True),
