@@ -23,6 +23,7 @@ from tdsys.cli.source import Source
 from tdsys.core.conversion import FIELDS, OUTPUT_FIELDS, ImportOptions, convert
 from tdsys.core.guessing import Guess, guess
 from tdsys.core.intake import ReaderDied
+from tdsys.core.mistakes import first_mistake
 from tdsys.errors import InvalidInput
 from tdsys.stages import rehearsing
 
@@ -97,10 +98,9 @@ def _checked(document: dict[str, Any]) -> ImportOptions:
     try:
         return ImportOptions.model_validate(document)
     except ValidationError as bad:
-        first = bad.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where, what = first_mistake(bad)
         raise InvalidInput(
-            f"the mapping's {where}: {first['msg']}", remedy=f"it may hold {', '.join(SAVED)}"
+            f"the mapping's {where}: {what}", remedy=f"it may hold {', '.join(SAVED)}"
         ) from None
 
 

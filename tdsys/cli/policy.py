@@ -13,6 +13,7 @@ from tdsys.cli.arguments import as_json, for_domain, pairs, person
 from tdsys.cli.printing import say, show_table
 from tdsys.cli.source import CHUNK_BYTES, Source
 from tdsys.core.compatibility import conflicts
+from tdsys.core.mistakes import first_mistake
 from tdsys.core.policy import Difference, Policy, differences
 from tdsys.errors import InvalidInput, NotReady
 from tdsys.parsing.policyfile import Refused, Written, policy_from, text_of
@@ -165,10 +166,9 @@ def changed(before: Policy, fields: dict[str, JsonValue]) -> Policy:
     try:
         after = Policy.model_validate({**before.model_dump(mode="json"), **fields})
     except ValidationError as bad:
-        first = bad.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "these fields together"
+        where, what = first_mistake(bad)
         raise InvalidInput(
-            f"policy {where}: {first['msg']}",
+            f"policy {where or 'these fields together'}: {what}",
             remedy=f"the fields are {', '.join(Policy.model_fields)}",
         ) from None
     if clashes := conflicts(after):

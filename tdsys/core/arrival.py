@@ -31,6 +31,7 @@ from tdsys.core.example import (
     fingerprint,
     label,
 )
+from tdsys.core.mistakes import first_mistake
 from tdsys.errors import InvalidInput
 
 CONTENT = ("inputs", "outputs", "metadata")
@@ -221,10 +222,8 @@ def _capture(record: JsonValue) -> Capture:
     try:
         return Capture.model_validate(record)
     except ValidationError as bad:
-        first = bad.errors()[0]
         raise Malformed(
             "invalid",
-            ".".join(map(str, first["loc"])),
-            first["msg"],
+            *first_mistake(bad),
             remedy="send domain, inputs, outputs and capture_id",
         ) from None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue, ValidationError
 
+from tdsys.core.mistakes import first_mistake
 from tdsys.core.policy import Difference, Policy, differences
 from tdsys.errors import InvalidInput
 from tdsys.store import Store, policies
@@ -76,9 +77,8 @@ def readable(document: dict[str, JsonValue], *, where: str) -> Policy:
     try:
         return Policy.model_validate(document)
     except ValidationError as bad:
-        first = bad.errors()[0]
-        field = ".".join(map(str, first["loc"]))
+        field, what = first_mistake(bad)
         raise InvalidInput(
-            f"{where} is of another program version: {field}: {first['msg']}",
+            f"{where} is of another program version: {field}: {what}",
             remedy="write it anew with `tdsys policy init` and apply that",
         ) from None
