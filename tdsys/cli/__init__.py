@@ -9,6 +9,7 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    alerts,
     benchmark,
     broker,
     demo,
@@ -43,6 +44,7 @@ for command in (
     policy.policy,
     replay.replay,
     report.report,
+    alerts.alerts,
     optimize.optimize,
     exports.program,
     exports.dataset,
