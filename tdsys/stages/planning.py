@@ -24,6 +24,7 @@ OPEN = ("due", "running")
 # A steady stream must not put planning off for ever, nor a candidate whose judge is away.
 PATIENCE = timedelta(minutes=10)
 AGAIN_AFTER = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 class Considered(NamedTuple):
@@ -83,6 +84,8 @@ def retry(store: Store, *, domain: str, model: str, clock: Clock) -> Considered:
         latest = datasets.latest(tx, domain=domain)
         if latest is None:
             raise NotReady(f"{domain} has no dataset version yet", remedy="see optimize status")
+        if over := _over_budget(tx, domain, policy, _cost(latest.counts, policy), clock()):
+            raise NotReady(over, remedy="wait, or raise max_daily_calls")
         run_id = _enqueue(tx, latest, policy, model=model, now=clock())
     if run_id is None:
         raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
@@ -107,12 +110,22 @@ def draft(
     signature = dataset.signature_of(admitted, policy, last)
     misfits = {e.id: found for e in admitted if (found := dataset.unusable(e, signature))}
     usable = [e for e in admitted if e.id not in misfits]
-    chosen = dataset.select(usable, cap=policy.max_examples)
-    groups = clusters([str(e.outputs.get("problem", e.outputs)) for e in chosen])
+    # Only a cap on near-duplicates makes it worth while to compare what is not chosen.
+    groups = _alike(usable) if policy.cluster_cap else None
+    chosen = dataset.select(usable, policy, clusters=groups)
+    groups = groups or _alike(chosen)
     splits = {m.example.fingerprint: m.split for m in placed}
-    members = dataset.divide(chosen, groups, shares=policy.shares, placed=splits)
+    members = dataset.divide(
+        chosen, [groups[e.id] for e in chosen], shares=policy.shares, placed=splits
+    )
     reasons = [f"{found[0].message} — {found[0].remedy}" for found in misfits.values()]
     return Draft(signature, members, dataset.fingerprint(members, signature), reasons)
+
+
+def _alike(held: Sequence[Admitted]) -> dict[int, int]:
+    """The cluster of each, by its id."""
+    named = clusters([str(e.outputs.get("problem", e.outputs)) for e in held])
+    return {e.id: name for e, name in zip(held, named, strict=True)}
 
 
 def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:
@@ -129,6 +142,9 @@ def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Conside
     if missing := _shortcomings(drafted, known):
         return Considered(domain, None, tuple(missing))
     with store.begin() as tx:
+        cost = _cost(_sizes(drafted.members), known.policy)
+        if over := _over_budget(tx, domain, known.policy, cost, clock()):
+            return Considered(domain, None, (over,))
         frozen = datasets.freeze(
             tx,
             domain=domain,
@@ -197,6 +213,8 @@ def _read(tx: Tx, domain: str) -> _Known:
 def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
     """Why there is no new version, after all was read."""
     missing = dataset.shortcomings(drafted.members, known.policy)
+    if known.latest is None and not missing:
+        missing = dataset.lacking((m.example for m in drafted.members), known.policy)
     if missing and drafted.left_out:
         missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
     if missing:
@@ -221,6 +239,20 @@ def _enqueue(
         model=model,
         plan=_cost(version.counts, policy),
         now=now,
+    )
+
+
+def _over_budget(tx: Tx, domain: str, policy: Policy, cost: Plan, now: datetime) -> str | None:
+    """Why a run has to wait for tomorrow; the domain is held, so no other adds one meanwhile."""
+    if policy.max_daily_calls is None:
+        return None
+    policies.hold(tx, domain=domain)
+    planned = runs.planned_calls(tx, domain=domain, since=now - DAY)
+    if planned + cost.calls_at_most <= policy.max_daily_calls:
+        return None
+    return (
+        f"a run may take {cost.calls_at_most} calls and those of the last 24 hours {planned}, "
+        f"max_daily_calls is {policy.max_daily_calls}"
     )
 
 

@@ -86,15 +86,20 @@ def currents(tx: Tx, *, names: Iterable[str] | None = None) -> dict[str, Version
 def put(tx: Tx, *, domain: str, policy: Policy, author: str, now: datetime) -> int:
     """Put a policy in force as the next version; the version. The domain is made if needed."""
     ensure_domain(tx, domain=domain, now=now)
-    # Whoever writes a policy holds the domain's row, so versions have no gap and no double.
+    # So versions have no gap and no double.
+    hold(tx, domain=domain)
+    last = tx.scalar(select(func.max(policies.c.version)).where(policies.c.domain == domain)) or 0
+    _write(tx, domain=domain, version=last + 1, policy=policy, author=author, now=now)
+    return last + 1
+
+
+def hold(tx: Tx, *, domain: str) -> None:
+    """Let nobody else who does this go on with the domain before this transaction ends."""
     tx.execute(
         select(domains_table.c.name)
         .where(domains_table.c.name == domain)
         .with_for_update(key_share=True)
     )
-    last = tx.scalar(select(func.max(policies.c.version)).where(policies.c.domain == domain)) or 0
-    _write(tx, domain=domain, version=last + 1, policy=policy, author=author, now=now)
-    return last + 1
 
 
 def domains(tx: Tx) -> list[str]:

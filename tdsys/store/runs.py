@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.program import Auto, ItemScore, Plan, Trial
@@ -75,6 +75,19 @@ def enqueue(
         .returning(runs_table.c.id)
     )
     return run_id
+
+
+def planned_calls(tx: Tx, *, domain: str, since: datetime) -> int:
+    """What the domain's runs queued after `since` may take together; without those never begun."""
+    kept = runs_table.c
+    plans = tx.scalars(
+        select(kept.plan).where(
+            kept.domain == domain,
+            kept.created_at > since,
+            or_(kept.started_at.is_not(None), IS_OPEN),
+        )
+    )
+    return sum(Plan.model_validate(plan).calls_at_most for plan in plans)
 
 
 def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
+from tdsys.core.sections import AlertRules, Cells, Lifecycle
 from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
 
 SHARE = st.floats(0, 1)
+HERE = "topic: A, difficulty: ' b'"
 DIMENSIONS = ("accuracy", "coherence", "relevance", "educational_value")
 
 
@@ -37,9 +40,62 @@ def test_the_first_document_is_the_default_policy_with_every_field_explained() -
 
 def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
     text = text_of("algebra", Policy(), heading="The rules.")
-    shut = text[text.index("# signature:") :].split("\n\n")[0]
-    opened = shut.replace("# ", "")
-    assert policy_from(text.replace(shut, opened)).policy.signature == Signature()
+    for name, opened in (
+        ("signature", Policy(signature=Signature())),
+        ("lifecycle", Policy(lifecycle=Lifecycle(retire_after_days=365, max_admitted=20_000))),
+        ("cluster_cap", Policy(cluster_cap=3)),
+        ("max_daily_calls", Policy(max_daily_calls=20_000)),
+    ):
+        shut = text[text.index(f"# {name}:") :].split("\n\n")[0]
+        plain = "\n".join(line.removeprefix("# ") for line in shut.splitlines())
+        assert policy_from(text.replace(shut, plain)).policy == opened
+    assert policy_from(text.replace("  # max: 40", "  max: 40")).policy.cells.max == 40
+
+
+def test_every_field_of_a_section_is_explained_where_it_stands() -> None:
+    text = text_of("algebra", Policy(), heading="The rules.")
+    for section in (Cells, Lifecycle, AlertRules):
+        for name, field in section.model_fields.items():
+            assert re.search(rf"^(# )?  (# )?{name}:", text, re.MULTILINE)
+            assert field.description
+            assert f"  # {field.description}" in text
+
+
+def test_a_rule_that_is_off_is_read_back_as_off() -> None:
+    policy = Policy(alerts=AlertRules(parked=None), lifecycle=Lifecycle(max_admitted=60))
+    text = text_of("algebra", policy, heading="The rules.")
+    assert "\n  parked: null\n" in text
+    assert "\n  # retire_after_days: 365\n" in text
+    assert policy_from(text).policy == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("topics: [sums, ' SUMS ']\n", (2, 9), "twice, letter case and blanks aside: sums"),
+        ("topics: sums\n", (2, 9), "valid"),
+        ("topics: [' ']\n", (2, 10), "1 to 100 characters"),
+        ("cells: {min: 5, max: 4}\n", (2, 8), "min, 5, is above max, 4"),
+        ("cells: {mn: 5}\n", (2, 9), "no such field"),
+        (f"cells: {{exceptions: [{{{HERE}, min: -1}}]}}\n", (2, 56), "greater"),
+        (f"cells: {{exceptions: [{{{HERE}, mx: 1}}]}}\n", (2, 51), "no such field"),
+        (f"cells: {{exceptions: [{{{HERE}}}, {{{HERE}}}]}}\n", (2, 8), "a cell twice: a, b"),
+        ("alerts: {parked: many}\n", (2, 18), "integer"),
+        ("lifecycle: {max_admited: 9}\n", (2, 13), "no such field"),
+        ("cluster_cap: 0\n", (2, 14), "greater"),
+    ],
+)
+def test_a_mistake_in_a_section_has_its_place(
+    text: str, place: tuple[int, int], message: str
+) -> None:
+    (one,) = mistakes("domain: a\n" + text)
+    assert (one.line, one.column) == place
+    assert message in one.message
+
+
+def test_a_wanted_label_is_the_label_examples_have() -> None:
+    policy = policy_from("domain: a\ntopics: ['Linear  Equations', ÄPFEL]\n").policy
+    assert policy.topics == ("linear equations", "äpfel")
 
 
 @pytest.mark.parametrize(
