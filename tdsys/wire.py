@@ -43,6 +43,7 @@ class Task(StrEnum):
     SCORE = "scoring.score"
     PARSE = "imports.parse"
     PLAN = "lifecycle.plan"
+    PRUNE = "lifecycle.prune"
     OPTIMIZE = "optimization.run"
     FRESHNESS = "reports.freshness"
 

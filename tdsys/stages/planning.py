@@ -20,7 +20,6 @@ from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
 
-OPEN = ("due", "running")
 # A steady stream must not put planning off for ever, nor a candidate whose judge is away.
 PATIENCE = timedelta(minutes=10)
 AGAIN_AFTER = timedelta(hours=1)
@@ -165,7 +164,7 @@ def _not_yet(tx: Tx, domain: str, now: datetime) -> list[str]:
     if policy.optimization == "hold":
         return ["the policy holds optimization"]
     last = runs.last_for(tx, domain=domain)
-    if last and last.state in OPEN:
+    if last and last.is_open:
         return [f"a run is {last.state}"]
     latest = datasets.latest(tx, domain=domain)
     if reasons := _unsettled(tx, domain, policy, latest, now):

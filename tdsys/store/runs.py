@@ -45,6 +45,11 @@ class Run(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in (RunState.DUE, RunState.RUNNING)
+
 
 def enqueue(
     tx: Tx,

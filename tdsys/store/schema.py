@@ -79,6 +79,7 @@ VERBATIM = JSON(none_as_null=True)
 # parameter with the predicate of a partial index.
 CANDIDATE = literal_column("'candidate'", Text)
 ADMITTED = literal_column("'admitted'", Text)
+APPROVE = literal_column("'approve'", Text)
 IS_OPEN = text("state IN ('due', 'running')")
 
 
@@ -156,6 +157,13 @@ examples = Table(
     Index("ix_examples_claim", "due_at", "id", postgresql_where=text("state = 'candidate'")),
     Index(None, "domain", "state", "topic", "difficulty"),
     Index(None, "domain", "created_at"),
+    # The newest decisions of a domain; a capture that arrives is not in it.
+    Index(
+        "ix_examples_decided",
+        "domain",
+        text("moved_at DESC"),
+        postgresql_where=text("state <> 'candidate'"),
+    ),
 )
 
 example_bodies = Table(
@@ -271,6 +279,8 @@ transitions = Table(
     Index(None, "example_id", "to_state"),
     # Deleting a score (purge only) looks here for its decision.
     Index(None, "score_id"),
+    # "Did a person approve it?", asked when examples are retired.
+    Index("ix_transitions_approved", "example_id", postgresql_where=text("move = 'approve'")),
 )
 
 dataset_versions = Table(

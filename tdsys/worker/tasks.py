@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tdsys import runtime
-from tdsys.stages import capture, importing, monitoring, optimizing, planning, scoring
+from tdsys.stages import capture, importing, monitoring, optimizing, planning, pruning, scoring
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -53,6 +53,16 @@ def plan() -> object:
     outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)
+    return outcome
+
+
+@task(Task.PRUNE)
+def prune() -> object:
+    """Retire what the policies say is too old or too much."""
+    here = runtime.current()
+    outcome = pruning.prune_due(here.store, clock=here.now)
+    if any(pruned.more for pruned in outcome):
+        here.ring(Task.PRUNE)
     return outcome
 
 

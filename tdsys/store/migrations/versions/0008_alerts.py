@@ -1,4 +1,4 @@
-"""Alerts: one firing row for each thing that is amiss."""
+"""Alerts: one firing row for each thing that is amiss; what their rules and pruning look up."""
 
 from __future__ import annotations
 
@@ -36,7 +36,13 @@ CREATE UNIQUE INDEX uq_alerts_firing ON alerts (key) WHERE state = 'firing';
 CREATE INDEX ix_alerts_last_seen_at ON alerts (last_seen_at);
 """
 
+LOOKED_UP = """
+CREATE INDEX ix_examples_decided ON examples (domain, moved_at DESC) WHERE state <> 'candidate';
+CREATE INDEX ix_transitions_approved ON transitions (example_id) WHERE move = 'approve';
+"""
+
 
 def upgrade() -> None:
-    """Make the table."""
-    op.get_bind().exec_driver_sql(ALERTS)
+    """Make the table and the indexes."""
+    for script in (ALERTS, LOOKED_UP):
+        op.get_bind().exec_driver_sql(script)
