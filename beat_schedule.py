@@ -17,6 +17,7 @@ HOUR = 3600.0
 BACKSTOPS = {
     Task.INGEST: 5.0,
     Task.PRUNE: 600.0,
+    Task.ALERTS: 60.0,
     **dict.fromkeys((Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE), BACKSTOP_SECONDS),
 }
 

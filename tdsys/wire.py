@@ -46,6 +46,7 @@ class Task(StrEnum):
     PRUNE = "lifecycle.prune"
     OPTIMIZE = "optimization.run"
     FRESHNESS = "reports.freshness"
+    ALERTS = "reports.alerts"
 
     @property
     def queue(self) -> Queue:

@@ -193,13 +193,12 @@ def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
     ]
 
 
-def lacking(examples: Iterable[Admitted], policy: Policy) -> list[str]:
+def lacking(held: Mapping[Cell, int], policy: Policy) -> list[str]:
     """Which wanted cells have fewer than their minimum, and how many; empty when none."""
-    held = Counter(e.cell for e in examples)
     return [
-        f"{cell.topic}, {cell.difficulty}: {held[cell]} of at least {least}"
+        f"{cell.topic}, {cell.difficulty}: {held.get(cell, 0)} of at least {least}"
         for cell in policy.wanted_cells()
-        if held[cell] < (least := policy.cells.least(cell))
+        if held.get(cell, 0) < (least := policy.cells.least(cell))
     ]
 
 

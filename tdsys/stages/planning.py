@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -213,7 +214,7 @@ def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
     """Why there is no new version, after all was read."""
     missing = dataset.shortcomings(drafted.members, known.policy)
     if known.latest is None and not missing:
-        missing = dataset.lacking((m.example for m in drafted.members), known.policy)
+        missing = dataset.lacking(Counter(m.example.cell for m in drafted.members), known.policy)
     if missing and drafted.left_out:
         missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
     if missing:

@@ -209,6 +209,8 @@ capture_duplicates = Table(
     PrimaryKeyConstraint("capture_id", "fingerprint"),
     one_of("source", Source),
     CheckConstraint("conflicting = (payload IS NOT NULL)", name="conflicting_keeps_payload"),
+    # "When was anything captured last?"; an example's own index says the rest.
+    Index(None, "domain", "at"),
 )
 
 capture_refusals = Table(

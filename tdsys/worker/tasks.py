@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tdsys import runtime
-from tdsys.stages import capture, importing, monitoring, optimizing, planning, pruning, scoring
+from tdsys.stages import (
+    alerting,
+    capture,
+    importing,
+    monitoring,
+    optimizing,
+    planning,
+    pruning,
+    scoring,
+)
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -84,3 +93,10 @@ def freshness() -> object:
     """Write the freshness report."""
     here = runtime.current()
     return monitoring.report_freshness(here.store, now=here.now())
+
+
+@task(Task.ALERTS)
+def alerts() -> object:
+    """Hold every domain against its alert rules."""
+    here = runtime.current()
+    return alerting.evaluate(here.store, now=here.now())

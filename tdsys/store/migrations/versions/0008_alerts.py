@@ -38,6 +38,7 @@ CREATE INDEX ix_alerts_last_seen_at ON alerts (last_seen_at);
 
 LOOKED_UP = """
 CREATE INDEX ix_examples_decided ON examples (domain, moved_at DESC) WHERE state <> 'candidate';
+CREATE INDEX ix_capture_duplicates_domain_at ON capture_duplicates (domain, at);
 CREATE INDEX ix_transitions_approved ON transitions (example_id) WHERE move = 'approve';
 """
 
