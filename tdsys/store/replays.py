@@ -31,6 +31,7 @@ class Judged(NamedTuple):
     verdict: Verdict
     assessment: Assessment
     trusted_by: str | None
+    fingerprint: bytes
 
 
 class Anew(NamedTuple):
@@ -88,6 +89,7 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
             examples.c.id,
             examples.c.state,
             examples.c.quality,
+            examples.c.fingerprint,
             evidence.c.verdict,
             trusted_examples.c.actor.label("trusted_by"),
             *(scores.c[d.value] for d in Dimension),
@@ -126,6 +128,7 @@ def _judged(row: RowMapping) -> Judged:
             simulated=row["simulated"],
         ),
         row["trusted_by"],
+        row["fingerprint"],
     )
 
 
