@@ -48,6 +48,14 @@ class Stratum(StrEnum):
     ASKED = "asked"
 
 
+class JudgeVersion(NamedTuple):
+    """Who judged: another model, rubric or prompt is another judge."""
+
+    judge_model: str
+    rubric_version: str
+    prompt_version: str
+
+
 class LabelledExample(NamedTuple):
     """Content that a person called good or bad, maybe with numbers of theirs."""
 
@@ -181,15 +189,15 @@ def compared(
     )
 
 
-def missing(items: Sequence[Compared]) -> str:
+def missing(goods: Sequence[bool]) -> str:
     """How many more labels of which kind a calibration needs; empty when there are enough."""
-    good = sum(one.good for one in items)
+    good = sum(goods)
     lacking = {
         "good": max(0, FEWEST_OF_EACH - good),
-        "bad": max(0, FEWEST_OF_EACH - (len(items) - good)),
+        "bad": max(0, FEWEST_OF_EACH - (len(goods) - good)),
     }
     parts = [f"{n} more {name}" for name, n in lacking.items() if n]
-    if (rest := FEWEST_LABELS - len(items) - sum(lacking.values())) > 0:
+    if (rest := FEWEST_LABELS - len(goods) - sum(lacking.values())) > 0:
         parts.append(f"{rest} more of either kind")
     return ", ".join(parts)
 

@@ -182,8 +182,7 @@ def test_numbers_of_a_person_are_compared_in_their_dimension() -> None:
     ],
 )
 def test_what_is_lacking_is_said_by_kind(good: int, bad: int, lack: str) -> None:
-    items = [item(0.9, good=True)] * good + [item(0.9, good=False)] * bad
-    assert missing(items) == lack
+    assert missing([True] * good + [False] * bad) == lack
 
 
 def test_what_evidence_decides_says_nothing_about_the_scores() -> None:
