@@ -45,6 +45,7 @@ class Task(StrEnum):
     PLAN = "lifecycle.plan"
     OPTIMIZE = "optimization.run"
     FRESHNESS = "reports.freshness"
+    DRIFT = "reports.drift"
 
     @property
     def queue(self) -> Queue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tdsys import runtime
-from tdsys.stages import capture, importing, monitoring, optimizing, planning, scoring
+from tdsys.stages import capture, drifting, importing, monitoring, optimizing, planning, scoring
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -74,3 +74,10 @@ def freshness() -> object:
     """Write the freshness report."""
     here = runtime.current()
     return monitoring.report_freshness(here.store, now=here.now())
+
+
+@task(Task.DRIFT)
+def drift() -> object:
+    """Ask whether the judge still does what it was calibrated for."""
+    here = runtime.current()
+    return drifting.watch(here.store, now=here.now())

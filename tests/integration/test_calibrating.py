@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -14,48 +13,18 @@ from tdsys.core.calibration import LabelledExample, Sampled, Stratum
 from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import Assessment, Unscored, audited, decide
+from tdsys.core.rubric import Assessment, Unscored, decide
 from tdsys.errors import ModelUnavailable, NotReady
 from tdsys.stages import calibrating, curation, policies, replaying
 from tdsys.stages.calibrating import Calibration, Wanted
-from tdsys.store import Store, Tx, calibrations
+from tdsys.store import Store, calibrations
 from tests.factories import NOW, PROBLEM, make_assessment, make_captures, make_verdict
+from tests.opinions import ALL, people, says, scored
 from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
 from tests.stored import claim, count, ingest
 from tests.stored import decide as recorded
 
-ALL = Policy(audit_share=1)
 WANTED = Wanted("sums", 0.8, "ann")
-
-
-def scored(
-    tx: Tx, *values: float, policy: Policy = ALL, now: datetime = NOW, **over: Any
-) -> list[int]:
-    """Examples of these scores, decided as the pipeline would by this policy; their ids."""
-    first = count(tx, "examples")
-    ingest(tx, make_captures(first + len(values), domain="sums")[first:])
-    claimed = claim(tx, now=now)
-    verdict = make_verdict()
-    for candidate, value in zip(claimed, values, strict=True):
-        answer = make_assessment(value).model_copy(update=over)
-        lot = candidate.id.to_bytes(32, "big")
-        decision = audited(decide(verdict, answer, policy), verdict, policy, lot)
-        assert recorded(tx, candidate, decision, answer=answer, now=now)
-    return [candidate.id for candidate in claimed]
-
-
-def says(store: Store, example_id: int, *, good: bool, now: datetime = NOW) -> None:
-    move = Move.APPROVE if good else Move.REJECT
-    curation.move(store, example_id=example_id, move=move, reason="seen", actor="bo", now=now)
-
-
-def people(store: Store, *words: tuple[float, bool], now: datetime = NOW, **over: Any) -> list[int]:
-    """Examples of these scores that a person called good or bad."""
-    with store.begin() as tx:
-        ids = scored(tx, *(value for value, _ in words), now=now, **over)
-    for example_id, (_, good) in zip(ids, words, strict=True):
-        says(store, example_id, good=good, now=now)
-    return ids
 
 
 def by_reviews(store: Store, *, keep: bool = True) -> Calibration:
@@ -66,7 +35,7 @@ def by_reviews(store: Store, *, keep: bool = True) -> Calibration:
 USUAL = [(0.9, True)] * 18 + [(0.9, False)] * 2 + [(0.1, False)] * 10 + [(0.6, True)] * 5
 
 
-@pytest.mark.criterion("4.1")
+@pytest.mark.criterion("4.5")
 def test_what_people_decided_says_what_the_scores_are_worth(store: Store) -> None:
     people(store, *USUAL)
     found = by_reviews(store)
