@@ -60,6 +60,13 @@ class Calibration(BaseModel):
     findings: Findings
 
 
+class Calibrated(NamedTuple):
+    """A calibration, and the policy it was done under."""
+
+    calibration: Calibration
+    policy: Policy
+
+
 class Wanted(NamedTuple):
     """Which domain is calibrated, for which precision of what is accepted, and who wants it."""
 
@@ -77,12 +84,10 @@ class Weighed(NamedTuple):
     simulated: bool
 
 
-def by_reviews(
-    store: Store, wanted: Wanted, *, clock: Clock, keep: bool = True
-) -> tuple[Calibration, Policy]:
+def by_reviews(store: Store, wanted: Wanted, *, clock: Clock, keep: bool = True) -> Calibrated:
     """Calibrate the judge that scored last by what people decided; NotReady with too few.
 
-    Kept as a row unless `keep` is False. Also the policy it was done under.
+    Kept as a row unless `keep` is False.
     """
     domain = wanted.domain
     with store.begin() as tx:
@@ -105,7 +110,7 @@ def by_reviews(
         )
         if keep:
             _keep(tx, made, author=wanted.author, clock=clock)
-    return made, policy
+    return Calibrated(made, policy)
 
 
 def by_file(
@@ -117,7 +122,7 @@ def by_file(
     verifier: Verifier,
     clock: Clock,
     tell: Callable[[int], None] = lambda _: None,
-) -> tuple[Calibration, Policy]:
+) -> Calibrated:
     """Verify and judge labelled examples, which are stored nowhere, and calibrate by them.
 
     `tell` hears how many are done. Examples that got no usable answer are left out and counted.
@@ -149,7 +154,7 @@ def by_file(
             findings=calibrate(items, policy, wanted=wanted.precision),
         )
         _keep(tx, made, author=wanted.author, clock=clock)
-    return made, policy
+    return Calibrated(made, policy)
 
 
 def enough(goods: Sequence[bool], *, remedy: str) -> None:
