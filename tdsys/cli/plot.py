@@ -13,11 +13,11 @@ from tdsys.core.reliability import Bin
 BARS = " ▁▂▃▄▅▆▇█"
 UNKNOWN = "·"
 STYLE = """<style>
-.plot { --ink: #1c2330; --soft: #667085; --line: #d9dee7; --bar: #3b6fd4; --map: #c2571a;
+.plot { --soft: #667085; --line: #d9dee7; --bar: #3b6fd4; --map: #c2571a;
   font: 11px system-ui, sans-serif }
-@media (prefers-color-scheme: dark) { .plot { --ink: #e6e9ef; --soft: #9aa4b5; --line: #333b49;
+@media (prefers-color-scheme: dark) { .plot { --soft: #9aa4b5; --line: #333b49;
   --bar: #7ea6f4; --map: #f0a06c } }
-.plot text { fill: var(--soft) } .plot .name { fill: var(--ink); font-size: 13px }
+.plot text { fill: var(--soft) } .plot .name { font-size: 13px; font-weight: 600 }
 .plot .frame { fill: none; stroke: var(--line) }
 .plot .ideal { stroke: var(--soft); stroke-dasharray: 3 4 }
 .plot .known { stroke: var(--bar); stroke-width: 1.5 } .plot circle { fill: var(--bar) }
@@ -42,13 +42,14 @@ def bars(bins: Sequence[Bin]) -> str:
 
 def figure(scales: Sequence[Scale], *, columns: int = 3) -> str:
     """A reliability plot for each score, side by side, as one SVG that stands on its own."""
-    rows = -(-len(scales) // columns)
+    cells = [*map(_plot, scales), _legend()]
+    rows = -(-len(cells) // columns)
     drawn = "".join(
         f'<g transform="translate({place % columns * WIDTH} {place // columns * HEIGHT})">'
-        f"{_plot(scale)}</g>"
-        for place, scale in enumerate(scales)
+        f"{cell}</g>"
+        for place, cell in enumerate(cells)
     )
-    wide = min(columns, len(scales)) * WIDTH
+    wide = min(columns, len(cells)) * WIDTH
     names = ", ".join(scale.name for scale in scales)
     return (
         f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" role="img" '
@@ -69,6 +70,26 @@ def _plot(scale: Scale) -> str:
             *(_point(one, max(b.n for b in scale.bins)) for one in scale.bins if one.n),
         )
     )
+
+
+def _legend() -> str:
+    """What the marks mean."""
+    x, rows = LEFT, [TOP + 24 * n + 12 for n in range(4)]
+    marks = (
+        f'<line class="known" x1="{x + 8}" y1="{rows[0] - 9}" x2="{x + 8}" y2="{rows[0] + 9}"/>',
+        f'<circle cx="{x + 8}" cy="{rows[0]}" r="4"/>',
+        f'<line class="map" x1="{x}" y1="{rows[1]}" x2="{x + 16}" y2="{rows[1]}"/>',
+        f'<line class="ideal" x1="{x}" y1="{rows[2]}" x2="{x + 16}" y2="{rows[2]}"/>',
+        f'<rect class="counts" x="{x + 3}" y="{rows[3] - 8}" width="10" height="14"/>',
+    )
+    words = (
+        "share good, 95 % interval",
+        "the map from score to share",
+        "a score that is the share",
+        "how many labels",
+    )
+    told = (f'<text x="{x + 24}" y="{y + 4}">{w}</text>' for y, w in zip(rows, words, strict=True))
+    return "".join((*marks, *told))
 
 
 def _ticks() -> list[str]:

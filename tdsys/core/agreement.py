@@ -118,22 +118,32 @@ def weighted_kappa(
 
 
 def alpha(
-    items: Iterable[Sequence[float | None]], *, level: Literal["nominal", "interval"]
+    items: Iterable[Sequence[float | None]],
+    *,
+    level: Literal["nominal", "interval"],
+    weights: Sequence[float] | None = None,
 ) -> float | None:
     """Krippendorff's alpha of any number of raters, None where one did not rate.
 
-    Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011): 1 - D_o / D_e,
-    with each item's pairs divided by its number of ratings less one.
+    Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011): 1 - D_o / D_e, with each
+    item's pairs divided by its number of ratings less one. An item that weighs two counts as if it
+    were there twice; a mean weight is made 1.
     """
     far = _nominal if level == "nominal" else _interval
     rated = [[v for v in item if v is not None] for item in items]
-    pairable = [values for values in rated if len(values) > 1]
-    everything = Counter(v for values in pairable for v in values)
-    n = everything.total()
-    if n < 2:  # noqa: PLR2004  # no pair
+    given = weights if weights is not None else [1.0] * len(rated)
+    pairable = [(v, w) for v, w in zip(rated, given, strict=True) if len(v) > 1 and w > 0]
+    if not pairable:
         return None
-    observed = sum(_distances(Counter(v), far) / (len(v) - 1) for v in pairable) / n
-    expected = _distances(everything, far) / (n * (n - 1))
+    scale = len(pairable) / sum(weight for _, weight in pairable)
+    everything: dict[float, float] = {}
+    observed = 0.0
+    for values, weight in pairable:
+        for value in values:
+            everything[value] = everything.get(value, 0.0) + weight * scale
+        observed += weight * scale * _distances(Counter(values), far) / (len(values) - 1)
+    n = sum(everything.values())
+    expected = _distances(everything, far) / (n - 1)
     return 1 - observed / expected if expected > 0 else None
 
 
@@ -201,7 +211,7 @@ def _error(table: Crossed[H], n: float) -> float:
     return math.sqrt(max(0.0, spread - rest) / n) / (1 - chance) ** 2
 
 
-def _distances(counted: Counter[float], far: Callable[[float, float], float]) -> float:
+def _distances(counted: Mapping[float, float], far: Callable[[float, float], float]) -> float:
     """Summed over all ordered pairs of ratings."""
     pairs = combinations(counted.items(), 2)
     return 2 * sum(n * m * far(a, b) for (a, n), (b, m) in pairs)

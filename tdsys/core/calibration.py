@@ -215,7 +215,11 @@ def calibrate(items: Sequence[Compared], policy: Policy, *, wanted: float) -> Fi
         weighted_kappa=weighted_kappa(
             [RANKS[one.move] for one in items], [float(g) for g in goods], power=1, weights=counted
         ),
-        alpha=alpha(zip(map(float, accepts), map(float, goods), strict=True), level="nominal"),
+        alpha=alpha(
+            zip(map(float, accepts), map(float, goods), strict=True),
+            level="nominal",
+            weights=counted,
+        ),
         accepted=accepted(items, accepts),
         scales=tuple(_scale(name, items) for name in KNOBS),
         numbers=tuple(_numbers(items)),

@@ -99,7 +99,7 @@ def test_the_page_draws_each_score_and_tells_every_number_in_a_table(
     assert set(nodes.found) <= KNOWN_NODES
     assert nodes.links == []
     assert nodes.found.count("svg") == 1
-    assert nodes.found.count("circle") == 3 * 5
+    assert nodes.found.count("circle") == 3 * 5 + 1  # and one in the legend
     assert "<td>accuracy</td><td>0.9</td><td>1.0</td><td>120</td>" in path.read_text()
 
 

@@ -128,6 +128,21 @@ def test_an_item_that_one_person_rated_changes_nothing(table: list[list[float | 
 
 
 @given(TABLES)
+def test_equal_weights_change_no_alpha(table: list[list[float | None]]) -> None:
+    plain = alpha(table, level="interval")
+    level = alpha(table, level="interval", weights=[0.3] * len(table))
+    assert (plain is None) is (level is None)
+    assert plain == pytest.approx(level)
+
+
+def test_for_alpha_a_whole_weight_is_so_many_items() -> None:
+    rows = [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]] * 200
+    heavy = alpha(rows, level="nominal", weights=[3.0, 1.0, 1.0] * 200)
+    assert heavy == pytest.approx(alpha([*rows, *rows[::3], *rows[::3]], level="nominal"), abs=1e-3)
+    assert heavy != pytest.approx(alpha(rows, level="nominal"), abs=1e-2)
+
+
+@given(TABLES)
 def test_two_values_far_apart_count_as_one_disagreement_where_only_words_count(
     table: list[list[float | None]],
 ) -> None:
