@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import NamedTuple
 
 from tdsys.cli.calibration import show
 from tdsys.cli.plot import figure
@@ -16,8 +17,12 @@ from tdsys.core.calibration import (
     JudgeVersion,
     Sampled,
     Stratum,
+    best,
     calibrate,
     compared,
+    fields,
+    limits_of,
+    meets,
     weights,
 )
 from tdsys.core.lifecycle import Move
@@ -90,10 +95,28 @@ def picture() -> str:
     return figure(example().findings.scales) + "\n"
 
 
+class Truth(NamedTuple):
+    """What is so, and what nobody in the world could know."""
+
+    precision: float
+    recall: float
+
+
+def truth(policy: Policy = POLICY) -> Truth:
+    """What accepting by a policy's thresholds comes to over all examples."""
+    whole = everything()
+    taken = [one.good for one in whole if meets(one, limits_of(policy))]
+    return Truth(sum(taken) / len(taken), sum(taken) / sum(one.good for one in whole))
+
+
+def recommended() -> Policy:
+    """The policy with the threshold that the calibration recommends."""
+    chosen = best(example().findings.thresholds)
+    assert chosen
+    return Policy.model_validate(POLICY.model_dump() | fields(chosen, POLICY))
+
+
 if __name__ == "__main__":
     PICTURE.write_text(picture())
     show(example(), POLICY)
-    truth = everything()
-    taken = [one.good for one in truth if one.move is Move.ADMIT]
-    print(f"in truth: {sum(taken) / len(taken):.3f} of {len(taken)} accepted are good")
-    print(f"in truth: {sum(taken) / sum(one.good for one in truth):.3f} of the good are accepted")
+    print(f"in truth: {truth()}; with what is recommended: {truth(recommended())}")
