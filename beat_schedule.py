@@ -30,10 +30,13 @@ app.conf.beat_schedule = {
         }
         for task, seconds in BACKSTOPS.items()
     },
-    "freshness report": {
-        "task": Task.FRESHNESS.value,
-        "schedule": HOUR,
-        "options": {"expires": HOUR},
+    **{
+        f"hourly {task.value}": {
+            "task": task.value,
+            "schedule": HOUR,
+            "options": {"expires": HOUR},
+        }
+        for task in (Task.FRESHNESS, Task.DRIFT)
     },
 }
 app.conf.beat_max_loop_interval = 5

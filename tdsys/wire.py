@@ -47,6 +47,7 @@ class Task(StrEnum):
     OPTIMIZE = "optimization.run"
     FRESHNESS = "reports.freshness"
     ALERTS = "reports.alerts"
+    DRIFT = "reports.drift"
 
     @property
     def queue(self) -> Queue:

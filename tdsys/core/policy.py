@@ -112,6 +112,12 @@ class Policy(BaseModel):
         description="below in any dimension: to a person",
     )
     admit_quality: float = Field(0.6, ge=0, le=1, description="below overall: to a person")
+    audit_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="of what scores alone would decide, by lot to a person; 0: none",
+    )
     min_examples: int = Field(50, ge=FEWEST_EXAMPLES, description="before the first version")
     max_examples: int = Field(
         400,

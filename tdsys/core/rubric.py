@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
@@ -14,6 +15,8 @@ from tdsys.core.policy import PerDimension, Policy
 
 # The reason of an example that a person admitted by trusting the file it came in.
 TRUSTED = "trusted"
+# The reason of an example that goes to a person by lot, whatever its scores.
+AUDIT = "audit"
 
 
 class Dimension(StrEnum):
@@ -188,6 +191,26 @@ def endorsed(decision: Decision, verdict: Verdict, *, by: str) -> Decision:
     otherwise = f"{by} vouches for its file; else {decision.move}: {decision.reason}"
     detail = f"{otherwise}, {decision.detail}" if decision.detail else otherwise
     return decision.model_copy(update={"move": Move.ADMIT, "reason": TRUSTED, "detail": detail})
+
+
+def audited(decision: Decision, verdict: Verdict, policy: Policy, fingerprint: bytes) -> Decision:
+    """Send a random share of what scores alone decide to a person, whatever the scores.
+
+    Without it nobody would ever see what the judge is sure of, and its worth could be told near
+    the thresholds only. What a check refuted needs no opinion.
+    """
+    alone = decision.move in (Move.ADMIT, Move.REJECT) and not verdict.failed()
+    if not alone or not drawn(fingerprint, policy.audit_share):
+        return decision
+    otherwise = f"drawn by lot; else {decision.move}: {decision.reason}"
+    detail = f"{otherwise}, {decision.detail}" if decision.detail else otherwise
+    return decision.model_copy(update={"move": Move.REVIEW, "reason": AUDIT, "detail": detail})
+
+
+def drawn(fingerprint: bytes, share: float) -> bool:
+    """Whether content is in a random share: the same always, and in every larger share too."""
+    lot = hashlib.blake2b(fingerprint, digest_size=8, person=AUDIT.encode()).digest()
+    return int.from_bytes(lot) < share * 2**64
 
 
 def _below(assessment: Assessment, limits: PerDimension) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import decide, endorsed, placed
+from tdsys.core.rubric import audited, decide, endorsed, placed
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, policies, replays
 from tdsys.store.engine import Tx
@@ -81,6 +81,8 @@ def _anew(one: Judged, policy: Policy) -> Anew | None:
     decision = placed(decide(one.verdict, one.assessment, policy), one.cell, policy)
     if one.trusted_by:
         decision = endorsed(decision, one.verdict, by=one.trusted_by)
+    else:
+        decision = audited(decision, one.verdict, policy, one.fingerprint)
     found = Anew(one, decision)
     was, now = one.quality, decision.quality
     rated = was is None or now is None or abs(was - now) > SAME

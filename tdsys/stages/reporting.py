@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from tdsys.core.agreement import Kappa, kappa
+from tdsys.core.calibration import Accepted, accepted
 from tdsys.core.example import Cell
-from tdsys.core.lifecycle import State
+from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Dimension
-from tdsys.store import Store, examples, policies
+from tdsys.stages.calibrating import weighed
+from tdsys.store import Store, calibrations, examples, policies
+from tdsys.store.engine import Tx
 from tdsys.store.examples import Tenth
 
 TENTHS = 10
@@ -27,6 +32,16 @@ class Spread(NamedTuple):
     admit_from: float
 
 
+@dataclass(frozen=True)
+class Agreed:
+    """How far the judge that scored last and people agree about the `n` examples both looked at."""
+
+    n: int
+    kappa: Kappa | None
+    accepted: Accepted
+    simulated: bool
+
+
 class Quality(NamedTuple):
     """How good a domain's examples are; who has no score is in `states` and in no spread."""
 
@@ -38,6 +53,7 @@ class Quality(NamedTuple):
     scored: int
     simulated: int
     spreads: list[Spread]
+    agreement: Agreed | None
 
 
 class Covered(NamedTuple):
@@ -76,6 +92,7 @@ def quality(store: Store, *, domain: str) -> Quality:
         counts = [one for one in examples.counts(tx) if one.domain == domain]
         reasons = [one for one in examples.reasons(tx) if one.domain == domain]
         tenths = examples.tenths(tx, domain=domain)
+        agreement = _agreement(tx, domain, policy)
     states, sources = Counter[str](), Counter[str]()
     for one in counts:
         states[one.state] += one.n
@@ -92,7 +109,19 @@ def quality(store: Store, *, domain: str) -> Quality:
         scored=sum(one.n for one in first),
         simulated=sum(one.simulated for one in first),
         spreads=[_spread(d, tenths, policy) for d in Dimension],
+        agreement=agreement,
     )
+
+
+def _agreement(tx: Tx, domain: str, policy: Policy) -> Agreed | None:
+    judge = calibrations.newest_judge(tx, domain=domain)
+    if judge is None:
+        return None
+    found = weighed(tx, domain=domain, judge=judge, policy=policy)
+    accepts = [one.move is Move.ADMIT for one in found.items]
+    goods, counted = [o.good for o in found.items], [o.weight for o in found.items]
+    agreed = kappa(accepts, goods, weights=counted)
+    return Agreed(len(accepts), agreed, accepted(found.items, accepts), found.simulated)
 
 
 def _spread(dimension: Dimension, tenths: list[Tenth], policy: Policy) -> Spread:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
-from tdsys.core.example import Candidate
+from tdsys.core.example import Candidate, fingerprint
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import (
@@ -19,6 +19,7 @@ from tdsys.core.rubric import (
     Unscored,
     Verdict,
     Verifier,
+    audited,
     decide,
     endorsed,
     placed,
@@ -156,8 +157,10 @@ def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
     if isinstance(one.answer, Assessment):
         decision = decide(one.verdict, one.answer, policy)
         decision = placed(decision, one.candidate.cell, policy)
-        by = one.candidate.trusted_by
-        return endorsed(decision, one.verdict, by=by) if by else decision
+        if by := one.candidate.trusted_by:
+            return endorsed(decision, one.verdict, by=by)
+        content = one.candidate.domain, one.candidate.inputs, one.candidate.outputs
+        return audited(decision, one.verdict, policy, fingerprint(*content))
     if refuted := veto(one.verdict):
         return refuted
     if one.answer.transient or one.candidate.unusable_answers + 1 < limits.max_attempts:

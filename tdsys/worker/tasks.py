@@ -6,6 +6,7 @@ from tdsys import runtime
 from tdsys.stages import (
     alerting,
     capture,
+    drifting,
     importing,
     monitoring,
     optimizing,
@@ -100,3 +101,10 @@ def alerts() -> object:
     """Hold every domain against its alert rules."""
     here = runtime.current()
     return alerting.evaluate(here.store, now=here.now())
+
+
+@task(Task.DRIFT)
+def drift() -> object:
+    """Ask whether the judge still does what it was calibrated for."""
+    here = runtime.current()
+    return drifting.watch(here.store, now=here.now())

@@ -190,7 +190,7 @@ def ready(store: Store, count: int = 90, **policy: Any) -> Clock:
         domain="d",
         author="test",
         now=NOW,
-        policy=Policy(min_examples=40, settle_seconds=0, **policy),
+        policy=Policy(min_examples=40, settle_seconds=0, audit_share=0, **policy),
     )
     cells = [(t, d) for t in ("sums", "ratios", "angles") for d in ("easy", "medium", "hard")]
     captured(
@@ -514,7 +514,7 @@ def test_other_instructions_do_not_let_a_worse_program_win(store: Store) -> None
               "outputs": {"problem": "text", "answer": "text"}}  # fmt: skip
     clock = ready(store, signature=Signature(instructions="Write.", **fields))
     run(store, ScriptedOptimizer(0.9), clock)
-    changed = Policy(min_examples=40, settle_seconds=0,
+    changed = Policy(min_examples=40, settle_seconds=0, audit_share=0,
                      signature=Signature(instructions="Write better.", **fields))  # fmt: skip
     policies.put(store, domain="d", author="test", now=NOW, policy=changed)
     (done,) = run(store, ScriptedOptimizer(0.4), clock)
@@ -535,7 +535,7 @@ def test_a_domain_at_its_cap_still_goes_on_when_enough_is_new(store: Store) -> N
 def test_a_steady_stream_does_not_put_the_first_run_off_for_ever(store: Store) -> None:
     clock = ready(store)
     policies.put(store, domain="d", author="test", now=NOW,
-                 policy=Policy(min_examples=40, settle_seconds=60))  # fmt: skip
+                 policy=Policy(min_examples=40, settle_seconds=60, audit_share=0))  # fmt: skip
     assert run(store, ScriptedOptimizer(), clock) == []
     clock.forward(minutes=11)
     capture.ingest(store, batch_id="late", records=json.dumps([record(500)]), now=clock())
