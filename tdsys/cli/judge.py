@@ -1,4 +1,4 @@
-"""`tdsys judge`: what the judge's numbers are worth beside people's words."""
+"""`tdsys judge`: who judges, and what their numbers are worth beside people's words."""
 
 from __future__ import annotations
 
@@ -13,20 +13,51 @@ from rich.progress import Progress
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
 from tdsys.cli.calibration import document, page_of, show
-from tdsys.cli.printing import note, say, write_text
+from tdsys.cli.printing import note, say, show_table, write_text
 from tdsys.cli.source import Source
 from tdsys.core.calibration import LabelledExample
 from tdsys.parsing.labelled import Elsewhere, Refusal, labelled
-from tdsys.stages import calibrating
+from tdsys.stages import calibrating, judges
 from tdsys.stages.calibrating import MORE_LABELS, Wanted
+from tdsys.store.judgements import Standing
 
 PARTIAL = 4
 MOST_TOLD = 20
+TITLES = ("key", "model", "prompt", "answers", "unusable", "canaries", "admits")
 
 
 @click.group()
 def judge() -> None:
-    """The judge, beside people."""
+    """The judge: how it does on canaries, and beside people."""
+
+
+@judge.command()
+@as_json
+def status(*, as_json: bool) -> None:
+    """Every judge so far: what it answered, how it did on canaries, whether it may admit."""
+    found = judges.standings(runtime.current().store)
+    if as_json:
+        say(json.dumps([one.model_dump(mode="json") for one in found]))
+    elif found:
+        show_table(TITLES, map(_row, found))
+    else:
+        say("nobody has judged anything yet")
+
+
+@judge.command()
+@click.argument("key")
+def resume(key: str) -> None:
+    """Let a judge admit again after a canary passed: KEY is as `tdsys judge status` shows it."""
+    here = runtime.current()
+    judges.resume(here.store, juror=key, by=person(), now=here.now())
+    say(f"{key} admits again; what it did not admit meanwhile is in review")
+
+
+def _row(one: Standing) -> tuple[str, ...]:
+    seen = ", ".join(f"{n} {outcome}" for outcome, n in sorted(one.canaries.items()))
+    admits = f"no: it let {one.canary} pass" if one.suspended_at else "yes"
+    juror = one.juror
+    return one.key, juror.model, juror.prompt, f"{one.answers}", f"{one.unusable}", seen, admits
 
 
 @judge.command()

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tdsys.core.example import Cell
-from tdsys.core.sections import AlertRules, Cells, Labels, Lifecycle
+from tdsys.core.sections import AlertRules, Cells, Judges, Labels, Lifecycle
 
 FieldType = Literal["text", "list"]
 # Three splits of at least ten examples each; with fewer no interval means anything.
@@ -112,6 +112,7 @@ class Policy(BaseModel):
         description="below in any dimension: to a person",
     )
     admit_quality: float = Field(0.6, ge=0, le=1, description="below overall: to a person")
+    judges: Judges = Field(Judges(), description="who scores, and what if they disagree")
     audit_share: float = Field(
         0.02,
         ge=0,

@@ -26,12 +26,12 @@ from tdsys.core.example import Candidate, Source, label
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Assessment, Judge, Unscored, Verifier
 from tdsys.errors import ModelUnavailable, NotReady
-from tdsys.stages.scoring import Answered, Clock, think
+from tdsys.stages.judging import Answered, assess
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, calibrations, policies
 from tdsys.store.calibrations import Fresh, Reviewed
 from tdsys.store.engine import Tx
 
-BLOCK = 50
 EVIDENCE = "decided by evidence"
 MORE_LABELS = "label more examples"
 MORE_REVIEWS = (
@@ -130,11 +130,15 @@ def by_file(
     domain = wanted.domain
     with store.begin() as tx:
         version, policy = policies.current(tx, domain=domain)
-    answered: list[Answered] = []
-    for start in range(0, len(labelled), BLOCK):
-        block = [_candidate(domain, one) for one in labelled[start : start + BLOCK]]
-        answered += think(block, judge=judge, verifier=verifier)
-        tell(len(block))
+    answered = assess(
+        store,
+        [_candidate(domain, one) for one in labelled],
+        policy=policy,
+        judge=judge,
+        verifier=verifier,
+        clock=clock,
+        tell=tell,
+    )
     items, left_out = _beside(labelled, answered, policy)
     scored = [one.answer for one in answered if isinstance(one.answer, Assessment)]
     if not scored:

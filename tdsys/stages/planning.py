@@ -15,7 +15,7 @@ from tdsys.core.policy import Policy, Signature
 from tdsys.core.program import Plan
 from tdsys.core.similarity import clusters
 from tdsys.errors import NotReady
-from tdsys.stages.scoring import Clock
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, datasets, examples, policies, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tdsys.core import pruning
 from tdsys.core.policy import Policy
 from tdsys.core.pruning import OVER_CAP, TOO_OLD, Held
-from tdsys.stages.scoring import Clock
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, policies, retirements, runs
 from tdsys.store.retirements import Why
 

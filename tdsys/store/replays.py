@@ -13,7 +13,7 @@ from sqlalchemy import FromClause, RowMapping, bindparam, func, insert, select, 
 
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State, after
-from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Verdict
+from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Judgement, Verdict
 from tdsys.store import programs
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import trusted_examples
@@ -22,6 +22,7 @@ from tdsys.store.schema import ScoreKind, examples, scores, transitions
 ASSESSED = (
     *(scores.c[d.value] for d in Dimension),
     scores.c.rationales,
+    scores.c.judgements,
     scores.c.judge_model,
     scores.c.rubric_version,
     scores.c.prompt_version,
@@ -133,6 +134,7 @@ def assessment_of(row: RowMapping) -> Assessment:
         rubric_version=row["rubric_version"],
         prompt_version=row["prompt_version"],
         simulated=row["simulated"],
+        judgements=tuple(map(Judgement.model_validate, row["judgements"] or ())),
     )
 
 

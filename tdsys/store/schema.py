@@ -240,6 +240,8 @@ scores = Table(
     Column("relevance", REAL),
     Column("educational_value", REAL),
     Column("rationales", _JSONB),
+    # Each juror's answers, criterion by criterion; the columns above are what they say together.
+    Column("judgements", _JSONB),
     Column("judge_model", Text),
     Column("rubric_version", Text),
     Column("prompt_version", Text),

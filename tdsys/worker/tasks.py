@@ -49,6 +49,7 @@ def score() -> object:
         verifier=here.verifier,
         clock=here.now,
         limits=here.scoring_limits,
+        canaries=here.canaries,
     )
     if outcome.more:
         here.ring(Task.SCORE)

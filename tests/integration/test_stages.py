@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +16,7 @@ from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
-from tdsys.core.rubric import Assessment, Unscored
+from tdsys.core.rubric import Assessment, Judgement, Question, Unscored
 from tdsys.core.sections import Cells
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
 from tdsys.stages import (
@@ -173,7 +173,7 @@ def test_a_worker_that_died_while_thinking_leaves_its_candidates_to_the_next(sto
     clock = Clock()
 
     class Dying(ScriptedJudge):
-        def assess(self, *args: Any, **kwargs: Any) -> Any:
+        def ask(self, question: Question) -> Future[Judgement | Unscored]:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -616,9 +616,9 @@ def test_a_lease_is_kept_while_the_judge_thinks(store: Store) -> None:
     beaten = threading.Event()
 
     class Slow(ScriptedJudge):
-        def assess(self, *args: Any, **kwargs: Any) -> Any:
+        def ask(self, question: Question) -> Future[Judgement | Unscored]:
             assert beaten.wait(20), "the lease was not extended"
-            return super().assess(*args, **kwargs)
+            return super().ask(question)
 
     class Running(Clock):
         def __call__(self) -> datetime:
