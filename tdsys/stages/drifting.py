@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from tdsys.core.agreement import kappa
 from tdsys.core.alerting import Severity
 from tdsys.core.calibration import JudgeVersion, accepted
 from tdsys.core.drift import FEWEST_LABELS, FEWEST_SCORES, less_agreement, less_precise, shifted
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
+from tdsys.errors import InvalidInput
 from tdsys.stages.calibrating import Calibration, weighed
 from tdsys.stages.policies import readable
 from tdsys.store import Store, alerts, calibrations, policies
@@ -77,8 +80,11 @@ def _looked(tx: Tx, kept: Kept, now: datetime) -> Watched:
     if judge is not None and judge != kept.judge:
         return Watched(kept.domain, 0, 0, [_another(kept.judge, judge)])
     since = max(kept.at, now - WINDOW)
-    before = Calibration.model_validate(kept.document)
-    policy = _policy(tx, kept)
+    try:
+        before = Calibration.model_validate(kept.document)
+        policy = _policy(tx, kept)
+    except (ValidationError, InvalidInput):
+        return Watched(kept.domain, 0, 0, ["its calibration is of another program version"])
     items = weighed(tx, domain=kept.domain, judge=kept.judge, policy=policy, since=since).items
     spreads = calibrations.spreads(tx, domain=kept.domain, judge=kept.judge, since=since)
     accepts = [one.move is Move.ADMIT for one in items]

@@ -13,7 +13,7 @@ import pytest
 from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
-from tdsys.core.rubric import Assessment, Unscored
+from tdsys.core.rubric import Assessment, Unscored, drawn
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
 from tdsys.stages import (
     capture,
@@ -104,6 +104,26 @@ def test_what_the_evidence_refutes_is_rejected_with_its_reason(store: Store) -> 
     score(store, Clock(), verifier=ScriptedVerifier(make_verdict(steps="failed")))
     (reason,) = monitoring.funnel(store).reasons
     assert (reason.state, reason.reason) == ("rejected", "steps")
+
+
+def test_what_scores_alone_decide_is_drawn_by_lot_for_a_person(store: Store) -> None:
+    policies.put(store, domain="d", author="t", now=NOW, policy=Policy(audit_share=0.3))
+    captured(store, [record(n) for n in range(40)])
+    score(store, Clock(), ScriptedJudge(lambda c: make_assessment(0.1 if c.id % 2 else 0.9)))
+    with store.begin() as tx:
+        found = tx.exec_driver_sql(
+            "SELECT e.fingerprint, e.state, e.reason, e.quality, t.detail"
+            " FROM examples e JOIN transitions t ON t.example_id = e.id"
+        ).all()
+    audits = [one for one in found if one.reason == "audit"]
+    assert {one.fingerprint for one in audits} == {
+        one.fingerprint for one in found if drawn(one.fingerprint, 0.3)
+    }
+    assert {one.state for one in audits} == {"in_review"}
+    assert all(
+        ("else admit" if one.quality > 0.5 else "else reject") in one.detail for one in audits
+    )
+    assert 4 <= len(audits) <= 20
 
 
 def test_an_unusable_answer_is_asked_again_with_a_fresh_sample_and_then_parked(
