@@ -142,7 +142,7 @@ def test_a_report_is_a_page_in_which_no_text_is_markup(
         assert ("&lt;script&gt;" in text) is (kind == "coverage")
 
 
-KNOWN_NODES = set("html head meta title style body h1 p div table thead tr th td i".split())  # noqa: SIM905
+KNOWN_NODES = set("html head meta title style body main h1 p div table thead tr th td i".split())  # noqa: SIM905
 
 
 class Nodes(HTMLParser):
