@@ -17,7 +17,7 @@ from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
 from tdsys.core.rubric import Assessment, Unscored
-from tdsys.core.sections import Cells
+from tdsys.core.sections import AlertRules, Cells, Lifecycle
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
 from tdsys.stages import (
     capture,
@@ -324,6 +324,25 @@ def test_a_cell_below_its_minimum_keeps_the_first_version_waiting_and_no_later_o
     assert done.state == "finished"
 
 
+@pytest.mark.criterion("3.5")
+def test_another_policy_starts_one_run_if_a_run_would_come_out_otherwise_and_none_if_not(
+    store: Store,
+) -> None:
+    clock = ready(store)
+    run(store, ScriptedOptimizer(), clock)
+    put(store, growth=0.3, alerts=AlertRules(parked=3), lifecycle=Lifecycle(max_admitted=500))
+    assert run(store, ScriptedOptimizer(), clock) == []
+    put(store, seed=11)
+    clock.forward(minutes=1)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+    assert run(store, ScriptedOptimizer(), clock) == []
+    with store.begin() as tx:
+        (newest, first) = runs.runs(tx, domain="d", limit=5)
+    assert (newest.seed, newest.policy_version) == (11, 4)
+    assert (first.policy_version, first.version_id) == (2, newest.version_id)
+
+
 def frozen(store: Store) -> list[Admitted]:
     """What the newest version holds."""
     with store.begin() as tx:
@@ -359,7 +378,7 @@ def test_a_run_beyond_the_days_calls_waits_for_the_next_day(store: Store) -> Non
     with store.begin() as tx:
         (first,) = runs.runs(tx, domain="d", limit=5)
     least = first.plan.calls_at_most
-    put(store, max_calls=2 * least - 1, max_daily_calls=2 * least - 1)
+    put(store, seed=11, max_calls=2 * least - 1, max_daily_calls=2 * least - 1)
     (found,) = planning.plan_due(store, model="m", clock=clock)
     assert f"those of the last 24 hours {least}" in found.because[0]
     with pytest.raises(NotReady, match="max_daily_calls is"):
@@ -382,13 +401,15 @@ def test_two_who_plan_at_once_stay_within_the_days_calls(store: Store) -> None:
     with store.begin() as tx:
         (first,) = runs.runs(tx, domain="d", limit=5)
     least = first.plan.calls_at_most
-    put(store, max_calls=least, max_daily_calls=2 * least)
+    put(store, seed=11, max_calls=least, max_daily_calls=2 * least)
     with ThreadPoolExecutor(1) as threads:
         with store.begin() as tx:
             policy_rows.hold(tx, domain="d")
             other = threads.submit(planning.retry, store, domain="d", model="m", clock=clock)
             wait_for(lambda: waits_for_a_lock(store), "the other one waits for this one")
-            given = first.model_dump(include={"domain", "version_id", "seed", "auto", "model"})
+            given = first.model_dump(
+                include={"domain", "version_id", "policy_version", "seed", "auto", "model"}
+            )
             run_id = runs.enqueue(tx, **given, plan=first.plan, now=clock())
             assert run_id
             assert runs.claim(tx, lease=LEASE, now=clock())
