@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tdsys.core import budget
-from tdsys.core.dataset import SMALLEST_SPLIT
+from tdsys.core.dataset import SMALLEST_SPLIT, holds
+from tdsys.core.example import Document
 from tdsys.core.policy import PerDimension, Policy, Shares, Signature
 
 _MEMBERS = """
@@ -51,6 +52,24 @@ def conflicts(policy: Policy) -> list[Conflict]:
         *_in_comparison(policy),
         *_in_calls(policy),
         *_in_lifecycle(policy),
+    ]
+
+
+def unlabelled(signature: Signature, examples: Sequence[Document]) -> list[Conflict]:
+    """Fields that no example of a domain holds as the signature wants them.
+
+    No mistake of the document, since examples may come; but as it is no version would.
+    """
+    sides = (("inputs", signature.inputs), ("outputs", signature.outputs))
+    return [
+        Conflict(
+            f"signature.{side}.{name}",
+            f"none of the newest {len(examples)} examples holds it as {kind}; none would fit",
+            f"capture it, import it with --map THEIRS={name}, or take it out",
+        )
+        for side, fields in sides
+        for name, kind in fields.items()
+        if examples and not any(holds(one[side], name, kind) for one in examples)
     ]
 
 
