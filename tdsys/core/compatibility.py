@@ -14,6 +14,7 @@ from tdsys.core import budget
 from tdsys.core.dataset import SMALLEST_SPLIT, holds
 from tdsys.core.example import Document
 from tdsys.core.policy import PerDimension, Policy, Shares, Signature
+from tdsys.core.screening import NEEDED
 
 _MEMBERS = """
 append append_instructions completions construct copy delete dict dump_state equals fields
@@ -31,7 +32,6 @@ RESERVED = frozenset(_MEMBERS.split())
 TAKEN = frozenset({"config", "demos", "lm", "new_signature"})
 # DSPy hides fields that begin like this from prompts.
 HIDDEN = "dspy_"
-PROVABLE = ("solution", "answer")
 
 
 class Conflict(NamedTuple):
@@ -84,18 +84,13 @@ def _in_signature(signature: Signature) -> Iterator[Conflict]:
             "nothing is said; DSPy would write `Given the fields ..., produce the fields ...`",
             "say what the program does, or leave the line out",
         )
-    if "problem" not in signature.outputs:
-        yield Conflict(
-            "signature.outputs",
-            "without `problem` the metric finds nothing new, and every grade is 0",
-            "add `problem: text`",
-        )
-    if not set(PROVABLE) & set(signature.outputs):
-        yield Conflict(
-            "signature.outputs",
-            "without `solution` and `answer` nothing can be proved, and every grade is 0",
-            "add `solution: text` or `answer: text`",
-        )
+    for name in NEEDED:
+        if signature.outputs.get(name) != "text":
+            yield Conflict(
+                f"signature.outputs.{name}",
+                f"without a text `{name}` the verifier fails every answer: each grade would be 0",
+                f"add `{name}: text`",
+            )
 
 
 def _unfit(name: str) -> str:

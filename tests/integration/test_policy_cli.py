@@ -178,13 +178,13 @@ def test_a_field_that_no_example_holds_is_warned_of_when_a_policy_is_compared(
         "domain: sums",
         "signature:",
         "  inputs: {topic: text, grade: text}",
-        "  outputs: {problem: text, answer: list}",
+        "  outputs: {problem: text, solution: text, answer: text, hints: list}",
     )
     said = tdsys("policy", "diff", path)
     assert said.code == 0
     assert [line.split(":")[0] for line in said.err.splitlines()] == [
         "signature.inputs.grade",
-        "signature.outputs.answer",
+        "signature.outputs.hints",
     ]
     assert "none of the newest 1 examples holds it as list" in said.err
     told = tdsys("policy", "apply", path, "--json").document

@@ -210,7 +210,8 @@ signature:
     assert told(text) == [
         (5, 8, "shares.val"),
         (6, 9, "shares.test"),
-        (8, 12, "signature.outputs"),
+        (8, 12, "signature.outputs.answer"),
+        (8, 12, "signature.outputs.solution"),
         (8, 34, "signature.outputs.keys"),
     ]
 
