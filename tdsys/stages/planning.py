@@ -237,6 +237,10 @@ def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
     missing = dataset.shortcomings(drafted.members, known.policy)
     if known.latest is None and not missing:
         missing = dataset.lacking(Counter(m.example.cell for m in drafted.members), known.policy)
+    usable = len(known.admitted) - len(drafted.left_out)
+    if missing and len(drafted.members) < min(usable, known.policy.max_examples):
+        capped = usable - len(drafted.members)
+        missing.append(f"{capped} stay out by cells.max, cluster_cap or synthetic_share")
     if missing and drafted.left_out:
         missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
     if missing:
