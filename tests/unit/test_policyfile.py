@@ -118,7 +118,9 @@ def test_a_text_that_would_rule_a_terminal_is_written_escaped_and_read_back() ->
 @settings(deadline=None)
 @given(
     domain=st.from_regex(r"[a-z][a-z 0-9]{0,20}[a-z]", fullmatch=True),
-    instructions=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300),
+    instructions=st.text(
+        st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300
+    ).filter(str.strip),
     lowest=st.tuples(*[SHARE] * 4),
     growth=st.floats(0.01, 100),
     smallest=st.integers(40, 10_000),
