@@ -43,9 +43,11 @@ class Task(StrEnum):
     SCORE = "scoring.score"
     PARSE = "imports.parse"
     PLAN = "lifecycle.plan"
+    PRUNE = "lifecycle.prune"
     OPTIMIZE = "optimization.run"
     FRESHNESS = "reports.freshness"
     DRIFT = "reports.drift"
+    ALERTS = "reports.alerts"
 
     @property
     def queue(self) -> Queue:

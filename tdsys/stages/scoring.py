@@ -22,6 +22,7 @@ from tdsys.core.rubric import (
     audited,
     decide,
     endorsed,
+    placed,
     veto,
 )
 from tdsys.errors import TdsysError
@@ -155,6 +156,7 @@ def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
     """The decision, or None when the judge should be asked again later."""
     if isinstance(one.answer, Assessment):
         decision = decide(one.verdict, one.answer, policy)
+        decision = placed(decision, one.candidate.cell, policy)
         if by := one.candidate.trusted_by:
             return endorsed(decision, one.verdict, by=by)
         content = one.candidate.domain, one.candidate.inputs, one.candidate.outputs

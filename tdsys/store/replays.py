@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import FromClause, RowMapping, bindparam, func, insert, select, true, update
 
+from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Verdict
 from tdsys.store import programs
@@ -40,6 +41,7 @@ class Judged(NamedTuple):
     assessment: Assessment
     trusted_by: str | None
     fingerprint: bytes
+    cell: Cell
 
 
 class Anew(NamedTuple):
@@ -87,6 +89,8 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
             examples.c.state,
             examples.c.quality,
             examples.c.fingerprint,
+            examples.c.topic,
+            examples.c.difficulty,
             evidence.c.verdict,
             trusted_examples.c.actor.label("trusted_by"),
             scores.c.id.label("score_id"),
@@ -142,6 +146,7 @@ def _judged(row: RowMapping) -> Judged:
         assessment_of(row),
         row["trusted_by"],
         row["fingerprint"],
+        Cell(row["topic"], row["difficulty"]),
     )
 
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from tdsys import runtime
-from tdsys.stages import capture, drifting, importing, monitoring, optimizing, planning, scoring
+from tdsys.stages import (
+    alerting,
+    capture,
+    drifting,
+    importing,
+    monitoring,
+    optimizing,
+    planning,
+    pruning,
+    scoring,
+)
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -56,6 +66,16 @@ def plan() -> object:
     return outcome
 
 
+@task(Task.PRUNE)
+def prune() -> object:
+    """Retire what the policies say is too old or too much."""
+    here = runtime.current()
+    outcome = pruning.prune_due(here.store, clock=here.now)
+    if any(pruned.more for pruned in outcome):
+        here.ring(Task.PRUNE)
+    return outcome
+
+
 @task(Task.OPTIMIZE)
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
@@ -81,3 +101,10 @@ def drift() -> object:
     """Ask whether the judge still does what it was calibrated for."""
     here = runtime.current()
     return drifting.watch(here.store, now=here.now())
+
+
+@task(Task.ALERTS)
+def alerts() -> object:
+    """Hold every domain against its alert rules."""
+    here = runtime.current()
+    return alerting.evaluate(here.store, now=here.now())
