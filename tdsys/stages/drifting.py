@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -59,13 +60,17 @@ def _watch(store: Store, domain: str, now: datetime) -> Watched:
                 severity=Severity.WARNING,
                 title=f"the judge of {domain} is not what it was when it was calibrated",
                 detail="; ".join(seen.found),
-                remedy=f"look at what is in review, then `tdsys judge calibrate --domain {domain}`",
+                remedy=f"decide what is in review, then `{_command(domain)}`",
                 now=now,
                 domain=domain,
             )
         elif _is_over(tx, kept, seen):
             alerts.resolve(tx, key=key(domain), now=now)
     return seen
+
+
+def _command(domain: str) -> str:
+    return shlex.join(["tdsys", "judge", "calibrate", "--domain", domain])
 
 
 def _is_over(tx: Tx, kept: Kept, seen: Watched) -> bool:
