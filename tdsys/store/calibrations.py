@@ -136,6 +136,8 @@ def reviewed(
             entry.c.example_id == word.c.example_id,
             entry.c.to_state == IN_REVIEW,
             entry.c.id < word.c.id,
+            # A decision taken back brings it where it was: that counts for what brought it there.
+            or_(entry.c.score_id.is_not(None), entry.c.move == Move.FLAG.value),
         )
         .order_by(entry.c.id.desc())
         .limit(1)
