@@ -14,7 +14,8 @@ from tdsys.core.policy import Policy
 from tdsys.core.reliability import Bin
 from tdsys.stages.calibrating import Calibration
 
-SCALES = ("score", "good by tenth", "labels", "off by", "Brier", "map", "Brier after")
+SCALES = ("score", "labels", "off by", "Brier", "map", "Brier after")
+IN_TEXT = (*SCALES, "good by tenth")
 THRESHOLDS = ("threshold", "now", "at", "by the", "precision, held out", "recall, held out")
 NUMBERS = ("dimension", "labels", "weighted kappa", "alpha", "judge less person", "distance")
 BINS = ("score", "from", "below", "labels", "mean score", "good")
@@ -25,7 +26,7 @@ def show(found: Calibration, policy: Policy) -> None:
     """Print it."""
     for sentence in in_words(found):
         say(sentence)
-    show_table(SCALES, map(_scale, found.findings.scales))
+    show_table(IN_TEXT, [(*_scale(one), bars(one.bins)) for one in found.findings.scales])
     if found.findings.numbers:
         show_table(NUMBERS, _numbers(found))
     if found.findings.thresholds:
@@ -112,7 +113,6 @@ def _scale(scale: Scale) -> tuple[str, ...]:
     kind = fitted.map.kind if fitted else UNSAID
     return (
         scale.name,
-        bars(scale.bins),
         str(sum(one.n for one in scale.bins)),
         _number(scale.expected_error),
         _number(scale.brier, 3),

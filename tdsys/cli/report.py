@@ -39,8 +39,12 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
 
     Each bar is a tenth, from 0 to 1. An example without a score is in no bar.
     """
-    found = reporting.quality(runtime.current().store, domain=domain)
-    lead = _quality_in_words(found)
+    store = runtime.current().store
+    found, agreed = (
+        reporting.quality(store, domain=domain),
+        reporting.agreement(store, domain=domain),
+    )
+    lead = [*_quality_in_words(found), *_agreement_in_words(agreed)]
     reasons = [(state, reason, str(n)) for state, reason, n in found.reasons]
     if path:
         spreads = [(o.dimension, Bars(o.all), Bars(o.admitted), *_limits(o)) for o in found.spreads]
@@ -49,9 +53,9 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
     if as_json:
         told = [dict(zip(("state", "reason", "n"), row, strict=True)) for row in found.reasons]
         spread = [one._asdict() for one in found.spreads]
-        agreed = asdict(found.agreement) if found.agreement else None
+        beside = asdict(agreed) if agreed else None
         say(
-            json.dumps({**found._asdict(), "spreads": spread, "reasons": told, "agreement": agreed})
+            json.dumps({**found._asdict(), "spreads": spread, "reasons": told, "agreement": beside})
         )
     elif not path:
         for sentence in lead:
@@ -87,7 +91,6 @@ def _quality_in_words(found: Quality) -> list[str]:
         f"{found.domain}, policy version {found.policy_version}: {_listed(found.states)}",
         f"from: {_listed(found.sources)}",
         judged,
-        *_agreement_in_words(found.agreement),
     ]
 
 

@@ -148,11 +148,16 @@ class Findings(BaseModel):
     thresholds: tuple[Threshold, ...]
 
 
+BY_HAND = frozenset(
+    {"manual_collection", "judges_disagree", "judge_dissents", "judge_unsure", "judge_suspended"}
+)
+
+
 def stratum(move: Move, reason: str) -> Stratum | None:
     """Whether people see all decisions of this kind or an audited share; None: not the scores'."""
     if reason in {AUDIT, "meets_policy"} or (move is Move.REJECT and reason.startswith("low_")):
         return Stratum.ALONE
-    if move is Move.REVIEW and (reason.startswith("unsure_") or reason == "manual_collection"):
+    if move is Move.REVIEW and (reason.startswith("unsure_") or reason in BY_HAND):
         return Stratum.ASKED
     return None
 

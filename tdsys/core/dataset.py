@@ -220,6 +220,11 @@ def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType
     return dict(sorted(common, key=lambda pair: usual.index(pair[0])))
 
 
+def holds(document: JsonValue, name: str, kind: FieldType) -> bool:
+    """Whether the inputs or outputs of an example have such a field."""
+    return isinstance(document, dict) and _kind(document.get(name)) == kind
+
+
 def _kind(value: JsonValue) -> FieldType | None:
     if isinstance(value, str) and value.strip():
         return "text"

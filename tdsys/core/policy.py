@@ -184,6 +184,23 @@ class Policy(BaseModel):
         return [Cell(topic, difficulty) for topic in topics for difficulty in difficulties]
 
 
+# What another version of a policy may say without a run coming out otherwise.
+_BESIDES_RUNS = frozenset({
+    "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
+    "max_daily_calls", "lifecycle", "alerts",
+})  # fmt: skip
+
+
+def runs_alike(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> bool:
+    """Whether two documents ask for the same run; what an older one lacks has its default."""
+    default = Policy().model_dump(mode="json")
+    return all(
+        before.get(name, default[name]) == after.get(name, default[name])
+        for name in default
+        if name not in _BESIDES_RUNS
+    )
+
+
 class Difference(NamedTuple):
     """A field that two policies do not share, by its dotted name."""
 

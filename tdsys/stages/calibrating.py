@@ -182,7 +182,8 @@ def weighed(
     words = calibrations.reviewed(tx, domain=domain, judge=judge, since=since)
     pairs = [pair for pair in (_pair(one, policy) for one in words) if pair]
     labelled = Counter(kind for kind, _ in pairs)
-    sampled = [Sampled(kind, scored[kind], labelled[kind]) for kind in Stratum]
+    # One that was scored again since may be counted elsewhere; it stands for itself at least.
+    sampled = [Sampled(kind, max(scored[kind], labelled[kind]), labelled[kind]) for kind in Stratum]
     each = weights(sampled)
     return Weighed(
         [item._replace(weight=each[kind]) for kind, item in pairs],

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timedelta
 from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from tdsys.core.agreement import kappa
 from tdsys.core.alerting import Severity
@@ -11,6 +14,7 @@ from tdsys.core.calibration import JudgeVersion, accepted
 from tdsys.core.drift import FEWEST_LABELS, FEWEST_SCORES, less_agreement, less_precise, shifted
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
+from tdsys.errors import InvalidInput
 from tdsys.stages.calibrating import Calibration, weighed
 from tdsys.stages.policies import readable
 from tdsys.store import Store, alerts, calibrations, policies
@@ -56,13 +60,17 @@ def _watch(store: Store, domain: str, now: datetime) -> Watched:
                 severity=Severity.WARNING,
                 title=f"the judge of {domain} is not what it was when it was calibrated",
                 detail="; ".join(seen.found),
-                remedy=f"look at what is in review, then `tdsys judge calibrate --domain {domain}`",
+                remedy=f"decide what is in review, then `{_command(domain)}`",
                 now=now,
                 domain=domain,
             )
         elif _is_over(tx, kept, seen):
             alerts.resolve(tx, key=key(domain), now=now)
     return seen
+
+
+def _command(domain: str) -> str:
+    return shlex.join(["tdsys", "judge", "calibrate", "--domain", domain])
 
 
 def _is_over(tx: Tx, kept: Kept, seen: Watched) -> bool:
@@ -77,8 +85,11 @@ def _looked(tx: Tx, kept: Kept, now: datetime) -> Watched:
     if judge is not None and judge != kept.judge:
         return Watched(kept.domain, 0, 0, [_another(kept.judge, judge)])
     since = max(kept.at, now - WINDOW)
-    before = Calibration.model_validate(kept.document)
-    policy = _policy(tx, kept)
+    try:
+        before = Calibration.model_validate(kept.document)
+        policy = _policy(tx, kept)
+    except (ValidationError, InvalidInput):
+        return Watched(kept.domain, 0, 0, ["its calibration is of another program version"])
     items = weighed(tx, domain=kept.domain, judge=kept.judge, policy=policy, since=since).items
     spreads = calibrations.spreads(tx, domain=kept.domain, judge=kept.judge, since=since)
     accepts = [one.move is Move.ADMIT for one in items]

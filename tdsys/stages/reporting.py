@@ -15,7 +15,6 @@ from tdsys.core.policy import Policy
 from tdsys.core.rubric import Dimension
 from tdsys.stages.calibrating import weighed
 from tdsys.store import Store, calibrations, examples, policies
-from tdsys.store.engine import Tx
 from tdsys.store.examples import Tenth
 
 TENTHS = 10
@@ -53,7 +52,6 @@ class Quality(NamedTuple):
     scored: int
     simulated: int
     spreads: list[Spread]
-    agreement: Agreed | None
 
 
 class Covered(NamedTuple):
@@ -92,7 +90,6 @@ def quality(store: Store, *, domain: str) -> Quality:
         counts = [one for one in examples.counts(tx) if one.domain == domain]
         reasons = [one for one in examples.reasons(tx) if one.domain == domain]
         tenths = examples.tenths(tx, domain=domain)
-        agreement = _agreement(tx, domain, policy)
     states, sources = Counter[str](), Counter[str]()
     for one in counts:
         states[one.state] += one.n
@@ -109,15 +106,20 @@ def quality(store: Store, *, domain: str) -> Quality:
         scored=sum(one.n for one in first),
         simulated=sum(one.simulated for one in first),
         spreads=[_spread(d, tenths, policy) for d in Dimension],
-        agreement=agreement,
     )
 
 
-def _agreement(tx: Tx, domain: str, policy: Policy) -> Agreed | None:
-    judge = calibrations.newest_judge(tx, domain=domain)
-    if judge is None:
-        return None
-    found = weighed(tx, domain=domain, judge=judge, policy=policy)
+def agreement(store: Store, *, domain: str) -> Agreed | None:
+    """How far judge and people agree; None where no judge scored yet.
+
+    It reads what became of every scored example: seconds in a domain of a million.
+    """
+    with store.begin() as tx:
+        _, policy = policies.current(tx, domain=domain)
+        judge = calibrations.newest_judge(tx, domain=domain)
+        if judge is None:
+            return None
+        found = weighed(tx, domain=domain, judge=judge, policy=policy)
     accepts = [one.move is Move.ADMIT for one in found.items]
     goods, counted = [o.good for o in found.items], [o.weight for o in found.items]
     agreed = kappa(accepts, goods, weights=counted)

@@ -109,9 +109,10 @@ def calibrated(tx: Tx) -> list[str]:
 
 
 def newest_judge(tx: Tx, *, domain: str) -> JudgeVersion | None:
-    """Who scored an example of the domain last."""
+    """Whose score was the last that decided about an example of the domain."""
     row = tx.execute(
         select(scores.c.judge_model, scores.c.rubric_version, scores.c.prompt_version)
+        .join(transitions, transitions.c.score_id == scores.c.id)
         .join(examples, examples.c.id == scores.c.example_id)
         .where(examples.c.domain == domain, _is_judged())
         .order_by(scores.c.id.desc())
@@ -135,6 +136,8 @@ def reviewed(
             entry.c.example_id == word.c.example_id,
             entry.c.to_state == IN_REVIEW,
             entry.c.id < word.c.id,
+            # A decision taken back brings it where it was: that counts for what brought it there.
+            or_(entry.c.score_id.is_not(None), entry.c.move == Move.FLAG.value),
         )
         .order_by(entry.c.id.desc())
         .limit(1)

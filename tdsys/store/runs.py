@@ -30,6 +30,7 @@ class Run(BaseModel):
     domain: str
     version_id: int
     state: RunState
+    policy_version: int
     seed: int
     auto: Auto
     model: str
@@ -51,11 +52,12 @@ class Run(BaseModel):
         return self.state in (RunState.DUE, RunState.RUNNING)
 
 
-def enqueue(
+def enqueue(  # noqa: PLR0913  # a row
     tx: Tx,
     *,
     domain: str,
     version_id: int,
+    policy_version: int,
     seed: int,
     auto: Auto,
     model: str,
@@ -69,6 +71,7 @@ def enqueue(
             domain=domain,
             version_id=version_id,
             state=RunState.DUE.value,
+            policy_version=policy_version,
             seed=seed,
             auto=auto,
             model=model,

@@ -191,6 +191,8 @@ capture_batches = Table(
     count("refused"),
     count("resent"),
     time_("at"),
+    # The version in force of each domain in it.
+    Column("policies", _JSONB, nullable=False, server_default=text("'{}'")),
 )
 
 # A capture that made no example: its content was there already, or (conflicting) its id was
@@ -348,6 +350,7 @@ runs = Table(
     time_("created_at"),
     time_("started_at", nullable=True),
     time_("finished_at", nullable=True),
+    Column("policy_version", Integer, nullable=False),
     one_of("state", RunState),
     CheckConstraint(
         "(state IN ('due', 'running')) = (due_at IS NOT NULL)", name="only_open_runs_are_due"

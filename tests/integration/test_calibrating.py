@@ -101,6 +101,24 @@ def test_only_the_newest_word_of_a_person_counts(store: Store) -> None:
     assert by_reviews(store).findings.n == 34
 
 
+TAKEN_BACK = """
+UPDATE examples SET state = 'in_review', moved_at = '2026-11-23 12:00Z' WHERE id = {id};
+INSERT INTO transitions (example_id, from_state, to_state, move, reason, detail, actor,
+                         policy_version, at)
+VALUES ({id}, 'admitted', 'in_review', 'review', 'a slip', '', 'bo', 1, '2026-11-23 12:00Z')
+"""
+
+
+def test_a_word_that_was_taken_back_counts_no_more_and_the_next_one_does(store: Store) -> None:
+    (first, *_) = people(store, *USUAL)
+    with store.begin() as tx:
+        tx.exec_driver_sql(TAKEN_BACK.format(id=first))
+    assert by_reviews(store).findings.n == 34
+    says(store, first, good=False)
+    found = by_reviews(store).findings
+    assert (found.n, found.good) == (35, 22)
+
+
 def test_another_judge_is_calibrated_by_the_words_about_its_own_scores(store: Store) -> None:
     people(store, *USUAL)
     people(store, *[(0.9, False)] * 20, judge_model="another")

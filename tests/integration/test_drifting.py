@@ -7,13 +7,15 @@ from datetime import timedelta
 
 import pytest
 
+from tdsys.core.calibration import JudgeVersion
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import PerDimension, Policy
 from tdsys.stages import calibrating, curation, drifting, policies
 from tdsys.stages.calibrating import Wanted
 from tdsys.stages.drifting import Watched
-from tdsys.store import Store, alerts
+from tdsys.store import Store, alerts, calibrations
 from tdsys.store.alerts import Alert
+from tdsys.store.calibrations import Fresh
 from tests.factories import NOW
 from tests.opinions import ALL, people, scored
 from tests.scripted import Clock
@@ -102,6 +104,17 @@ def test_thresholds_that_were_changed_on_purpose_are_no_drift(calibrated: Store)
     lax = Policy(reject_below=nothing, admit_from=nothing, admit_quality=0)
     policies.put(calibrated, domain="sums", policy=lax, author="ann", now=NOW)
     assert watched(calibrated).found == []
+
+
+def test_a_calibration_that_this_program_can_not_read_asks_for_another(store: Store) -> None:
+    policies.put(store, domain="sums", policy=ALL, author="ann", now=NOW)
+    judge = JudgeVersion("scripted", "r1", "p1")
+    with store.begin() as tx:
+        scored(tx, 0.9)
+        old = Fresh("sums", "reviews", judge, 1, simulated=False, n=40, document={"kappa": 1})
+        calibrations.put(tx, fresh=old, author="ann", now=NOW)
+    assert watched(store).found == ["its calibration is of another program version"]
+    assert len(firing(store)) == 1
 
 
 def test_a_domain_without_a_calibration_is_not_watched(store: Store) -> None:

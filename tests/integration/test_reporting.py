@@ -76,14 +76,16 @@ def test_only_the_newest_score_of_an_example_counts(store: Store) -> None:
 def test_judge_and_people_are_compared_where_both_said_something(
     store: Store, tdsys: Shell
 ) -> None:
+    policies.put(store, domain="sums", policy=Policy(), author="a", now=NOW)
+    assert reporting.agreement(store, domain="sums") is None
     with store.begin() as tx:
         scored(tx, 0.2)
-    found = reporting.quality(store, domain="sums").agreement
+    found = reporting.agreement(store, domain="sums")
     assert found
     assert (found.n, found.kappa, found.accepted.precision) == (0, None, None)
     assert "judge and people" not in tdsys("report", "quality", "--domain", "sums").out
     people(store, *[(0.9, n > 1) for n in range(10)], *[(0.1, False)] * 10)
-    found = reporting.quality(store, domain="sums").agreement
+    found = reporting.agreement(store, domain="sums")
     assert found
     assert found.accepted.precision
     assert found.accepted.precision.value == pytest.approx(0.8)
@@ -183,7 +185,7 @@ def test_a_report_is_a_page_in_which_no_text_is_markup(
         assert ("&lt;script&gt;" in text) is (kind == "coverage")
 
 
-KNOWN_NODES = set("html head meta title style body h1 p div table thead tr th td i".split())  # noqa: SIM905
+KNOWN_NODES = set("html head meta title style body main h1 p div table thead tr th td i".split())  # noqa: SIM905
 
 
 class Nodes(HTMLParser):

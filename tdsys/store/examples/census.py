@@ -8,7 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import Integer, Text, case, func, literal, literal_column, select, true, union_all
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from tdsys.core.example import Source
+from tdsys.core.example import Document, Source
+from tdsys.core.lifecycle import State
 from tdsys.core.rubric import Dimension
 from tdsys.store.engine import Tx
 from tdsys.store.schema import (
@@ -148,6 +149,19 @@ def admissions(tx: Tx, *, domain: str, since: datetime) -> int:
             )
         )
         or 0
+    )
+
+
+def newest(tx: Tx, *, domain: str, limit: int) -> list[Document]:
+    """The content of the domain's newest examples, without those that are rejected."""
+    return list(
+        tx.scalars(
+            select(example_bodies.c.payload)
+            .join_from(examples, example_bodies)
+            .where(examples.c.domain == domain, examples.c.state != State.REJECTED.value)
+            .order_by(examples.c.created_at.desc())
+            .limit(limit)
+        )
     )
 
 
