@@ -47,7 +47,7 @@ def captures(count: int, *, seed: int) -> list[Capture]:
 
 def bare(made: Sequence[Capture], api_base: str, _: str) -> Callable[[], None]:
     """What anybody would write: one program, as many threads, DSPy as it comes."""
-    lm = dspy.LM("openai/bare", engine="lm15", api_base=api_base, timeout=90)
+    lm = dspy.LM("openai/gpt-4.1-mini", engine="lm15", api_base=api_base, timeout=90)
     dspy.configure(lm=lm, adapter=dspy.ChatAdapter())
     program, verifier = judge._program("v2"), EvidenceVerifier()
     shown = [
@@ -66,7 +66,7 @@ def bare(made: Sequence[Capture], api_base: str, _: str) -> Callable[[], None]:
 def stage(made: Sequence[Capture], api_base: str, database_url: str) -> Callable[[], None]:
     """The candidates of a database, verified, judged and decided."""
     store, verifier = Store(database_url), EvidenceVerifier()
-    asked = judge.ModelJudge(Model("openai/staged", api_base=api_base), width=WIDTH)
+    asked = judge.ModelJudge(Model("openai/gpt-4.1-mini", api_base=api_base), width=WIDTH)
     now = datetime.now(UTC)
     with store.begin() as tx:
         arrivals = list(map(from_capture, made))
