@@ -24,7 +24,16 @@ from tdsys.store.examples.census import (
     refused,
     tenths,
 )
-from tdsys.store.examples.decisions import admitted, claim, move, prolong, record, retry
+from tdsys.store.examples.decisions import (
+    Decided,
+    Heard,
+    admitted,
+    claim,
+    move,
+    prolong,
+    record,
+    retry,
+)
 
 __all__ = [
     "Added",
@@ -32,6 +41,8 @@ __all__ = [
     "Batch",
     "CellCount",
     "Count",
+    "Decided",
+    "Heard",
     "Ingested",
     "Labelled",
     "Listed",
