@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tdsys.core.canaries import Canary
@@ -18,7 +18,6 @@ from tdsys.core.rubric import (
     Judge,
     Judgement,
     Juror,
-    Unscored,
     Verdict,
     Verifier,
     decide,
