@@ -369,7 +369,8 @@ def test_a_version_that_caps_keep_too_small_says_so(store: Store) -> None:
     (found,) = planning.plan_due(store, model="m", clock=clock)
     assert list(found.because) == [
         "36 usable examples, 4 more needed",
-        "54 stay out by cells.max, cluster_cap or synthetic_share",
+        "54 stay out by cells.max, cluster_cap or synthetic_share, or because they are "
+        "suspicious and like something in train",
     ]
 
 

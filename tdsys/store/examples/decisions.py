@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ScalarSelect, bindparam, func, null, select, tuple_, update
+from sqlalchemy import ScalarSelect, bindparam, false, func, null, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate, Document
 from tdsys.core.lifecycle import Move, State, after
-from tdsys.core.rubric import Assessment, Decision, Dimension, Unscored, Verdict
+from tdsys.core.rubric import Assessment, Decision, Dimension, Outcome, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store import programs
 from tdsys.store.engine import Tx
@@ -265,6 +265,7 @@ def admitted(tx: Tx, *, domain: str) -> list[Admitted]:
             kept.source,
             kept.simulated,
             kept.quality,
+            func.coalesce(_suspicious(), false()).label("suspicious"),
             example_bodies.c.payload,
         )
         .join_from(examples, example_bodies)
@@ -277,6 +278,18 @@ def admitted(tx: Tx, *, domain: str) -> list[Admitted]:
         )
         for row in rows
     ]
+
+
+def _suspicious() -> ScalarSelect[bool]:
+    """Whether a check called for a person when the example was last verified."""
+    call = {"checks": [{"outcome": Outcome.SUSPICIOUS.value}]}
+    return (
+        select(scores.c.verdict.contains(call))
+        .where(scores.c.example_id == examples.c.id, scores.c.kind == ScoreKind.VERIFIER.value)
+        .order_by(scores.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _content(payload: Document) -> Document:
