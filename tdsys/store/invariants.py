@@ -114,6 +114,56 @@ LIFECYCLE = (
     ),
 )
 
+# A judge's score says in `judgements` what each juror answered. The ledger keeps the answer by the
+# content that was asked about; an example whose content was edited later has another by now.
+_SAID = """
+    SELECT scores.id, scores.example_id, scores.created_at, said->'juror'->>'model' AS model,
+           said->'juror'->>'rubric' AS rubric, said->'juror'->>'prompt' AS prompt,
+           said->'juror'->>'texts' AS texts, said->'answers' AS answers, said->'values' AS values
+    FROM scores, jsonb_array_elements(judgements) AS said
+    WHERE kind = 'judge' AND outcome = 'scored'
+"""
+JUDGING = (
+    Invariant(
+        "nothing is skipped",
+        "every example is decided with the verifier's and the judge's word, or is due",
+        """SELECT id FROM examples WHERE state = 'candidate' AND due_at IS NULL
+           UNION ALL SELECT id FROM examples WHERE state <> 'candidate'
+               AND (SELECT count(DISTINCT kind) FROM scores WHERE example_id = examples.id) < 2""",
+    ),
+    Invariant(
+        "no answer is silent",
+        "where a judge gave no score its reason is kept, and a parked example has such a score",
+        """SELECT example_id FROM scores
+           WHERE kind = 'judge' AND outcome = 'unscored' AND coalesce(reason, '') = ''
+           UNION ALL SELECT id FROM examples WHERE state = 'parked' AND NOT EXISTS (
+               SELECT FROM scores
+               WHERE example_id = examples.id AND kind = 'judge' AND outcome = 'unscored')""",
+    ),
+    Invariant(
+        "scores are what jurors said",
+        "a judge's number is the mean of what its jurors said, or 0 where a proof failed",
+        f"""SELECT scores.id FROM scores JOIN (
+               SELECT id, dimension, avg(value::numeric) AS mean
+               FROM ({_SAID}) AS said, jsonb_each_text(values) AS each (dimension, value)
+               GROUP BY id, dimension
+           ) AS told ON told.id = scores.id
+           WHERE abs(mean - (to_jsonb(scores)->>dimension)::numeric) > 0.001
+             AND NOT (dimension = 'accuracy' AND accuracy = 0)""",  # noqa: S608  # ours
+    ),
+    Invariant(
+        "jurors are in the ledger",
+        "what a juror said of an example stands in the ledger, with the same answers",
+        f"""SELECT example_id FROM ({_SAID}) AS said
+           WHERE NOT EXISTS (
+               SELECT FROM jurors JOIN judgements ON juror = key
+               WHERE jurors.model = said.model AND jurors.rubric = said.rubric
+                 AND jurors.prompt = said.prompt AND jurors.texts = said.texts
+                 AND judgements.outcome = 'scored' AND judgements.answers = said.answers
+                 AND fingerprint = (SELECT fingerprint FROM examples WHERE id = example_id))""",  # noqa: S608
+    ),
+)
+
 ARRIVALS = (
     Invariant(
         "examples have bodies",
@@ -310,7 +360,7 @@ MOTION = (
     ),
 )
 
-INVARIANTS = (*ARRIVALS, *LIFECYCLE, *IMPORTS, *DATASETS, *MOTION)
+INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *IMPORTS, *DATASETS, *MOTION)
 
 
 def as_of_now(tx: Tx) -> None:
