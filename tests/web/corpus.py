@@ -34,8 +34,7 @@ TAGS = (
     "<math><mtext><table><mglyph><style><!--</style><img src=x onerror={run}>-->",
     "<math href='javascript:{run}'>click</math>",
     "<math><maction actiontype='statusline' xlink:href='javascript:{run}'>x</maction></math>",
-    "<form><math><mtext></form><form><mglyph><svg><mtext><style>"
-    "<path id='</style><img onerror={run} src>'>",
+    "<form><math><mtext></form><form><mglyph><svg><style><p id='</style><img onerror={run} src>'>",
     "<noscript><p title='</noscript><img src=x onerror={run}>'>",
     "<template><img src=x onerror={run}></template>",
     "<xmp><p title='</xmp><img src=x onerror={run}>'>",
