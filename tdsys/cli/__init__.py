@@ -24,7 +24,9 @@ from tdsys.cli import (
     report,
     spool,
     stack,
+    user,
     verify,
+    web,
 )
 
 
@@ -39,6 +41,9 @@ for command in (
     stack.down,
     stack.status,
     stack.db,
+    web.web,
+    user.user,
+    user.token,
     spool.spool,
     importing.import_,
     benchmark.benchmark,

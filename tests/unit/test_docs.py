@@ -105,6 +105,7 @@ GUIDES = (
     "import-formats.md",
     "policy.md",
     "requirements.md",
+    "web.md",
 )
 
 
