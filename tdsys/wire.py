@@ -44,7 +44,9 @@ class Task(StrEnum):
     PARSE = "imports.parse"
     PLAN = "lifecycle.plan"
     OPTIMIZE = "optimization.run"
+    OPERATE = "lifecycle.operate"
     FRESHNESS = "reports.freshness"
+    CATCH_UP = "reports.catch_up"
 
     @property
     def queue(self) -> Queue:
