@@ -19,10 +19,10 @@ from sqlalchemy import (
     DateTime,
     FromClause,
     Select,
-    String,
     Text,
     and_,
     cast,
+    column,
     false,
     func,
     literal,
@@ -230,29 +230,31 @@ def _in_order(asked: _Asked, domain: ColumnElement[str]) -> Select[Any]:
 
 def _walk(tx: Tx, asked: _Asked, *, budget: int | None) -> _Walked:
     """Walk the index of each domain; with a budget, past at most so many examples of each."""
-    names = func.unnest(literal(asked.domains, ARRAY(String))).table_valued("name").alias("names")
+    listed = func.unnest(literal(asked.domains, ARRAY(Text))).table_valued(column("name", Text))
+    names = listed.render_derived("names")
     in_order = _in_order(asked, names.c.name)
-    part = in_order.limit(asked.limit)
     if budget:
         part = _passing(asked, in_order.limit(budget).correlate(names).lateral("walked"))
+    else:
+        part = in_order.with_only_columns(examples.c.id, asked.key.label("key")).limit(asked.limit)
     found = _merged(tx, asked, names, part)
     if not budget:
         return _Walked(found, None)
     ends = [
         one
         for name in asked.domains
-        for one in tx.execute(_keys(_in_order(asked, literal(name)).offset(budget - 1).limit(1)))
+        for one in tx.execute(
+            _in_order(asked, literal(name))
+            .with_only_columns(examples.c.id, asked.key.label("key"))
+            .offset(budget - 1)
+            .limit(1)
+        )
     ]
     if not ends:
         return _Walked(found, None)
     last = [_place(row) for row in ends]
     end = max(last) if asked.is_descending else min(last)
     return _Walked([one for one in found if asked.reaches(one, end)], end)
-
-
-def _keys(query: Select[Any]) -> Select[Any]:
-    found = query.subquery("walked")
-    return select(found.c.id, found.c.key)
 
 
 def _merged(tx: Tx, asked: _Asked, names: FromClause, part: Select[Any]) -> list[Place]:
