@@ -26,7 +26,7 @@ FROM generate_series(1, :many) AS n CROSS JOIN LATERAL (
     SELECT (ARRAY['candidate', 'in_review', 'rejected', 'parked', 'retired', 'admitted'])
                [CASE WHEN d < 10 THEN 1 WHEN d < 20 THEN 2 WHEN d < 35 THEN 3 WHEN d < 36 THEN 4
                      WHEN d < 40 THEN 5 ELSE 6 END] AS state,
-           CASE WHEN d >= 10 AND d <> 35 THEN (n % 10007 * 7919::bigint % 10007) / 10007.0 END AS quality,
+           CASE WHEN d >= 10 AND d <> 35 THEN (n % 10007 * 79 % 10007) / 10007.0 END AS quality,
            CASE WHEN d < 10 THEN NULL WHEN d < 20 THEN 'unsure_quality'
                 WHEN d < 35 THEN 'low_' || (n % 4) WHEN d < 36 THEN 'no_usable_answer'
                 WHEN n = 777 THEN 'a rare one' ELSE 'meets_policy' END AS reason

@@ -105,8 +105,15 @@ def _moved(example_id: int, move_: Move, reason: str) -> TdsysError | None:
 @click.option("--dry-run", is_flag=True, help="Say what it would come to, move nothing.")
 @click.option("--yes", is_flag=True, help="Do it.")
 @as_json
-def bulk(  # noqa: PLR0913  # each is an option
-    *, move_: str, because: str, why: str | None, dry_run: bool, yes: bool, as_json: bool, **given: Any
+def bulk(  # each is an option
+    *,
+    move_: str,
+    because: str,
+    why: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Move all examples that a filter means; `examples undo` takes it back.
 

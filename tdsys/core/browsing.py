@@ -100,12 +100,13 @@ class Filter(BaseModel):
     @property
     def captured_since(self) -> datetime | None:
         """The first moment."""
-        return self.captured_from and _midnight(self.captured_from)
+        return None if self.captured_from is None else _midnight(self.captured_from)
 
     @property
     def captured_before(self) -> datetime | None:
         """The first moment that is too late."""
-        return self.captured_to and _midnight(self.captured_to) + timedelta(days=1)
+        last = self.captured_to
+        return None if last is None else _midnight(last) + timedelta(days=1)
 
 
 def words(text: str) -> list[str]:

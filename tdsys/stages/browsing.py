@@ -21,7 +21,7 @@ CHOSEN = ("domain", "topic", "difficulty", "reason")
 
 
 class CaughtUp(NamedTuple):
-    """How many examples became searchable, how many counts were added up; more words wait?"""
+    """How many examples became searchable, how many counts were added up; whether more wait."""
 
     indexed: int
     folded: int
@@ -58,7 +58,7 @@ def choices(
     """What a person may choose from for each part of a filter, the commonest first."""
     within = Filter(domain=asked.domain)
     with store.begin() as tx:
-        found = {
+        return {
             name: list(
                 counts.values(
                     tx,
@@ -70,7 +70,6 @@ def choices(
             )
             for name in CHOSEN
         }
-    return found
 
 
 def not_searchable(store: Store) -> int:

@@ -10,7 +10,7 @@ from tdsys.core.browsing import Filter
 from tdsys.core.lifecycle import BY_PEOPLE, Move
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.stages.scoring import Clock
-from tdsys.store import Store, operations
+from tdsys.store import Store, Tx, operations
 from tdsys.store.browse_schema import OperationState, Outcome
 from tdsys.store.browsing import Row
 from tdsys.store.operations import Operation
@@ -123,7 +123,7 @@ def go_on(
     return operation(store, operation_id=operation_id)
 
 
-def _part(tx: operations.Tx, held: Operation, now: datetime) -> None:
+def _part(tx: Tx, held: Operation, now: datetime) -> None:
     if held.state is OperationState.LISTING:
         operations.list_next(tx, held)
     elif held.state is OperationState.MOVING:

@@ -389,7 +389,11 @@ def _reason(kept: FromClause, asked: Filter) -> list[ColumnElement[bool]]:
     return [
         kept.c.reason.is_not(None),
         begins == asked.reason[:LONGEST_REASON],
-        *([] if len(asked.reason) < LONGEST_REASON else [kept.c.reason.startswith(asked.reason, autoescape=True)]),
+        *(
+            []
+            if len(asked.reason) < LONGEST_REASON
+            else [kept.c.reason.startswith(asked.reason, autoescape=True)]
+        ),
     ]
 
 

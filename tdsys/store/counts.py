@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, Table, delete, func, literal, sele
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.browsing import Filter
+from tdsys.core.rubric import Dimension
 from tdsys.store.browse_schema import LONGEST_REASON, age_counts, example_counts, score_counts
 from tdsys.store.engine import Tx
 
@@ -29,15 +30,6 @@ class Cell(NamedTuple):
     state: str
     topic: str
     difficulty: str
-    n: int
-
-
-class Aged(NamedTuple):
-    """Examples of one domain and state, stored on one day."""
-
-    domain: str
-    state: str
-    day: date
     n: int
 
 
@@ -60,7 +52,9 @@ def _fold(tx: Tx, table: Table) -> int:
     added = insert(table).from_select([*(key.name for key in keys), "n", "folded"], sums)
     count = tx.execute(
         added.on_conflict_do_update(
-            index_elements=keys, index_where=table.c.folded, set_={"n": table.c.n + added.excluded.n}
+            index_elements=keys,
+            index_where=table.c.folded,
+            set_={"n": table.c.n + added.excluded.n},
         )
     ).rowcount
     tx.execute(delete(table).where(table.c.folded, table.c.n == 0))
@@ -121,11 +115,38 @@ def values(tx: Tx, *, name: str, asked: Filter, domains: Domains, limit: int) ->
     return [row[0] for row in rows]
 
 
-def ages(tx: Tx, *, domains: Domains, since: date) -> list[Aged]:
-    """The examples stored on each day since then."""
+def scored(tx: Tx, *, domains: Domains) -> dict[str, int]:
+    """How many examples of each domain have a judge's score."""
+    kept = score_counts
     rows = tx.execute(
-        grouped(age_counts, "domain", "state", "day")
+        grouped(kept, "domain").where(
+            within(kept, domains), kept.c.dimension == Dimension.ACCURACY.value
+        )
+    )
+    return {domain: n for domain, n in rows}  # noqa: C416  # rows, not pairs
+
+
+def by_age(tx: Tx, *, domains: Domains, since: Sequence[date]) -> list[tuple[str, str, list[int]]]:
+    """Each domain's examples by state: how many were stored since each of these days, and ever."""
+    kept = age_counts
+    younger = [
+        func.coalesce(func.sum(kept.c.n).filter(kept.c.day >= day), 0).cast(kept.c.n.type)
+        for day in since
+    ]
+    rows = tx.execute(
+        grouped(kept, "domain", "state")
+        .add_columns(*younger)
+        .where(within(kept, domains))
+        .order_by(kept.c.domain, kept.c.state)
+    )
+    return [(row[0], row[1], [*row[3:], row[2]]) for row in rows]
+
+
+def arrived(tx: Tx, *, domains: Domains, since: date) -> list[tuple[date, int]]:
+    """How many examples were stored on each day since then."""
+    rows = tx.execute(
+        grouped(age_counts, "day")
         .where(within(age_counts, domains), age_counts.c.day >= since)
         .order_by(age_counts.c.day)
     )
-    return [Aged(*row) for row in rows]
+    return [(day, n) for day, n in rows]

@@ -73,7 +73,7 @@ class Used(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """One example; `imported` is the trusted import it came in, `repeated` how often it came again."""
+    """One example; `imported` is the trusted import it came in, `repeated` counts it coming again."""
 
     id: int
     capture_id: UUID | None
@@ -213,8 +213,5 @@ def _imported(tx: Tx, example_id: int) -> tuple[UUID, str] | None:
 
 def _repeated(tx: Tx, fingerprint: bytes) -> int:
     return (
-        tx.scalar(
-            select(func.count()).where(capture_duplicates.c.fingerprint == fingerprint)
-        )
-        or 0
+        tx.scalar(select(func.count()).where(capture_duplicates.c.fingerprint == fingerprint)) or 0
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.intake import Faulty
@@ -282,6 +282,21 @@ def status(tx: Tx, *, import_id: UUID) -> Import:
     if row is None:
         raise InvalidInput(f"there is no import {import_id}", remedy="`tdsys import` prints it")
     return Import.model_validate(row)
+
+
+def within(
+    tx: Tx, *, domains: Collection[str] | None, limit: int, before: datetime | None = None
+) -> list[Import]:
+    """The newest imports into these domains (None: into all) that were begun before then."""
+    kept = imports_table.c
+    rows = tx.execute(
+        select(imports_table)
+        .where(true() if domains is None else kept.domain.in_(sorted(domains)))
+        .where(true() if before is None else kept.created_at < before)
+        .order_by(kept.created_at.desc(), kept.id)
+        .limit(limit)
+    ).mappings()
+    return [Import.model_validate(row) for row in rows]
 
 
 def rejects(tx: Tx, *, import_id: UUID, limit: int, after: int = 0) -> list[Faulty]:

@@ -1,4 +1,4 @@
-"""Moves in bulk: the examples are listed first, then exactly those are moved, and may be moved back.
+"""Moves in bulk: examples are listed, exactly those are moved, and they may be moved back.
 
 One rule: a part is one transaction that holds the operation's row. Whoever dies on the way leaves
 the rest to whoever looks next, and two who look at once take turns; nothing is done twice.
@@ -7,12 +7,11 @@ the rest to whoever looks next, and two who look at once take turns; nothing is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Row as SqlRow
 from sqlalchemy import case, func, insert, literal, select, update
 
 from tdsys.core.browsing import Filter
@@ -142,7 +141,12 @@ def open_ids(tx: Tx) -> list[int]:
 
 
 def turn(
-    tx: Tx, *, operation_id: int, states: Collection[OperationState], to: OperationState, **more: Any
+    tx: Tx,
+    *,
+    operation_id: int,
+    states: Collection[OperationState],
+    to: OperationState,
+    **more: Any,
 ) -> bool:
     """Let an operation go on in another state; False when it is in none of these."""
     turned = tx.scalar(
@@ -204,7 +208,7 @@ def move_next(tx: Tx, held: Operation, *, now: datetime) -> int:
     return len(items)
 
 
-def _fate(held: Operation, one: _Item, row: SqlRow[Any] | None) -> Outcome:
+def _fate(held: Operation, one: _Item, row: Any) -> Outcome:
     if row is None:
         return Outcome.GONE
     if row.state != one.from_state:
@@ -244,13 +248,15 @@ def _items(tx: Tx, held: Operation, outcome: Outcome) -> list[_Item]:
     return [_Item(row[0], State(row[1]), *row[2:]) for row in rows]
 
 
-def _hold(tx: Tx, items: Sequence[_Item]) -> Mapping[int, SqlRow[Any]]:
+def _hold(tx: Tx, items: Sequence[_Item]) -> Mapping[int, Any]:
     kept = examples.c
-    rows = tx.execute(
-        select(kept.id, kept.state, kept.quality, kept.moved_at, kept.domain)
-        .where(kept.id.in_([one.example_id for one in items]))
-        .order_by(kept.id)
-        .with_for_update()
+    rows: Iterator[Any] = iter(
+        tx.execute(
+            select(kept.id, kept.state, kept.quality, kept.moved_at, kept.domain)
+            .where(kept.id.in_([one.example_id for one in items]))
+            .order_by(kept.id)
+            .with_for_update()
+        )
     )
     return {row.id: row for row in rows}
 
@@ -259,7 +265,7 @@ def _write(
     tx: Tx,
     held: Operation,
     steps: Sequence[tuple[_Item, tuple[Move, ...]]],
-    found: Mapping[int, SqlRow[Any]],
+    found: Mapping[int, Any],
     *,
     actor: str,
     reason: str,

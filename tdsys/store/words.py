@@ -121,9 +121,7 @@ def near(tx: Tx, *, example_id: int, limit: int) -> list[Near]:
     if domain is None:
         return []
     rows = tx.execute(
-        select(
-            examples.c.id, examples.c.state, examples.c.topic, examples.c.difficulty, _problem()
-        )
+        select(examples.c.id, examples.c.state, examples.c.topic, examples.c.difficulty, _problem())
         .join(example_words, example_words.c.example_id == examples.c.id)
         .join(example_bodies, example_bodies.c.example_id == examples.c.id)
         .where(

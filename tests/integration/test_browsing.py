@@ -89,7 +89,7 @@ def meant(store: Store, order: Order, asked: Filter) -> list[int]:
     ranked = {"newest": "captured_at DESC, id DESC", "best": "quality DESC, id DESC",
               "worst": "quality, id"}[order]  # fmt: skip
     query = f"""SELECT id FROM examples e JOIN example_bodies b ON b.example_id = e.id
-                WHERE {" AND ".join(conditions)} ORDER BY {ranked}"""
+                WHERE {" AND ".join(conditions)} ORDER BY {ranked}"""  # noqa: S608  # a test's
     with store.begin() as tx:
         return list(tx.scalars(text(query), given))
 
@@ -103,7 +103,9 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("is_narrow", [False, True])
 def test_every_filter_in_every_order_shows_what_it_means_both_ways(
-    store: Store, is_narrow: bool, request: pytest.FixtureRequest  # noqa: FBT001
+    store: Store,
+    is_narrow: bool,  # noqa: FBT001
+    request: pytest.FixtureRequest,
 ) -> None:
     if is_narrow:
         request.getfixturevalue("narrow")
@@ -116,9 +118,8 @@ def test_every_filter_in_every_order_shows_what_it_means_both_ways(
         assert backwards(store, order, end[order], size, **asked) == expected, (asked, order)
 
 
-def test_counts_are_exact_where_that_is_cheap_and_say_so_where_not(
-    store: Store, narrow: None
-) -> None:
+@pytest.mark.usefixtures("narrow")
+def test_counts_are_exact_where_that_is_cheap_and_say_so_where_not(store: Store) -> None:
     fill(store, 2000, domains=2)
     assert page(store).amount == (2000, True)
     assert page(store, state="in_review", domain="domain 1").amount.is_exact
@@ -161,7 +162,13 @@ def test_nobody_sees_a_domain_that_is_not_his(store: Store) -> None:
         (other,) = admit(tx, make_captures(1, domain="theirs"))
     with store.begin() as tx:
         words.index(tx, limit=10, now=NOW)
-    for asked in ({}, {"domain": "theirs"}, {"text": "bakery"}, {"topic": "multiplication"}):
+    asks: list[dict[str, Any]] = [
+        {},
+        {"domain": "theirs"},
+        {"text": "bakery"},
+        {"topic": "multiplication"},
+    ]
+    for asked in asks:
         for order in Order:
             found = page(store, order, domains=["mine"], **asked)
             assert {row.domain for row in found.rows} <= {"mine"}
@@ -255,7 +262,9 @@ def test_counts_are_what_is_there_whatever_was_done(store: Store) -> None:
     fill(store, 500, domains=3)
     with store.begin() as tx:
         admit(tx, make_captures(20, domain="sums"))
-        tx.execute(text("UPDATE examples SET reason = 'other' WHERE id % 5 = 0 AND state = 'parked'"))
+        tx.execute(
+            text("UPDATE examples SET reason = 'other' WHERE id % 5 = 0 AND state = 'parked'")
+        )
         tx.execute(text("DELETE FROM examples WHERE id % 7 = 0"))
         counts.fold(tx)
         ingest(tx, make_captures(30, domain="sums"))
@@ -277,7 +286,7 @@ def test_no_page_reads_all_rows(store: Store) -> None:
     fill(store, 20_000, domains=8)
     plans: list[str] = []
 
-    def explained(conn: Any, cursor: Any, statement: str, given: Any, *_: Any) -> None:
+    def explained(conn: Any, _cursor: Any, statement: str, given: Any, *_: Any) -> None:
         if not statement.startswith("EXPLAIN"):
             plans.append(_plan(conn, statement, given))
 

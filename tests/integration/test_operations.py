@@ -9,16 +9,16 @@ import pytest
 from sqlalchemy import text
 
 from tdsys.core.browsing import Filter
-from tdsys.core.lifecycle import MOVES, Move, State, way
+from tdsys.core.lifecycle import BY_PEOPLE, MOVES, Move, State, way
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.stages import auditing, curation, operating
 from tdsys.store import Store, Tx, counts, operations
-from tdsys.store.browse_schema import OperationState, Outcome
+from tdsys.store.browse_schema import OperationState
 from tdsys.store.operations import Operation
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
 from tests.many import fill
-from tests.stored import LEASE, admit, claim, count, freeze, ingest, keep
+from tests.stored import LEASE, admit, claim, count, die, freeze, in_one_transaction, ingest, keep
 
 LATER = NOW + timedelta(hours=1)
 
@@ -98,20 +98,16 @@ def test_what_is_shown_before_is_what_is_done_and_the_rest_is_counted_by_reason(
 
 @pytest.mark.parametrize(
     ("start", "move"),
-    [(start, move) for start, move in MOVES if move in operating.BY_PEOPLE],
+    [(start, move) for start, move in MOVES if move in BY_PEOPLE],
 )
-def test_every_move_is_taken_back_along_legal_moves(
-    store: Store, start: State, move: Move
-) -> None:
+def test_every_move_is_taken_back_along_legal_moves(store: Store, start: State, move: Move) -> None:
     with store.begin() as tx:
         ids = admit(tx, make_captures(3, domain="sums"))
         if start is State.PARKED:  # an admitted example has a score, one that is parked has none
             ids = [c.id for c in _candidates(tx)]
     for example_id in ids:
         for step in _steps(start):
-            curation.move(
-                store, example_id=example_id, move=step, reason="so", actor="x", now=NOW
-            )
+            curation.move(store, example_id=example_id, move=step, reason="so", actor="x", now=NOW)
     with store.begin() as tx:
         before = whole(tx)
     one = done(store, move, state=start)
@@ -135,7 +131,9 @@ def _steps(start: State) -> tuple[Move, ...]:
 def test_what_somebody_has_touched_since_is_left_as_it_is(mixed: Store) -> None:
     one = done(mixed, Move.FLAG, domain="sums")
     with mixed.begin() as tx:
-        touched = tx.scalars(text("SELECT id FROM examples WHERE state = 'in_review' LIMIT 1")).one()
+        touched = tx.scalars(
+            text("SELECT id FROM examples WHERE state = 'in_review' LIMIT 1")
+        ).one()
     curation.move(
         mixed, example_id=touched, move=Move.REJECT, reason="wrong", actor="cy", now=LATER
     )
@@ -149,7 +147,7 @@ def test_what_has_moved_between_looking_and_doing_is_not_moved(mixed: Store) -> 
     one = listed(mixed, Move.RETIRE, domain="angles")
     with mixed.begin() as tx:
         first, second = tx.scalars(text("SELECT id FROM examples WHERE domain = 'angles' LIMIT 2"))
-        tx.execute(text(f"DELETE FROM examples WHERE id = {second}"))
+        tx.execute(text("DELETE FROM examples WHERE id = :id"), {"id": second})
     curation.move(mixed, example_id=first, move=Move.FLAG, reason="odd", actor="cy", now=NOW)
     operating.confirm(mixed, operation_id=one.id, now=LATER)
     assert gone_on(mixed, one.id).counts == {"moved": 3, "changed": 1, "gone": 1}
@@ -171,11 +169,8 @@ def test_whoever_dies_in_the_middle_leaves_the_rest_to_be_done_once(
     one = listed(store, Move.RETIRE)
     assert one.counts == {"waiting": 40}
     operating.confirm(store, operation_id=one.id, now=LATER)
-    with pytest.raises(ZeroDivisionError), store.begin() as tx:
-        held = operations.operation(tx, operation_id=one.id, hold=True)
-        assert held
-        operations.move_next(tx, held, now=LATER)
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        in_one_transaction(store, lambda tx: _move_some(tx, one.id), die)
     some = operating.go_on(store, operation_id=one.id, clock=lambda: LATER, seconds=0)
     assert (some.state, some.counts) == (OperationState.MOVING, {"moved": 7, "waiting": 33})
     (rest,) = operating.work(store, clock=lambda: LATER)
@@ -183,6 +178,12 @@ def test_whoever_dies_in_the_middle_leaves_the_rest_to_be_done_once(
     with store.begin() as tx:
         assert count(tx, "transitions WHERE move = 'retire'") == 40
     assert operating.work(store, clock=lambda: LATER) == []
+
+
+def _move_some(tx: Tx, operation_id: int) -> None:
+    held = operations.operation(tx, operation_id=operation_id, hold=True)
+    assert held
+    operations.move_next(tx, held, now=LATER)
 
 
 def test_two_who_look_at_once_take_turns(mixed: Store) -> None:
@@ -250,7 +251,8 @@ def _told(store: Store) -> list[Any]:
         return sorted(counts.cells(tx, asked=Filter(), domains=None, limit=10_000))
 
 
-def test_the_command_shows_moves_and_takes_back(tdsys: Shell, mixed: Store) -> None:
+@pytest.mark.usefixtures("mixed")
+def test_the_command_shows_moves_and_takes_back(tdsys: Shell) -> None:
     words = ("examples", "bulk", "--domain", "sums", "--move", "retire", "--because", "old")
     said = tdsys(*words, "--dry-run")
     assert "30 would move, 10 left alone (illegal candidate)" in said.out

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Result,
     Table,
     Text,
     case,
@@ -217,10 +216,10 @@ def reasons(tx: Tx, *, domains: Domains = None) -> list[ReasonCount]:
 
 def _counted(
     tx: Tx, table: Table, by: Sequence[str], domains: Domains, *more: ColumnElement[int]
-) -> Result[Any]:
+) -> Iterator[Any]:
     columns = [table.c[name] for name in by]
     query = grouped(table, *by).where(within(table, domains)).order_by(*columns)
-    return tx.execute(query.add_columns(*more))
+    return iter(tx.execute(query.add_columns(*more)))
 
 
 def labelled(tx: Tx) -> list[Labelled]:
