@@ -73,7 +73,7 @@ class Used(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """One example; `imported` is the trusted import it came in, `repeated` counts it coming again."""
+    """One example; `imported`: the trusted file it came in; `repeated`: how often it came again."""
 
     id: int
     capture_id: UUID | None
