@@ -15,7 +15,7 @@ from tdsys.core.browsing import Filter, Order, Place
 from tdsys.core.lifecycle import Move
 from tdsys.errors import InvalidInput
 from tdsys.stages import browsing, curation
-from tdsys.store import Store, counts, words
+from tdsys.store import Store, counts, invariants, words
 from tdsys.store import browsing as stored
 from tdsys.store.browsing import Page
 from tests.factories import NOW, PROBLEM, make_capture, make_captures
@@ -307,3 +307,12 @@ def _plan(conn: Any, statement: str, given: Any) -> str:
     cursor = psycopg.ClientCursor(conn.connection.dbapi_connection)
     cursor.execute("EXPLAIN " + statement, given)
     return "\n".join(row[0] for row in cursor.fetchall())
+
+
+def test_counts_that_went_astray_are_found(store: Store) -> None:
+    with store.begin() as tx:
+        admit(tx, make_captures(3, domain="sums"))
+        assert not invariants.check(tx, *invariants.COUNTS, overdue=NOW, farthest=NOW).broken
+        tx.execute(text("UPDATE example_counts SET n = n + 1 WHERE state = 'admitted'"))
+        found = invariants.check(tx, *invariants.COUNTS, overdue=NOW, farthest=NOW)
+    assert found.samples == ("sums",)
