@@ -65,6 +65,12 @@ def version(store: Store, *, version_id: int, domains: Collection[str] | None) -
     return found
 
 
+def members(store: Store, *, version: DatasetVersion) -> dict[str, Placed]:
+    """Which examples a version holds, by fingerprint."""
+    with store.begin() as tx:
+        return datasets.placed(tx, version_id=version.id)
+
+
 def difference(store: Store, *, before: DatasetVersion, after: DatasetVersion) -> Difference:
     """What happened between two versions of one domain."""
     with store.begin() as tx:

@@ -21,7 +21,7 @@ from tdsys.store.browse_schema import OperationState, Outcome, operation_items, 
 from tdsys.store.engine import Tx
 from tdsys.store.schema import examples, transitions
 
-WINDOW = 20_000
+WINDOW = 10_000
 BATCH = 1000
 OPEN = (OperationState.LISTING, OperationState.MOVING, OperationState.UNDOING)
 

@@ -81,6 +81,7 @@ def test_every_marker_names_a_criterion() -> None:
 
 GUIDES = (
     "broker.md",
+    "browsing.md",
     "capture.md",
     "demo.svg",
     "faults.md",
