@@ -21,7 +21,9 @@ from tdsys.cli import (
     report,
     spool,
     stack,
+    user,
     verify,
+    web,
 )
 
 
@@ -36,6 +38,9 @@ for command in (
     stack.down,
     stack.status,
     stack.db,
+    web.web,
+    user.user,
+    user.token,
     spool.spool,
     importing.import_,
     benchmark.benchmark,
