@@ -12,7 +12,7 @@ from uuid import UUID
 
 from tdsys.core.intake import Faulty, repair_line
 from tdsys.core.program import Trial
-from tdsys.errors import Conflict, InvalidInput
+from tdsys.errors import Conflict, NotFound
 from tdsys.stages import importing
 from tdsys.store import Store, batches, datasets, imports, programs, runs
 from tdsys.store.batches import Arrived
@@ -75,7 +75,7 @@ def batch(store: Store, *, batch_id: str) -> tuple[Arrived, list[Refused]]:
         found = batches.batch(tx, batch_id=batch_id)
         refusals = batches.refusals(tx, batch_id=batch_id, limit=REFUSALS)
     if found is None:
-        raise InvalidInput("there is no such batch", remedy="begin at the list of batches")
+        raise NotFound("there is no such batch", remedy="begin at the list of batches")
     return found, refusals
 
 
@@ -105,7 +105,7 @@ def run(store: Store, *, run_id: UUID, domains: Domains) -> Trials:
     with store.begin() as tx:
         found = runs.run(tx, run_id=run_id)
         if found is None:
-            raise InvalidInput(f"there is no run {run_id}", remedy="begin at the list of runs")
+            raise NotFound(f"there is no run {run_id}", remedy="begin at the list of runs")
         _check(found.domain, domains, f"there is no run {run_id}")
         return Trials(
             found,
@@ -129,11 +129,11 @@ def program(store: Store, *, program_id: int, domains: Domains) -> StoredProgram
     with store.begin() as tx:
         found = programs.program(tx, program_id=program_id)
     if found is None:
-        raise InvalidInput(f"there is no program {program_id}", remedy="begin at the runs")
+        raise NotFound(f"there is no program {program_id}", remedy="begin at the runs")
     _check(found.domain, domains, f"there is no program {program_id}")
     return found
 
 
 def _check(domain: str, domains: Domains, otherwise: str) -> None:
     if domains is not None and domain not in domains:
-        raise InvalidInput(otherwise, remedy="begin at the list")
+        raise NotFound(otherwise, remedy="begin at the list")

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from tdsys.core.browsing import Filter, Order, Place
-from tdsys.errors import InvalidInput
+from tdsys.errors import NotFound
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, browsing, counts, histories, words
 from tdsys.store.browsing import Page
@@ -79,13 +79,11 @@ def not_searchable(store: Store) -> int:
 
 
 def example(store: Store, *, example_id: int, domains: Collection[str] | None) -> Told:
-    """All that is known of one; InvalidInput where there is none, or none that may be seen."""
+    """All that is known of one; NotFound where there is none, or none that may be seen."""
     with store.begin() as tx:
         found = histories.whole(tx, example_id=example_id)
         if found is None or (domains is not None and found.domain not in domains):
-            raise InvalidInput(
-                f"there is no example {example_id}", remedy="it may have been purged"
-            )
+            raise NotFound(f"there is no example {example_id}", remedy="it may have been purged")
         return Told(found, words.near(tx, example_id=example_id, limit=NEAR))
 
 

@@ -13,7 +13,7 @@ from tdsys.core import dataset
 from tdsys.core.dataset import Member
 from tdsys.core.policy import Signature
 from tdsys.core.spreadsheet import harmless
-from tdsys.errors import InvalidInput, NotReady
+from tdsys.errors import NotFound, NotReady
 from tdsys.store import Store, datasets, programs
 from tdsys.store.datasets import DatasetVersion, Placed
 from tdsys.store.programs import StoredProgram
@@ -49,7 +49,7 @@ def export(store: Store, *, domain: str, format_: str) -> Iterator[str]:
 def export_version(
     store: Store, *, version_id: int, format_: str, domains: Collection[str] | None
 ) -> Iterator[str]:
-    """One version in the same forms; InvalidInput where there is none that may be seen."""
+    """One version in the same forms; NotFound where there is none that may be seen."""
     found = version(store, version_id=version_id, domains=domains)
     with store.begin() as tx:
         members = datasets.members(tx, version_id=found.id)
@@ -57,11 +57,11 @@ def export_version(
 
 
 def version(store: Store, *, version_id: int, domains: Collection[str] | None) -> DatasetVersion:
-    """One version; InvalidInput where there is none that may be seen."""
+    """One version; NotFound where there is none that may be seen."""
     with store.begin() as tx:
         found = datasets.version(tx, id=version_id)
     if domains is not None and found.domain not in domains:
-        raise InvalidInput(f"there is no dataset version {version_id}", remedy="list them first")
+        raise NotFound(f"there is no dataset version {version_id}", remedy="list them first")
     return found
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from tdsys.core.browsing import Filter
 from tdsys.core.lifecycle import BY_PEOPLE, Move
-from tdsys.errors import Conflict, InvalidInput
+from tdsys.errors import Conflict, InvalidInput, NotFound
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, Tx, operations
 from tdsys.store.browse_schema import OperationState, Outcome
@@ -45,11 +45,11 @@ def begin(
 
 
 def operation(store: Store, *, operation_id: int) -> Operation:
-    """One bulk action; InvalidInput when there is none of that number."""
+    """One bulk action; NotFound when there is none of that number."""
     with store.begin() as tx:
         found = operations.operation(tx, operation_id=operation_id)
     if found is None:
-        raise InvalidInput(f"there is no operation {operation_id}", remedy="list them first")
+        raise NotFound(f"there is no operation {operation_id}", remedy="list them first")
     return found
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.dataset import Member, Split
 from tdsys.core.policy import Signature
-from tdsys.errors import InvalidInput
+from tdsys.errors import NotFound
 from tdsys.store import programs
 from tdsys.store.engine import Tx
 from tdsys.store.schema import dataset_members, dataset_versions, domains
@@ -97,14 +97,14 @@ def freeze(
 
 
 def version(tx: Tx, *, id: int) -> DatasetVersion:  # noqa: A002  # a version's only name here
-    """The version of that id; InvalidInput when there is none."""
+    """The version of that id; NotFound when there is none."""
     row = (
         tx.execute(select(dataset_versions).where(dataset_versions.c.id == id))
         .mappings()
         .one_or_none()
     )
     if row is None:
-        raise InvalidInput(f"there is no dataset version {id}", remedy="list them per domain")
+        raise NotFound(f"there is no dataset version {id}", remedy="list them per domain")
     return DatasetVersion.model_validate(row)
 
 

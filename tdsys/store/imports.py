@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.intake import Faulty
-from tdsys.errors import Conflict, InvalidInput
+from tdsys.errors import Conflict, NotFound
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import ImportState, import_chunks, import_rejects
 from tdsys.store.import_schema import imports as imports_table
@@ -273,14 +273,14 @@ def finish(tx: Tx, *, import_id: UUID, state: str, reason: str | None, now: date
 
 
 def status(tx: Tx, *, import_id: UUID) -> Import:
-    """The import of that id; InvalidInput when there is none."""
+    """The import of that id; NotFound when there is none."""
     row = (
         tx.execute(select(imports_table).where(imports_table.c.id == import_id))
         .mappings()
         .one_or_none()
     )
     if row is None:
-        raise InvalidInput(f"there is no import {import_id}", remedy="`tdsys import` prints it")
+        raise NotFound(f"there is no import {import_id}", remedy="`tdsys import` prints it")
     return Import.model_validate(row)
 
 
