@@ -88,6 +88,7 @@ GUIDES = (
     "import.md",
     "import-formats.md",
     "requirements.md",
+    "web.md",
 )
 
 
