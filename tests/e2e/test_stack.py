@@ -96,7 +96,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     someone.types("down")
 
 
-def test_up_starts_the_servers_a_worker_per_queue_group_beat_web_and_flower(running: Newcomer) -> None:
+def test_up_starts_the_servers_a_worker_per_queue_group_beat_web_and_flower(
+    running: Newcomer,
+) -> None:
     lines = running.processes()
     assert list(lines) == ["postgres", "valkey", *(one.name for one in programs(running.home))]
     wait_for(
