@@ -20,6 +20,8 @@ BACKSTOPS = {
         (Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE, Task.OPERATE, Task.CATCH_UP),
         BACKSTOP_SECONDS,
     ),
+    Task.PRUNE: 600.0,
+    Task.ALERTS: 60.0,
 }
 
 app.conf.beat_schedule = {

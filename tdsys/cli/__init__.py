@@ -9,12 +9,14 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    alerts,
     benchmark,
     broker,
     demo,
     examples,
     exports,
     importing,
+    lifecycle,
     optimize,
     policy,
     replay,
@@ -47,7 +49,9 @@ for command in (
     examples.examples,
     policy.policy,
     replay.replay,
+    lifecycle.lifecycle,
     report.report,
+    alerts.alerts,
     optimize.optimize,
     exports.program,
     exports.dataset,

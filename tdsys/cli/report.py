@@ -18,7 +18,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 WIDEST = 30
 DIMENSIONS = ("dimension", "0 .. 1", "admitted", "rejected below", "admitted from")
 REASONS = ("state", "reason", "examples")
-CELLS = ("topic", "difficulty", "admitted", "", "waiting", "rejected", "lacking")
+CELLS = ("topic", "difficulty", "admitted", "", "waiting", "rejected", "at least", "lacking")
 to_page = click.option(
     "--html", "path", type=click.Path(path_type=Path), help="Write a page to look at."
 )
@@ -114,7 +114,8 @@ def _bars(counts: list[int]) -> str:
 
 def _cell(one: Covered, most: int) -> tuple[str, ...]:
     bar = "█" * (-(-one.admitted * WIDEST // (most or 1)))
-    rest = (str(one.waiting), str(one.rejected), str(one.lacking))
+    bounds = (str(one.least or ""), str(one.lacking)) if one.wanted else ("not wanted", "")
+    rest = (str(one.waiting), str(one.rejected), *bounds)
     return one.topic, one.difficulty, str(one.admitted), bar, *rest
 
 

@@ -7,27 +7,31 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tdsys.core import budget
-from tdsys.core.dataset import SMALLEST_SPLIT
+from tdsys.core.dataset import SMALLEST_SPLIT, holds
+from tdsys.core.example import Document
 from tdsys.core.policy import PerDimension, Policy, Shares, Signature
+from tdsys.core.screening import NEEDED
 
 _MEMBERS = """
-append append_instructions construct copy delete dict dump_state equals fields from_orm get inputs
-insert instructions items json keys labels load_state model_computed_fields model_config
-model_construct model_copy model_dump model_dump_json model_extra model_fields model_fields_set
-model_json_schema model_parametrized_name model_post_init model_rebuild model_validate
-model_validate_json model_validate_strings parse_file parse_obj parse_raw prepend schema
-schema_json signature toDict update_forward_refs validate values with_inputs with_instructions
+append append_instructions completions construct copy delete dict dump_state equals fields
+from_completions from_orm get get_lm_usage inputs insert instructions items json keys labels
+load_state model_computed_fields model_config model_construct model_copy model_dump
+model_dump_json model_extra model_fields model_fields_set model_json_schema
+model_parametrized_name model_post_init model_rebuild model_validate model_validate_json
+model_validate_strings parse_file parse_obj parse_raw prepend schema schema_json set_lm_usage
+signature toDict update_forward_refs validate values with_inputs with_instructions
 with_updated_fields without
 """
-# Of dspy.Example and dspy.Signature: a field of the name would hide the member, or is refused.
+# Of dspy.Example, Prediction and Signature: a field of the name would hide it, or is refused.
 RESERVED = frozenset(_MEMBERS.split())
+# dspy.Predict takes arguments of these names for itself: the model never sees the value.
+TAKEN = frozenset({"config", "demos", "lm", "new_signature"})
 # DSPy hides fields that begin like this from prompts.
 HIDDEN = "dspy_"
-PROVABLE = ("solution", "answer")
 
 
 class Conflict(NamedTuple):
@@ -42,29 +46,51 @@ def conflicts(policy: Policy) -> list[Conflict]:
     """All of them, in the order of the policy's fields; empty when a run can follow it."""
     return [
         *(_in_signature(policy.signature) if policy.signature else ()),
+        *_in_cells(policy),
         *_in_thresholds(policy.reject_below, policy.admit_from),
         *_in_shares(policy.shares, policy.min_examples),
+        *_in_comparison(policy),
         *_in_calls(policy),
+        *_in_lifecycle(policy),
+    ]
+
+
+def unlabelled(signature: Signature, examples: Sequence[Document]) -> list[Conflict]:
+    """Fields that no example of a domain holds as the signature wants them.
+
+    No mistake of the document, since examples may come; but as it is no version would.
+    """
+    sides = (("inputs", signature.inputs), ("outputs", signature.outputs))
+    return [
+        Conflict(
+            f"signature.{side}.{name}",
+            f"none of the newest {len(examples)} examples holds it as {kind}; none would fit",
+            f"capture it, import it with --map THEIRS={name}, or take it out",
+        )
+        for side, fields in sides
+        for name, kind in fields.items()
+        if examples and not any(holds(one[side], name, kind) for one in examples)
     ]
 
 
 def _in_signature(signature: Signature) -> Iterator[Conflict]:
     for side, fields in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for name in fields:
-            if why := _unfit(name):
+            if why := _unfit(name) or _taken(side, name):
                 yield Conflict(f"signature.{side}.{name}", why, "give the field another name")
-    if "problem" not in signature.outputs:
+    if not signature.instructions.strip():
         yield Conflict(
-            "signature.outputs",
-            "without `problem` the metric finds nothing new, and every grade is 0",
-            "add `problem: text`",
+            "signature.instructions",
+            "nothing is said; DSPy would write `Given the fields ..., produce the fields ...`",
+            "say what the program does, or leave the line out",
         )
-    if not set(PROVABLE) & set(signature.outputs):
-        yield Conflict(
-            "signature.outputs",
-            "without `solution` and `answer` nothing can be proved, and every grade is 0",
-            "add `solution: text` or `answer: text`",
-        )
+    for name in NEEDED:
+        if signature.outputs.get(name) != "text":
+            yield Conflict(
+                f"signature.outputs.{name}",
+                f"without a text `{name}` the verifier fails every answer: each grade would be 0",
+                f"add `{name}: text`",
+            )
 
 
 def _unfit(name: str) -> str:
@@ -75,7 +101,77 @@ def _unfit(name: str) -> str:
         return "pydantic refuses names that begin with _"
     if name.startswith(HIDDEN):
         return f"DSPy hides fields that begin with {HIDDEN} from the model"
-    return "the name of a member of dspy.Example or dspy.Signature" if name in RESERVED else ""
+    taken = "the name of a member of dspy.Example, dspy.Prediction or dspy.Signature"
+    return taken if name in RESERVED else ""
+
+
+def _taken(side: str, name: str) -> str:
+    swallowed = side == "inputs" and name in TAKEN
+    return "dspy.Predict takes it for itself, the model would never see it" if swallowed else ""
+
+
+def _in_cells(policy: Policy) -> Iterator[Conflict]:
+    cells, complete = policy.cells, bool(policy.topics and policy.difficulties)
+    for number, one in enumerate(cells.exceptions):
+        if axis := policy.outside(one.cell):
+            yield Conflict(
+                f"cells.exceptions.{number}.{axis}",
+                f"{getattr(one, axis)} is not among the {axis} labels the domain wants",
+                "add it to `topics` or `difficulties`, or take the exception out",
+            )
+    if not complete:
+        if any(one.min for one in (cells, *cells.exceptions)):
+            yield Conflict(
+                "cells",
+                "which cells must hold their minimum is not said",
+                "list both topics and difficulties, or set min to 0",
+            )
+        return
+    wanted = policy.wanted_cells()
+    least = sum(cells.least(cell) for cell in wanted)
+    if least > policy.max_examples:
+        yield Conflict(
+            "max_examples",
+            f"{policy.max_examples} are fewer than the {least} that the minima of "
+            f"{len(wanted)} cells come to",
+            f"raise it to {least} or lower cells.min",
+        )
+    most = [cells.most(cell) for cell in wanted]
+    together = sum(one for one in most if one is not None)
+    if None not in most and together < policy.min_examples:
+        yield Conflict(
+            "cells",
+            f"the maxima of {len(wanted)} cells come to {together}, min_examples is "
+            f"{policy.min_examples}: there would never be a version",
+            f"raise cells.max, or lower min_examples to {together}",
+        )
+
+
+def _in_comparison(policy: Policy) -> Iterator[Conflict]:
+    """A run keeps the best of its trials: of few examples that is the luckiest."""
+    held = round(policy.shares.val * policy.min_examples)
+    trials = budget.plan(1, held, policy.auto).trials
+    if SMALLEST_SPLIT <= held < trials:
+        yield Conflict(
+            "auto",
+            f"{policy.auto} compares {trials} programs on the {held} val examples that "
+            f"min_examples, {policy.min_examples}, leaves: it would keep the luckiest",
+            f"raise min_examples to {math.ceil(trials / policy.shares.val)} or take a smaller auto",
+        )
+
+
+def _in_lifecycle(policy: Policy) -> Iterator[Conflict]:
+    most = policy.lifecycle.max_admitted
+    if most is None:
+        return
+    cells = sum(map(policy.cells.least, policy.wanted_cells()))
+    least, why = max((policy.min_examples, "min_examples"), (cells, "what the cells' minima need"))
+    if most < least:
+        yield Conflict(
+            "lifecycle.max_admitted",
+            f"{most} are fewer than {least}, {why}, below which nothing is retired",
+            f"raise it to {least} or more",
+        )
 
 
 def _in_thresholds(reject_below: PerDimension, admit_from: PerDimension) -> Iterator[Conflict]:
@@ -112,3 +208,10 @@ def _in_calls(policy: Policy) -> Iterator[Conflict]:
                 f"raise max_calls, lower {limit} or take a smaller auto",
             )
             return
+    if policy.max_daily_calls is not None and policy.max_daily_calls < policy.max_calls:
+        yield Conflict(
+            "max_daily_calls",
+            f"{policy.max_daily_calls:,} are fewer than max_calls, {policy.max_calls:,}: "
+            "a run that may be queued would wait for ever",
+            f"raise it to {policy.max_calls} or lower max_calls",
+        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -15,6 +17,7 @@ from tdsys.core.program import Item
 
 COMMON_FIELD = 0.95
 SMALLEST_SPLIT = 5
+TINY = 1e-9
 
 
 class Split(StrEnum):
@@ -115,21 +118,27 @@ def item(example: Admitted, signature: Signature) -> Item:
     )
 
 
-def select(examples: Iterable[Admitted], *, cap: int) -> list[Admitted]:
-    """At most `cap` examples, as even over the cells as they allow, the best of each cell first.
+def select(
+    examples: Iterable[Admitted], policy: Policy, *, clusters: Mapping[int, int] | None = None
+) -> list[Admitted]:
+    """What a version may hold, within the policy's caps.
 
-    Taking the smallest rank-within-cell first is max-min water-filling.
+    Each cell's minimum first, then as even over the cells as they allow; of a cell the best.
+    `clusters` names the near-duplicates by example id; only a policy with a `cluster_cap` asks.
     """
-    cells: dict[Cell, list[Admitted]] = defaultdict(list)
-    for example in examples:
-        cells[example.cell].append(example)
-    ranked = [
-        (rank, -example.quality, example.fingerprint, example)
-        for held in cells.values()
-        for rank, example in enumerate(sorted(held, key=lambda e: (-e.quality, e.fingerprint)))
-    ]
-    chosen = sorted(ranked, key=lambda row: row[:3])[:cap]
-    return sorted((row[3] for row in chosen), key=lambda e: e.fingerprint)
+    pool = list(examples)
+    share = policy.synthetic_share
+    real = sum(e.source is not Source.SYNTHETIC for e in pool)
+    allowed = math.floor(share * policy.max_examples)
+    if share < 1:
+        allowed = min(allowed, math.floor(share / (1 - share) * real + TINY))
+    while True:
+        chosen = _Selection(policy, clusters or {}, synthetic=allowed).of(pool)
+        synthetic = sum(e.source is Source.SYNTHETIC for e in chosen)
+        if synthetic <= share * len(chosen) + TINY:
+            return sorted(chosen, key=lambda e: e.fingerprint)
+        # Other caps kept real ones out: fewer synthetic ones go with those that are left.
+        allowed = min(synthetic - 1, math.floor(share * len(chosen)))
 
 
 def divide(
@@ -184,6 +193,15 @@ def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
     ]
 
 
+def lacking(held: Mapping[Cell, int], policy: Policy) -> list[str]:
+    """Which wanted cells have fewer than their minimum, and how many; empty when none."""
+    return [
+        f"{cell.topic}, {cell.difficulty}: {held.get(cell, 0)} of at least {least}"
+        for cell in policy.wanted_cells()
+        if held.get(cell, 0) < (least := policy.cells.least(cell))
+    ]
+
+
 def has_grown(new: int, last: int | None, policy: Policy) -> bool:
     """Whether `new` examples beyond the last version of `last` are enough to optimize again."""
     return last is None or new >= last * policy.growth
@@ -200,6 +218,11 @@ def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType
     usual = list(dict.fromkeys(n for keys, _ in orders.most_common() for n in keys))
     common = [(n, k) for (n, k), count in kinds.items() if count >= COMMON_FIELD * len(documents)]
     return dict(sorted(common, key=lambda pair: usual.index(pair[0])))
+
+
+def holds(document: JsonValue, name: str, kind: FieldType) -> bool:
+    """Whether the inputs or outputs of an example have such a field."""
+    return isinstance(document, dict) and _kind(document.get(name)) == kind
 
 
 def _kind(value: JsonValue) -> FieldType | None:
@@ -221,6 +244,55 @@ def _targets(
 
 def _order(held: Sequence[Admitted]) -> str:
     return min(e.fingerprint for e in held)
+
+
+class _Selection:
+    """Takes one example after the other, from the cell that is furthest behind."""
+
+    def __init__(self, policy: Policy, clusters: Mapping[int, int], *, synthetic: int) -> None:
+        self._policy = policy
+        self._clusters = clusters
+        self._synthetic = synthetic
+        self._taken: Counter[Cell] = Counter()
+        self._alike: Counter[int] = Counter()
+
+    def of(self, pool: Sequence[Admitted]) -> list[Admitted]:
+        cells: dict[Cell, list[Admitted]] = defaultdict(list)
+        for example in sorted(pool, key=lambda e: (-e.quality, e.fingerprint), reverse=True):
+            cells[example.cell].append(example)
+        turns = [self._turn(held) for held in cells.values()]
+        heapq.heapify(turns)
+        chosen: list[Admitted] = []
+        while turns and len(chosen) < self._policy.max_examples:
+            *_, held = heapq.heappop(turns)
+            example = held.pop()
+            if self._may_have(example):
+                chosen.append(example)
+            most = self._policy.cells.most(example.cell)
+            if held and (most is None or self._taken[example.cell] < most):
+                heapq.heappush(turns, self._turn(held))
+        return chosen
+
+    def _turn(self, held: list[Admitted]) -> tuple[bool, int, float, str, list[Admitted]]:
+        """When a cell's best is next: taking the smallest is max-min water-filling."""
+        best = held[-1]
+        taken = self._taken[best.cell]
+        full = taken >= self._policy.cells.least(best.cell)
+        return full, taken, -best.quality, best.fingerprint, held
+
+    def _may_have(self, example: Admitted) -> bool:
+        """Take it, unless too many are alike or synthetic."""
+        synthetic = example.source is Source.SYNTHETIC
+        alike, cap = self._clusters.get(example.id), self._policy.cluster_cap
+        if synthetic and not self._synthetic:
+            return False
+        if alike is not None and cap is not None:
+            if self._alike[alike] >= cap:
+                return False
+            self._alike[alike] += 1
+        self._synthetic -= synthetic
+        self._taken[example.cell] += 1
+        return True
 
 
 class _Division:

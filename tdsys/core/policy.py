@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from tdsys.core.example import Cell
+from tdsys.core.sections import AlertRules, Cells, Labels, Lifecycle
 
 FieldType = Literal["text", "list"]
 # Three splits of at least ten examples each; with fewer no interval means anything.
@@ -89,6 +92,12 @@ class Policy(BaseModel):
         None,
         description="input and output fields of the program, each text or list; "
         "left out: what nearly all admitted examples hold",
+        examples=[Signature()],
+    )
+    topics: Labels = Field((), description="what is wanted, empty: any; other: to a person")
+    difficulties: Labels = Field((), description="the same; with topics they are the wanted cells")
+    cells: Cells = Field(
+        Cells(), description="how many examples of one topic and difficulty, at least and at most"
     )
     weights: Weights = Field(
         Weights(accuracy=0.4, coherence=0.2, relevance=0.2, educational_value=0.2),
@@ -109,6 +118,15 @@ class Policy(BaseModel):
         ge=FEWEST_EXAMPLES,
         description="in one version; the best of each cell first, cells level",
     )
+    synthetic_share: float = Field(
+        1.0, ge=0, le=1, description="greatest share of synthetic examples in one version"
+    )
+    cluster_cap: int | None = Field(
+        None,
+        ge=1,
+        description="how many near-duplicates of each other one version may hold; left out: any",
+        examples=[3],
+    )
     shares: Shares = Field(
         Shares(), description="how a version is divided into train, val and test; 1 together"
     )
@@ -124,12 +142,56 @@ class Policy(BaseModel):
     )
     seed: int = Field(9, ge=1, description="of the run; 0 is refused because MIPROv2 ignores it")
     max_calls: int = Field(5000, ge=1, description="a run planned above it is not queued")
+    max_daily_calls: int | None = Field(
+        None,
+        ge=1,
+        description="runs of 24 hours planned above it together wait; left out: no limit",
+        examples=[20_000],
+    )
+    lifecycle: Lifecycle = Field(
+        Lifecycle(), description="when admitted examples are retired without a person"
+    )
+    alerts: AlertRules = Field(AlertRules(), description="what is amiss, and from where on")
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Policy:
         if self.min_examples > self.max_examples:
             raise ValueError("min_examples is above max_examples")
         return self
+
+    def outside(self, cell: Cell) -> str | None:
+        """Which axis of a cell the domain does not want, `topic` or `difficulty`; None: both."""
+        if self.topics and cell.topic not in self.topics:
+            return "topic"
+        return (
+            "difficulty" if self.difficulties and cell.difficulty not in self.difficulties else None
+        )
+
+    def wanted_cells(self, seen: Iterable[Cell] = ()) -> list[Cell]:
+        """Topics times difficulties; an axis without a list has what is `seen` of wanted cells."""
+        known = [cell for cell in seen if not self.outside(cell)]
+        if not (self.topics or self.difficulties):
+            return sorted(set(known))
+        topics = self.topics or sorted({cell.topic for cell in known})
+        difficulties = self.difficulties or sorted({cell.difficulty for cell in known})
+        return [Cell(topic, difficulty) for topic in topics for difficulty in difficulties]
+
+
+# What another version of a policy may say without a run coming out otherwise.
+_BESIDES_RUNS = frozenset({
+    "collection", "optimization", "growth", "settle_seconds", "max_calls", "max_daily_calls",
+    "lifecycle", "alerts",
+})  # fmt: skip
+
+
+def runs_alike(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> bool:
+    """Whether two documents ask for the same run; what an older one lacks has its default."""
+    default = Policy().model_dump(mode="json")
+    return all(
+        before.get(name, default[name]) == after.get(name, default[name])
+        for name in default
+        if name not in _BESIDES_RUNS
+    )
 
 
 class Difference(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tdsys.core.example import Candidate, Document
+from tdsys.core.example import Candidate, Cell, Document
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import PerDimension, Policy
 
@@ -165,6 +165,17 @@ def decide(  # noqa: PLR0911  # a ladder of vetoes, read top down
             quality=score,
         )
     return Decision(move=Move.ADMIT, reason="meets_policy", quality=score)
+
+
+def placed(decision: Decision, cell: Cell, policy: Policy) -> Decision:
+    """Send to a person what would be admitted to a cell that the domain does not want."""
+    axis = policy.outside(cell) if decision.move is Move.ADMIT else None
+    if axis is None:
+        return decision
+    detail = f"{getattr(cell, axis)!r} is not among those the policy lists"
+    return decision.model_copy(
+        update={"move": Move.REVIEW, "reason": f"unwanted_{axis}", "detail": detail}
+    )
 
 
 def endorsed(decision: Decision, verdict: Verdict, *, by: str) -> Decision:

@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic.fields import FieldInfo
 
 from tdsys.core.compatibility import conflicts
 from tdsys.core.example import check_domain
-from tdsys.core.policy import Policy, Signature
+from tdsys.core.policy import Policy
 from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput
 from tdsys.parsing.document import Document, Path, Unreadable, read
@@ -76,14 +77,41 @@ def policy_from(text: str) -> Written:
 def text_of(domain: str, policy: Policy, *, heading: str) -> str:
     """The document of a policy: each field under a comment that says what it means."""
     parts = [_comment(heading), _dumped({DOMAIN: domain})]
-    document = policy.model_dump(mode="json")
-    for name, field in Policy.model_fields.items():
+    return "\n".join([*parts, *_explained_fields(Policy, policy.model_dump(mode="json"))])
+
+
+def _explained_fields(model: type[BaseModel], document: Mapping[str, Any]) -> Iterator[str]:
+    """One text a field, a section's fields each with their meaning, too."""
+    for name, field in model.model_fields.items():
         meaning = _comment(f"{field.description}{_choices(field.annotation)}")
-        if document[name] is None:
-            parts.append(meaning + _shut(_dumped({name: Signature().model_dump(mode="json")})))
+        section, value = field.annotation, document[name]
+        if value is None and field.default is None:
+            yield meaning + _shut(_dumped({name: _example(field)}))
+        elif isinstance(section, type) and _is_explained(section):
+            yield meaning + _section(name, section, value)
         else:
-            parts.append(meaning + _dumped({name: document[name]}))
-    return "\n".join(parts)
+            yield meaning + _dumped({name: value})
+
+
+def _section(name: str, section: type[BaseModel], document: Mapping[str, Any]) -> str:
+    """A section with its meanings; one that says nothing is a comment, to be opened."""
+    says = {inner: value for inner, value in document.items() if value is not None}
+    told = document if says else {n: _example(f) for n, f in section.model_fields.items()}
+    inside = textwrap.indent("".join(_explained_fields(section, told)), "  ")
+    return f"{name}:\n{inside}" if says else _shut(f"{name}:\n{inside}")
+
+
+def _example(field: FieldInfo) -> JsonValue:
+    """What could stand where nothing does."""
+    example = (field.examples or [None])[0]
+    plain: JsonValue = (
+        example.model_dump(mode="json") if isinstance(example, BaseModel) else example
+    )
+    return plain
+
+
+def _is_explained(section: type) -> bool:
+    return any(f.description for f in getattr(section, "model_fields", {}).values())
 
 
 def _in_domain(document: Document, given: Mapping[str, JsonValue]) -> Iterator[Mistake]:
@@ -126,17 +154,23 @@ def _mistake(
 
 
 def _path(field: str) -> Path:
-    return tuple(field.split("."))
+    return tuple(int(step) if step.isdecimal() else step for step in field.split("."))
 
 
 def _fields(path: Path) -> list[str]:
     """The names that may stand inside a field of the policy."""
     model: type[BaseModel] = Policy
     for step in path:
-        inner = model.model_fields[str(step)].annotation
-        kinds = [inner, *get_args(inner)]
-        model = next(k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel))
+        if isinstance(step, str):
+            model = next(_models(model.model_fields[step].annotation))
     return [DOMAIN, *model.model_fields] if model is Policy else [*model.model_fields]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def _choices(annotation: Any) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import decide, endorsed
+from tdsys.core.rubric import decide, endorsed, placed
 from tdsys.stages.scoring import Clock
 from tdsys.store import Store, policies, replays
 from tdsys.store.engine import Tx
@@ -78,7 +78,7 @@ def _write(tx: Tx, changed: list[Anew], version: int, actor: str, clock: Clock) 
 
 def _anew(one: Judged, policy: Policy) -> Anew | None:
     """What is decided of it now; None when that changes nothing."""
-    decision = decide(one.verdict, one.assessment, policy)
+    decision = placed(decide(one.verdict, one.assessment, policy), one.cell, policy)
     if one.trusted_by:
         decision = endorsed(decision, one.verdict, by=one.trusted_by)
     found = Anew(one, decision)

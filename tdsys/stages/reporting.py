@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
+from tdsys.core.example import Cell
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Dimension
@@ -40,18 +41,26 @@ class Quality(NamedTuple):
 
 
 class Covered(NamedTuple):
-    """One cell; `lacking` admitted examples to have its even share of `max_examples`."""
+    """One cell; `lacking` admitted examples to have its share, and at least its minimum.
+
+    A cell that is not wanted lacks nothing.
+    """
 
     topic: str
     difficulty: str
     admitted: int
     waiting: int
     rejected: int
+    wanted: bool
+    least: int
     lacking: int
 
 
 class Coverage(NamedTuple):
-    """A domain's cells, the emptiest first; `share` is what each would hold if all were even."""
+    """A domain's cells, the emptiest first; `share` is what each would hold if all were even.
+
+    Wanted cells are among them when nothing is in them.
+    """
 
     domain: str
     policy_version: int
@@ -101,20 +110,31 @@ def coverage(store: Store, *, domain: str) -> Coverage:
     with store.begin() as tx:
         version, policy = policies.current(tx, domain=domain)
         counts = examples.cells(tx, domain=domain)
-    cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    cells: dict[Cell, Counter[str]] = defaultdict(Counter)
     for one in counts:
-        cells[one.topic, one.difficulty][one.state] += one.n
-    share = math.ceil(policy.max_examples / len(cells)) if cells else 0
-    found = [
-        Covered(
-            topic,
-            difficulty,
-            admitted=held[State.ADMITTED],
-            waiting=sum(held[state] for state in WAITING),
-            rejected=held[State.REJECTED],
-            lacking=max(0, share - held[State.ADMITTED]),
-        )
-        for (topic, difficulty), held in cells.items()
-    ]
+        cells[Cell(one.topic, one.difficulty)][one.state] += one.n
+    # A label that only rejected examples have makes no cell that another one lacks.
+    listed = policy.topics or policy.difficulties
+    kept = [c for c, held in cells.items() if not listed or held.total() > held[State.REJECTED]]
+    wanted = policy.wanted_cells(kept)
+    share = math.ceil(policy.max_examples / len(wanted)) if wanted else 0
+    found = [_covered(cell, cells[cell], policy, share) for cell in wanted]
+    found += [_covered(cell, cells[cell], policy, None) for cell in cells if cell not in wanted]
     found.sort(key=lambda cell: (-cell.lacking, cell.topic, cell.difficulty))
     return Coverage(domain, version, policy.max_examples, share, found)
+
+
+def _covered(cell: Cell, held: Counter[str], policy: Policy, share: int | None) -> Covered:
+    """One cell of a domain; `share` is None where it is not wanted."""
+    least, most = policy.cells.least(cell), policy.cells.most(cell)
+    target = 0 if share is None else max(least, share if most is None else min(share, most))
+    return Covered(
+        cell.topic,
+        cell.difficulty,
+        admitted=held[State.ADMITTED],
+        waiting=sum(held[state] for state in WAITING),
+        rejected=held[State.REJECTED],
+        wanted=policy.outside(cell) is None,
+        least=0 if share is None else least,
+        lacking=max(0, target - held[State.ADMITTED]),
+    )

@@ -21,6 +21,7 @@ from tdsys.core.rubric import (
     Verifier,
     decide,
     endorsed,
+    placed,
     veto,
 )
 from tdsys.errors import TdsysError
@@ -154,6 +155,7 @@ def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
     """The decision, or None when the judge should be asked again later."""
     if isinstance(one.answer, Assessment):
         decision = decide(one.verdict, one.answer, policy)
+        decision = placed(decision, one.candidate.cell, policy)
         by = one.candidate.trusted_by
         return endorsed(decision, one.verdict, by=by) if by else decision
     if refuted := veto(one.verdict):

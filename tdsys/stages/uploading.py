@@ -49,6 +49,7 @@ def receive(
             filename=filename,
             options=options.model_dump(mode="json"),
             actor=actor,
+            policy_version=policies.current(tx, domain=domain)[0],
             now=clock(),
         )
     found, size = _upload(store, import_id, pieces)

@@ -49,6 +49,7 @@ class Import(BaseModel):
     done: int
     how: str
     actor: str
+    policy_version: int
     reason: str | None
     created_at: datetime
     finished_at: datetime | None
@@ -73,6 +74,7 @@ def open_(
     filename: str,
     options: Mapping[str, JsonValue],
     actor: str,
+    policy_version: int,
     now: datetime,
 ) -> UUID:
     """An import without any bytes yet; nobody claims it before it is sealed."""
@@ -85,6 +87,7 @@ def open_(
             options=dict(options),
             state=ImportState.UPLOADING.value,
             actor=actor,
+            policy_version=policy_version,
             created_at=now,
         )
         .returning(imports_table.c.id)

@@ -67,6 +67,16 @@ def history(tx: Tx, *, domain: str) -> list[Version]:
     return [Version(*row) for row in rows]
 
 
+def document(tx: Tx, *, domain: str, version: int) -> dict[str, JsonValue]:
+    """One version as it was put in force."""
+    held: dict[str, JsonValue] = tx.scalars(
+        select(policies.c.document).where(
+            policies.c.domain == domain, policies.c.version == version
+        )
+    ).one()
+    return held
+
+
 def version_of(tx: Tx, *, example_id: int) -> int:
     """The policy version in force for an example's domain; InvalidInput when there is no such."""
     domain: str | None = tx.scalar(select(examples.c.domain).where(examples.c.id == example_id))
@@ -86,15 +96,20 @@ def currents(tx: Tx, *, names: Iterable[str] | None = None) -> dict[str, Version
 def put(tx: Tx, *, domain: str, policy: Policy, author: str, now: datetime) -> int:
     """Put a policy in force as the next version; the version. The domain is made if needed."""
     ensure_domain(tx, domain=domain, now=now)
-    # Whoever writes a policy holds the domain's row, so versions have no gap and no double.
+    # So versions have no gap and no double.
+    hold(tx, domain=domain)
+    last = tx.scalar(select(func.max(policies.c.version)).where(policies.c.domain == domain)) or 0
+    _write(tx, domain=domain, version=last + 1, policy=policy, author=author, now=now)
+    return last + 1
+
+
+def hold(tx: Tx, *, domain: str) -> None:
+    """Let nobody else who does this go on with the domain before this transaction ends."""
     tx.execute(
         select(domains_table.c.name)
         .where(domains_table.c.name == domain)
         .with_for_update(key_share=True)
     )
-    last = tx.scalar(select(func.max(policies.c.version)).where(policies.c.domain == domain)) or 0
-    _write(tx, domain=domain, version=last + 1, policy=policy, author=author, now=now)
-    return last + 1
 
 
 def domains(tx: Tx) -> list[str]:

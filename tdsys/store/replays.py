@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import RowMapping, bindparam, func, insert, select, true, update
 
+from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Verdict
 from tdsys.store import programs
@@ -31,6 +32,7 @@ class Judged(NamedTuple):
     verdict: Verdict
     assessment: Assessment
     trusted_by: str | None
+    cell: Cell
 
 
 class Anew(NamedTuple):
@@ -88,6 +90,8 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
             examples.c.id,
             examples.c.state,
             examples.c.quality,
+            examples.c.topic,
+            examples.c.difficulty,
             evidence.c.verdict,
             trusted_examples.c.actor.label("trusted_by"),
             *(scores.c[d.value] for d in Dimension),
@@ -126,6 +130,7 @@ def _judged(row: RowMapping) -> Judged:
             simulated=row["simulated"],
         ),
         row["trusted_by"],
+        Cell(row["topic"], row["difficulty"]),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import Select, delete, func, select, true, update
+from sqlalchemy import Select, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.program import Auto, ItemScore, Plan, Trial
@@ -30,6 +30,7 @@ class Run(BaseModel):
     domain: str
     version_id: int
     state: RunState
+    policy_version: int
     seed: int
     auto: Auto
     model: str
@@ -45,12 +46,18 @@ class Run(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in (RunState.DUE, RunState.RUNNING)
 
-def enqueue(
+
+def enqueue(  # noqa: PLR0913  # a row
     tx: Tx,
     *,
     domain: str,
     version_id: int,
+    policy_version: int,
     seed: int,
     auto: Auto,
     model: str,
@@ -64,6 +71,7 @@ def enqueue(
             domain=domain,
             version_id=version_id,
             state=RunState.DUE.value,
+            policy_version=policy_version,
             seed=seed,
             auto=auto,
             model=model,
@@ -75,6 +83,19 @@ def enqueue(
         .returning(runs_table.c.id)
     )
     return run_id
+
+
+def planned_calls(tx: Tx, *, domain: str, since: datetime) -> int:
+    """What the domain's runs queued after `since` may take together; without those never begun."""
+    kept = runs_table.c
+    plans = tx.scalars(
+        select(kept.plan).where(
+            kept.domain == domain,
+            kept.created_at > since,
+            or_(kept.started_at.is_not(None), IS_OPEN),
+        )
+    )
+    return sum(Plan.model_validate(plan).calls_at_most for plan in plans)
 
 
 def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Run | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tdsys import runtime
 from tdsys.stages import (
+    alerting,
     browsing,
     capture,
     importing,
@@ -11,6 +12,7 @@ from tdsys.stages import (
     operating,
     optimizing,
     planning,
+    pruning,
     scoring,
 )
 from tdsys.wire import Task
@@ -65,6 +67,16 @@ def plan() -> object:
     return outcome
 
 
+@task(Task.PRUNE)
+def prune() -> object:
+    """Retire what the policies say is too old or too much."""
+    here = runtime.current()
+    outcome = pruning.prune_due(here.store, clock=here.now)
+    if any(pruned.more for pruned in outcome):
+        here.ring(Task.PRUNE)
+    return outcome
+
+
 @task(Task.OPTIMIZE)
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
@@ -103,3 +115,10 @@ def operate() -> object:
     here.ring(Task.SCORE)
     here.ring(Task.PLAN)
     return [(one.id, one.state, one.counts) for one in outcome]
+
+
+@task(Task.ALERTS)
+def alerts() -> object:
+    """Hold every domain against its alert rules."""
+    here = runtime.current()
+    return alerting.evaluate(here.store, now=here.now())

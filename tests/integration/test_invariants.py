@@ -111,8 +111,9 @@ def tx(world: Tx) -> Iterator[Tx]:
 
 
 SECOND_RUN = f"""
-INSERT INTO runs (domain, version_id, state, seed, auto, model, plan, due_at, created_at)
-SELECT domain, id, 'due', 1, 'light', 'm', '{PLAN.model_dump_json()}', '{NOW}', '{NOW}'
+INSERT INTO runs (domain, version_id, policy_version, state, seed, auto, model, plan, due_at,
+                  created_at)
+SELECT domain, id, 1, 'due', 1, 'light', 'm', '{PLAN.model_dump_json()}', '{NOW}', '{NOW}'
 FROM dataset_versions
 """  # noqa: S608
 SECOND_PROGRAM = """

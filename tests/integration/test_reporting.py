@@ -11,6 +11,7 @@ import pytest
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Decision, Unscored, decide
+from tdsys.core.sections import CellException, Cells
 from tdsys.stages import policies, reporting
 from tdsys.store import Store, Tx
 from tests.commanding import Shell
@@ -82,6 +83,48 @@ def test_coverage_lists_the_emptiest_cell_first(judged: Store) -> None:
         ("sums", 2, 0, 0, 32),
     ]
     assert (found.share, found.max_examples, found.policy_version) == (34, 100, 2)
+
+
+@pytest.mark.criterion("3.1")
+@pytest.mark.criterion("4.5")
+def test_coverage_lists_wanted_cells_that_hold_nothing_and_held_ones_that_are_not_wanted(
+    judged: Store, tdsys: Shell
+) -> None:
+    wanted = Policy(
+        topics=("Sums", "ratios"),
+        difficulties=("easy", "hard"),
+        cells=Cells(min=3, max=20, exceptions=(CellException(topic="ratios", difficulty="hard",
+                                                             min=30),)),
+    )  # fmt: skip
+    policies.put(judged, domain="sums", policy=wanted, author="a", now=NOW)
+    found = reporting.coverage(judged, domain="sums")
+    assert found.share == 100
+    assert [(c.topic, c.difficulty, c.wanted, c.least, c.lacking) for c in found.cells] == [
+        ("ratios", "hard", True, 30, 100),
+        ("ratios", "easy", True, 3, 20),
+        ("sums", "hard", True, 3, 20),
+        ("sums", "easy", True, 3, 18),
+        ("angles", "easy", False, 0, 0),
+        ("multiplication", "easy", False, 0, 0),
+    ]
+    shown = tdsys("report", "coverage", "--domain", "sums").out
+    assert shown.count("not wanted") == 2
+
+
+def test_a_label_that_only_rejected_examples_have_makes_no_wanted_cell(store: Store) -> None:
+    with store.begin() as tx:
+        scored(tx, 0.9)
+        scored(tx, 0.1, topic="angles")
+    first = reporting.coverage(store, domain="sums")
+    assert [(c.topic, c.wanted, c.lacking) for c in first.cells] == [
+        ("angles", True, 200), ("sums", True, 199),
+    ]  # fmt: skip
+    only = Policy(difficulties=("easy", "hard"))
+    policies.put(store, domain="sums", policy=only, author="a", now=NOW)
+    found = reporting.coverage(store, domain="sums")
+    assert [(c.topic, c.difficulty, c.lacking) for c in found.cells] == [
+        ("sums", "hard", 200), ("sums", "easy", 199), ("angles", "easy", 0),
+    ]  # fmt: skip
 
 
 @pytest.mark.usefixtures("judged")

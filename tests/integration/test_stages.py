@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
 from tdsys.core.rubric import Assessment, Unscored
+from tdsys.core.sections import AlertRules, Cells, Lifecycle
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
 from tdsys.stages import (
     capture,
@@ -23,11 +27,15 @@ from tdsys.stages import (
     optimizing,
     planning,
     policies,
+    replaying,
     scoring,
 )
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store, programs, runs
+from tdsys.store import datasets as dataset_rows
+from tdsys.store import policies as policy_rows
 from tests.factories import NOW, PROBLEM, make_assessment, make_verdict
+from tests.processes import wait_for
 from tests.scripted import Clock, ScriptedJudge, ScriptedOptimizer, ScriptedVerifier
 
 LEASE = timedelta(seconds=60)
@@ -257,6 +265,167 @@ def test_too_few_examples_say_how_many_more(store: Store) -> None:
     assert found.because[0] == "30 usable examples, 10 more needed"
     (shown,) = planning.status(store, domain="d", clock=clock)
     assert shown.because == found.because
+
+
+def put(store: Store, **policy: Any) -> None:
+    policies.put(store, domain="d", author="test", now=NOW,
+                 policy=Policy(min_examples=40, settle_seconds=0, **policy))  # fmt: skip
+
+
+@pytest.mark.criterion("3.1")
+def test_a_cell_that_is_not_wanted_goes_to_a_person_with_the_reason(store: Store) -> None:
+    put(store, topics=("SUMS",), difficulties=("easy",))
+    cells = [(" Sums", "EASY"), ("angles", "easy"), ("sums", "odd")]
+    captured(store, [record(n, topic=t, difficulty=d) for n, (t, d) in enumerate(cells)])
+    score(store, Clock())
+    told = {(r.state, r.reason): r.n for r in monitoring.funnel(store).reasons}
+    assert told == {
+        ("admitted", "meets_policy"): 1,
+        ("in_review", "unwanted_topic"): 1,
+        ("in_review", "unwanted_difficulty"): 1,
+    }
+
+
+@pytest.mark.criterion("3.5")
+def test_what_was_admitted_to_a_cell_stays_until_a_replay(store: Store) -> None:
+    captured(store, [record(n, topic=("sums", "angles")[n % 2]) for n in range(4)])
+    score(store, Clock())
+    put(store, topics=("sums",))
+    assert states(store) == {"admitted": 4}
+    replaying.replay(store, domain="d", actor="ann", clock=Clock())
+    assert states(store) == {"admitted": 2, "in_review": 2}
+    put(store)
+    replaying.replay(store, domain="d", actor="ann", clock=Clock())
+    assert states(store) == {"admitted": 4}
+
+
+@pytest.mark.criterion("3.1")
+def test_a_cell_below_its_minimum_keeps_the_first_version_waiting_and_no_later_one(
+    store: Store,
+) -> None:
+    wanted: dict[str, Any] = {"topics": ("sums", "ratios", "angles"),
+                              "difficulties": ("easy", "medium", "hard")}  # fmt: skip
+    clock = ready(store, 85, **wanted, cells=Cells(min=10))
+    (found,) = planning.plan_due(store, model="m", clock=clock)
+    short = [("ratios", "medium"), ("ratios", "hard")] + [
+        ("angles", difficulty) for difficulty in ("easy", "medium", "hard")
+    ]
+    assert found.run_id is None
+    assert list(found.because) == [f"{t}, {d}: 9 of at least 10" for t, d in short]
+    (shown,) = planning.status(store, domain="d", clock=clock)
+    assert shown.because == found.because
+    captured(store, [record(100 + n, topic=t, difficulty=d) for n, (t, d) in enumerate(short)],
+             batch="missing")  # fmt: skip
+    score(store, clock)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+    put(store, **wanted, cells=Cells(min=20))
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+
+
+@pytest.mark.criterion("3.5")
+def test_another_policy_starts_one_run_if_a_run_would_come_out_otherwise_and_none_if_not(
+    store: Store,
+) -> None:
+    clock = ready(store)
+    run(store, ScriptedOptimizer(), clock)
+    put(store, growth=0.3, alerts=AlertRules(parked=3), lifecycle=Lifecycle(max_admitted=500))
+    assert run(store, ScriptedOptimizer(), clock) == []
+    put(store, seed=11)
+    clock.forward(minutes=1)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+    assert run(store, ScriptedOptimizer(), clock) == []
+    with store.begin() as tx:
+        (newest, first) = runs.runs(tx, domain="d", limit=5)
+    assert (newest.seed, newest.policy_version) == (11, 4)
+    assert (first.policy_version, first.version_id) == (2, newest.version_id)
+
+
+@pytest.mark.criterion("3.1")
+def test_a_version_that_caps_keep_too_small_says_so(store: Store) -> None:
+    clock = ready(store, 90, cells=Cells(max=4))
+    (found,) = planning.plan_due(store, model="m", clock=clock)
+    assert list(found.because) == [
+        "36 usable examples, 4 more needed",
+        "54 stay out by cells.max, cluster_cap or synthetic_share",
+    ]
+
+
+def frozen(store: Store) -> list[Admitted]:
+    """What the newest version holds."""
+    with store.begin() as tx:
+        latest = dataset_rows.latest(tx, domain="d")
+        assert latest
+        return [m.example for m in dataset_rows.members(tx, version_id=latest.id)]
+
+
+@pytest.mark.criterion("3.1")
+def test_a_version_holds_no_more_of_a_cell_or_of_near_duplicates_than_the_policy_says(
+    store: Store,
+) -> None:
+    clock = ready(store, 90, cells=Cells(max=6))
+    run(store, ScriptedOptimizer(), clock)
+    assert set(Counter(e.cell for e in frozen(store)).values()) == {6}
+    twins = [
+        record(n, outputs={**PROBLEM, "problem": f"A shop sells {n} red hats at {n + 5} coins."})
+        for n in range(200, 230)
+    ]
+    captured(store, twins, batch="twins")
+    score(store, clock)
+    put(store, cluster_cap=2)
+    run(store, ScriptedOptimizer(), clock)
+    hats = [e for e in frozen(store) if "red hats" in str(e.outputs["problem"])]
+    assert (len(hats), len(frozen(store))) == (2, 92)
+
+
+@pytest.mark.criterion("3.1")
+def test_a_run_beyond_the_days_calls_waits_for_the_next_day(store: Store) -> None:
+    clock = ready(store, max_daily_calls=5000)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+    with store.begin() as tx:
+        (first,) = runs.runs(tx, domain="d", limit=5)
+    least = first.plan.calls_at_most
+    put(store, seed=11, max_calls=2 * least - 1, max_daily_calls=2 * least - 1)
+    (found,) = planning.plan_due(store, model="m", clock=clock)
+    assert f"those of the last 24 hours {least}" in found.because[0]
+    with pytest.raises(NotReady, match="max_daily_calls is"):
+        planning.retry(store, domain="d", model="m", clock=clock)
+    clock.forward(hours=25)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+
+
+def waits_for_a_lock(store: Store) -> bool:
+    query = """SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    with store.begin() as tx:
+        return bool(tx.exec_driver_sql(query).scalar())
+
+
+def test_two_who_plan_at_once_stay_within_the_days_calls(store: Store) -> None:
+    clock = ready(store)
+    run(store, ScriptedOptimizer(), clock)
+    with store.begin() as tx:
+        (first,) = runs.runs(tx, domain="d", limit=5)
+    least = first.plan.calls_at_most
+    put(store, seed=11, max_calls=least, max_daily_calls=2 * least)
+    with ThreadPoolExecutor(1) as threads:
+        with store.begin() as tx:
+            policy_rows.hold(tx, domain="d")
+            other = threads.submit(planning.retry, store, domain="d", model="m", clock=clock)
+            wait_for(lambda: waits_for_a_lock(store), "the other one waits for this one")
+            given = first.model_dump(
+                include={"domain", "version_id", "policy_version", "seed", "auto", "model"}
+            )
+            run_id = runs.enqueue(tx, **given, plan=first.plan, now=clock())
+            assert run_id
+            assert runs.claim(tx, lease=LEASE, now=clock())
+            runs.finish(tx, run_id=run_id, state="failed", reason="", outcome=None, now=clock())
+        with pytest.raises(NotReady, match=f"last 24 hours {2 * least}"):
+            other.result(timeout=30)
 
 
 @pytest.mark.parametrize(

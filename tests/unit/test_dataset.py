@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,18 +17,25 @@ from tdsys.core.dataset import (
     fingerprint,
     has_grown,
     item,
+    lacking,
     select,
     shortcomings,
     signature_of,
     unusable,
 )
-from tdsys.core.example import Cell
+from tdsys.core.example import Cell, Source
 from tdsys.core.policy import Policy, Shares, Signature
+from tdsys.core.sections import Cells
 from tests.factories import make_admitted
 
 SHARES = Shares()
 topics = st.sampled_from(["sums", "products", "ratios"])
 levels = st.sampled_from(["easy", "medium", "hard"])
+
+
+def capped(cap: int, **over: Any) -> Policy:
+    """A policy whose versions are smaller than any that may be published."""
+    return Policy.model_construct(**{**Policy(**over).__dict__, "max_examples": cap})
 
 
 @st.composite
@@ -45,7 +53,7 @@ def clustered(draw: st.DrawFn) -> tuple[list[Admitted], list[int]]:
 @pytest.mark.criterion("6.2")
 @given(pools(), st.integers(1, 40))
 def test_selection_takes_the_cap_and_levels_the_cells(pool: list[Admitted], cap: int) -> None:
-    chosen = select(pool, cap=cap)
+    chosen = select(pool, capped(cap))
     assert len(chosen) == min(cap, len(pool))
     held, taken = Counter(e.cell for e in pool), Counter(e.cell for e in chosen)
     fullest = max(taken.values())
@@ -56,7 +64,7 @@ def test_selection_takes_the_cap_and_levels_the_cells(pool: list[Admitted], cap:
 def test_selection_never_prefers_a_worse_example_of_the_same_cell(
     pool: list[Admitted], cap: int
 ) -> None:
-    chosen = {e.id for e in select(pool, cap=cap)}
+    chosen = {e.id for e in select(pool, capped(cap))}
     worst_in: dict[Cell, float] = defaultdict(lambda: 2.0)
     best_out: dict[Cell, float] = defaultdict(lambda: -1.0)
     for e in pool:
@@ -65,6 +73,92 @@ def test_selection_never_prefers_a_worse_example_of_the_same_cell(
         else:
             best_out[e.cell] = max(best_out[e.cell], e.quality)
     assert all(worst_in[cell] >= best_out[cell] for cell in best_out)
+
+
+WANTED: dict[str, Any] = {"topics": ["sums", "products", "ratios"],
+                          "difficulties": ["easy", "medium", "hard"]}  # fmt: skip
+
+
+@pytest.mark.criterion("3.1")
+@given(pools(), st.integers(1, 40), st.integers(1, 9))
+def test_no_cell_has_more_than_its_maximum(pool: list[Admitted], cap: int, most: int) -> None:
+    odd = {"topic": "sums", "difficulty": "easy", "max": most + 3}
+    chosen = select(pool, capped(cap, cells={"max": most, "exceptions": [odd]}))
+    held, taken = Counter(e.cell for e in pool), Counter(e.cell for e in chosen)
+    bounds = {cell: most + 3 if cell == ("sums", "easy") else most for cell in held}
+    assert all(taken[cell] <= bounds[cell] for cell in taken)
+    assert len(chosen) == min(cap, sum(min(held[cell], bounds[cell]) for cell in held))
+
+
+@given(pools(), st.integers(5, 40), st.integers(1, 9))
+def test_a_cells_minimum_comes_before_what_is_even(
+    pool: list[Admitted], cap: int, least: int
+) -> None:
+    odd = {"topic": "sums", "difficulty": "easy", "min": least}
+    chosen = select(pool, capped(cap, **WANTED, cells={"exceptions": [odd]}))
+    held = sum(e.cell == ("sums", "easy") for e in pool)
+    assert sum(e.cell == ("sums", "easy") for e in chosen) >= min(least, held, cap)
+
+
+@pytest.mark.criterion("3.1")
+@given(pools(), st.integers(1, 40), st.sampled_from([0, 0.1, 0.25, 0.5, 0.8, 1]), st.integers(1, 4))
+def test_no_more_than_the_share_is_synthetic(
+    pool: list[Admitted], cap: int, share: float, every: int
+) -> None:
+    pool = [e.model_copy(update={"source": Source.SYNTHETIC}) if e.id % every == 0 else e
+            for e in pool]  # fmt: skip
+    chosen = select(pool, capped(cap, synthetic_share=share))
+    made = sum(e.source is Source.SYNTHETIC for e in chosen)
+    assert made <= share * len(chosen) + 1e-9
+    real, fake = len(pool) - (all_made := sum(e.source is Source.SYNTHETIC for e in pool)), all_made
+    most = max(r + s for r in range(min(real, cap) + 1) for s in range(min(fake, cap - r) + 1)
+               if s <= share * (r + s) + 1e-9)  # fmt: skip
+    assert len(chosen) == most
+
+
+@pytest.mark.criterion("3.1")
+@given(clustered(), st.integers(1, 40), st.integers(1, 4))
+def test_no_more_near_duplicates_of_each_other_than_the_cap(
+    case: tuple[list[Admitted], list[int]], cap: int, alike: int
+) -> None:
+    pool, clusters = case
+    named = {e.id: name for e, name in zip(pool, clusters, strict=True)}
+    chosen = select(pool, capped(cap, cluster_cap=alike), clusters=named)
+    taken = Counter(named[e.id] for e in chosen)
+    assert max(taken.values()) <= alike
+    assert len(chosen) == min(cap, sum(min(alike, n) for n in Counter(clusters).values()))
+
+
+@given(clustered(), st.integers(1, 40))
+def test_all_caps_hold_at_once(case: tuple[list[Admitted], list[int]], cap: int) -> None:
+    pool, clusters = case
+    pool = [e.model_copy(update={"source": Source.SYNTHETIC}) if e.id % 3 else e for e in pool]
+    named = {e.id: name for e, name in zip(pool, clusters, strict=True)}
+    policy = capped(cap, cluster_cap=2, synthetic_share=0.4, cells={"max": 3})
+    chosen = select(pool, policy, clusters=named)
+    assert len(chosen) <= cap
+    assert max(Counter(e.cell for e in chosen).values(), default=0) <= 3
+    assert max(Counter(named[e.id] for e in chosen).values(), default=0) <= 2
+    assert sum(e.source is Source.SYNTHETIC for e in chosen) <= 0.4 * len(chosen) + 1e-9
+
+
+@pytest.mark.criterion("3.1")
+def test_each_cell_that_lacks_examples_is_told_with_how_many() -> None:
+    policy = Policy(topics=("sums",), difficulties=("easy", "hard"), cells=Cells(min=2))
+    held = {Cell("sums", "easy"): 2}
+    assert lacking(held, policy) == ["sums, hard: 0 of at least 2"]
+    assert lacking({**held, Cell("sums", "hard"): 2}, policy) == []
+
+
+@pytest.mark.criterion("3.1")
+def test_an_axis_without_a_list_has_what_is_seen_of_wanted_cells() -> None:
+    seen = [Cell("sums", "easy"), Cell("angles", "odd"), Cell("ratios", "hard")]
+    assert Policy().wanted_cells(seen) == sorted(seen)
+    assert Policy(topics=("ratios", "sums")).wanted_cells(seen) == [
+        ("ratios", "easy"), ("ratios", "hard"), ("sums", "easy"), ("sums", "hard"),
+    ]  # fmt: skip
+    both = Policy(topics=("ratios",), difficulties=("hard", "odd"))
+    assert both.wanted_cells(seen) == [("ratios", "hard"), ("ratios", "odd")]
 
 
 @given(clustered())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tdsys.core.example import level
 from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
+from tdsys.core.sections import AlertRules, CellException, Cells, Lifecycle
 from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
 
 SHARE = st.floats(0, 1)
+LETTERS = st.characters(categories=["L", "Nd"])
+HERE = "topic: A, difficulty: ' b'"
 DIMENSIONS = ("accuracy", "coherence", "relevance", "educational_value")
 
 
@@ -37,9 +42,62 @@ def test_the_first_document_is_the_default_policy_with_every_field_explained() -
 
 def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
     text = text_of("algebra", Policy(), heading="The rules.")
-    shut = text[text.index("# signature:") :].split("\n\n")[0]
-    opened = shut.replace("# ", "")
-    assert policy_from(text.replace(shut, opened)).policy.signature == Signature()
+    for name, opened in (
+        ("signature", Policy(signature=Signature())),
+        ("lifecycle", Policy(lifecycle=Lifecycle(retire_after_days=365, max_admitted=20_000))),
+        ("cluster_cap", Policy(cluster_cap=3)),
+        ("max_daily_calls", Policy(max_daily_calls=20_000)),
+    ):
+        shut = text[text.index(f"# {name}:") :].split("\n\n")[0]
+        plain = "\n".join(line.removeprefix("# ") for line in shut.splitlines())
+        assert policy_from(text.replace(shut, plain)).policy == opened
+    assert policy_from(text.replace("  # max: 40", "  max: 40")).policy.cells.max == 40
+
+
+def test_every_field_of_a_section_is_explained_where_it_stands() -> None:
+    text = text_of("algebra", Policy(), heading="The rules.")
+    for section in (Cells, Lifecycle, AlertRules):
+        for name, field in section.model_fields.items():
+            assert re.search(rf"^(# )?  (# )?{name}:", text, re.MULTILINE)
+            assert field.description
+            assert f"  # {field.description}" in text
+
+
+def test_a_rule_that_is_off_is_read_back_as_off() -> None:
+    policy = Policy(alerts=AlertRules(parked=None), lifecycle=Lifecycle(max_admitted=60))
+    text = text_of("algebra", policy, heading="The rules.")
+    assert "\n  parked: null\n" in text
+    assert "\n  # retire_after_days: 365\n" in text
+    assert policy_from(text).policy == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("topics: [sums, ' SUMS ']\n", (2, 9), "twice, letter case and blanks aside: sums"),
+        ("topics: sums\n", (2, 9), "valid"),
+        ("topics: [' ']\n", (2, 10), "1 to 100 characters"),
+        ("cells: {min: 5, max: 4}\n", (2, 8), "min, 5, is above max, 4"),
+        ("cells: {mn: 5}\n", (2, 9), "no such field"),
+        (f"cells: {{exceptions: [{{{HERE}, min: -1}}]}}\n", (2, 56), "greater"),
+        (f"cells: {{exceptions: [{{{HERE}, mx: 1}}]}}\n", (2, 51), "no such field"),
+        (f"cells: {{exceptions: [{{{HERE}}}, {{{HERE}}}]}}\n", (2, 8), "a cell twice: a, b"),
+        ("alerts: {parked: many}\n", (2, 18), "integer"),
+        ("lifecycle: {max_admited: 9}\n", (2, 13), "no such field"),
+        ("cluster_cap: 0\n", (2, 14), "greater"),
+    ],
+)
+def test_a_mistake_in_a_section_has_its_place(
+    text: str, place: tuple[int, int], message: str
+) -> None:
+    (one,) = mistakes("domain: a\n" + text)
+    assert (one.line, one.column) == place
+    assert message in one.message
+
+
+def test_a_wanted_label_is_the_label_examples_have() -> None:
+    policy = policy_from("domain: a\ntopics: ['Linear  Equations', ÄPFEL]\n").policy
+    assert policy.topics == ("linear equations", "äpfel")
 
 
 @pytest.mark.parametrize(
@@ -60,13 +118,25 @@ def test_a_text_that_would_rule_a_terminal_is_written_escaped_and_read_back() ->
 @settings(deadline=None)
 @given(
     domain=st.from_regex(r"[a-z][a-z 0-9]{0,20}[a-z]", fullmatch=True),
-    instructions=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300),
+    instructions=st.text(
+        st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300
+    ).filter(str.strip),
     lowest=st.tuples(*[SHARE] * 4),
     growth=st.floats(0.01, 100),
     smallest=st.integers(40, 10_000),
+    labels=st.lists(st.text(LETTERS, min_size=1, max_size=20), max_size=4, unique_by=level),
+    number=st.none() | st.integers(5000, 10**9),
+    on=st.booleans(),
 )
 def test_a_policy_that_is_written_is_read_back(
-    domain: str, instructions: str, lowest: tuple[float, ...], growth: float, smallest: int
+    domain: str,
+    instructions: str,
+    lowest: tuple[float, ...],
+    growth: float,
+    smallest: int,
+    labels: list[str],
+    number: int | None,
+    on: bool,  # noqa: FBT001  # drawn
 ) -> None:
     bounds = PerDimension(**dict(zip(DIMENSIONS, lowest, strict=True)))
     policy = Policy(
@@ -77,6 +147,14 @@ def test_a_policy_that_is_written_is_read_back(
         min_examples=smallest,
         max_examples=smallest,
         max_calls=10**9,
+        topics=tuple(labels),
+        cells=Cells(
+            max=number,
+            exceptions=tuple(CellException(topic=one, difficulty="x") for one in labels),
+        ),
+        cluster_cap=number,
+        lifecycle=Lifecycle(retire_after_days=number),
+        alerts=AlertRules(parked=number, short_cell=on, no_capture_hours=number),
     )
     assert policy_from(text_of(domain, policy, heading="Again.")) == (domain, policy)
 
@@ -141,6 +219,17 @@ def test_a_hopelessly_nested_document_is_refused_at_once() -> None:
     assert time.process_time() - began < 1
 
 
+def test_a_conflict_of_one_exception_stands_at_it() -> None:
+    text = """domain: a
+topics: [sums]
+cells:
+  exceptions:
+    - {topic: sums, difficulty: easy, max: 3}
+    - {difficulty: easy, topic: angles, max: 3}
+"""
+    assert told(text) == [(6, 33, "cells.exceptions.1.topic")]
+
+
 def test_a_conflict_stands_where_its_field_does() -> None:
     text = """domain: a
 min_examples: 50
@@ -154,7 +243,8 @@ signature:
     assert told(text) == [
         (5, 8, "shares.val"),
         (6, 9, "shares.test"),
-        (8, 12, "signature.outputs"),
+        (8, 12, "signature.outputs.answer"),
+        (8, 12, "signature.outputs.solution"),
         (8, 34, "signature.outputs.keys"),
     ]
 

@@ -19,7 +19,8 @@ from sqlalchemy import (
     union_all,
 )
 
-from tdsys.core.example import Source
+from tdsys.core.example import Document, Source
+from tdsys.core.lifecycle import State
 from tdsys.store.browse_schema import example_counts, score_counts
 from tdsys.store.counts import Domains, grouped, within
 from tdsys.store.engine import Tx
@@ -157,6 +158,19 @@ def admissions(tx: Tx, *, domain: str, since: datetime) -> int:
             )
         )
         or 0
+    )
+
+
+def newest(tx: Tx, *, domain: str, limit: int) -> list[Document]:
+    """The content of the domain's newest examples, without those that are rejected."""
+    return list(
+        tx.scalars(
+            select(example_bodies.c.payload)
+            .join_from(examples, example_bodies)
+            .where(examples.c.domain == domain, examples.c.state != State.REJECTED.value)
+            .order_by(examples.c.created_at.desc())
+            .limit(limit)
+        )
     )
 
 

@@ -1,0 +1,115 @@
+"""Sections of a policy that say which examples a domain wants, keeps, and is alarmed about."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from tdsys.core.example import LONGEST_NAME, Cell, level
+
+
+def _label(text: str) -> str:
+    """A topic or difficulty as examples are labelled: letter case and white space levelled."""
+    levelled = level(text)
+    if not 0 < len(levelled) <= LONGEST_NAME:
+        raise ValueError(f"a label has 1 to {LONGEST_NAME} characters")
+    return levelled
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := {one for one in labels if labels.count(one) > 1}:
+        raise ValueError(f"twice, letter case and blanks aside: {', '.join(sorted(twice))}")
+    return labels
+
+
+Label = Annotated[str, AfterValidator(_label)]
+Labels = Annotated[tuple[Label, ...], AfterValidator(_distinct)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Bounds(_Section):
+    """How many examples; no bound where there is none."""
+
+    min: int = Field(0, ge=0, description="admitted, before the first version")
+    max: int | None = Field(None, ge=1, description="in one version", examples=[40])
+
+    @model_validator(mode="after")
+    def _not_upside_down(self) -> _Bounds:
+        if self.max is not None and self.min > self.max:
+            raise ValueError(f"min, {self.min}, is above max, {self.max}")
+        return self
+
+
+class CellException(_Bounds):
+    """Other bounds for one cell."""
+
+    topic: Label
+    difficulty: Label
+
+    @property
+    def cell(self) -> Cell:
+        """The cell they are for."""
+        return Cell(self.topic, self.difficulty)
+
+
+class Cells(_Bounds):
+    """The bounds of every cell, but for those of the exceptions."""
+
+    exceptions: tuple[CellException, ...] = Field(
+        (), description="single cells with bounds of their own: topic, difficulty, min, max"
+    )
+
+    @model_validator(mode="after")
+    def _each_cell_once(self) -> Cells:
+        named = [one.cell for one in self.exceptions]
+        if twice := {f"{c.topic}, {c.difficulty}" for c in named if named.count(c) > 1}:
+            raise ValueError(f"exceptions name a cell twice: {'; '.join(sorted(twice))}")
+        return self
+
+    def least(self, cell: Cell) -> int:
+        """How many it must have."""
+        return self._of(cell).min
+
+    def most(self, cell: Cell) -> int | None:
+        """How many of it a version may have; None: any number."""
+        return self._of(cell).max
+
+    def _of(self, cell: Cell) -> _Bounds:
+        return next((one for one in self.exceptions if one.cell == cell), self)
+
+
+class Lifecycle(_Section):
+    """When admitted examples are retired, without a person."""
+
+    retire_after_days: int | None = Field(
+        None, ge=1, description="stored longer ago: retired", examples=[365]
+    )
+    max_admitted: int | None = Field(
+        None, ge=1, description="above it the worst are retired, of those the oldest",
+        examples=[20_000],
+    )  # fmt: skip
+
+
+class AlertRules(_Section):
+    """What is amiss in a domain; a rule that is null is off."""
+
+    no_capture_hours: float | None = Field(
+        None, gt=0, description="nothing captured for so long", examples=[24]
+    )
+    rejected_share: float | None = Field(
+        0.5, gt=0, lt=1, description="more than this share rejected among the newest decided"
+    )
+    rejected_of: int = Field(200, ge=1, description="so many newest decided are looked at")
+    parked: int | None = Field(100, ge=0, description="more than so many parked")
+    backlog: int | None = Field(1000, ge=0, description="more than so many wait for a person")
+    backlog_days: float | None = Field(
+        14, gt=0, description="one waits for a person longer than so many days"
+    )
+    failed_run: bool = Field(default=True, description="the newest run failed")
+    short_cell: bool = Field(
+        default=True, description="a cell has fewer than its minimum after the first version"
+    )
