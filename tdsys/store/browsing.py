@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    Boolean,
+    BigInteger,
     ColumnElement,
     DateTime,
     FromClause,
@@ -43,14 +43,12 @@ from tdsys.store.engine import Tx
 from tdsys.store.policies import domains as all_domains
 from tdsys.store.schema import CANDIDATE, example_bodies, examples
 
-GATHERED = 20_000
-WALKED = 20_000
+GATHERED = 10_000
+WALKED = 10_000
 MOST_CELLS = 400
 SHOWN = 300
 CAPTURED = literal_column("'captured'", Text)
 _STATES = {state: literal_column(f"'{state.value}'", Text) for state in State}
-# Stands for the condition that is kept in the table of words.
-_BY_WORDS = literal_column("'by words'", Boolean)
 
 
 class Row(NamedTuple):
@@ -281,18 +279,21 @@ def _passing(asked: _Asked, walked: FromClause) -> Select[Any]:
     )
 
 
-def _gather(tx: Tx, asked: _Asked, narrow: ColumnElement[bool]) -> tuple[_Walked, Amount]:
+class _Narrow(NamedTuple):
+    """A condition that leaves few examples, and whether it is the filter's words."""
+
+    condition: ColumnElement[bool]
+    is_words: bool = False
+
+
+def _gather(tx: Tx, asked: _Asked, narrow: _Narrow) -> tuple[_Walked, Amount]:
     """All that the filter means, counted; then the part that is asked for."""
     kept, text = examples.c, asked.filter.text
     by_quality = [kept.quality.is_not(None)] if asked.order.is_by_quality else []
-    query = select(kept.id, asked.key.label("key"))
-    if narrow is not _BY_WORDS:
-        query = query.where(narrow, *([] if text is None else [has_words(text, kept.id)]))
-    elif text is not None:
-        found = select(example_words.c.example_id).where(words.matches(text))
-        query = query.join(gathered := found.cte("found").prefix_with("MATERIALIZED"),
-                           gathered.c.example_id == kept.id)  # fmt: skip
-    meant = query.where(*matching(asked.filter, domains=asked.domains), *by_quality)
+    searched = [] if text is None or narrow.is_words else [has_words(text, kept.id)]
+    meant = select(kept.id, asked.key.label("key")).where(
+        narrow.condition, *matching(asked.filter, domains=asked.domains), *by_quality, *searched
+    )
     all_ = meant.cte("gathered").prefix_with("MATERIALIZED")
     part = (
         select(all_.c.id, all_.c.key)
@@ -312,24 +313,36 @@ def _gather(tx: Tx, asked: _Asked, narrow: ColumnElement[bool]) -> tuple[_Walked
     return _Walked(places, None), Amount(rows[0].n, is_exact=True)
 
 
-def _narrow(tx: Tx, asked: _Asked) -> ColumnElement[bool] | None:
-    """The part of the filter that leaves few examples, as a condition; None: no part does."""
+def _narrow(tx: Tx, asked: _Asked) -> _Narrow | None:
+    """The part of the filter that leaves few examples; None: no part does."""
     one, kept, seen = asked.filter, examples.c, asked.domains
 
     def few(**part: Any) -> bool:
         return counts.total(tx, asked=Filter(**part), domains=seen) <= GATHERED
 
     if one.reason is not None and few(reason=one.reason):
-        return and_(*_reason(examples, one), kept.domain.in_(seen))
+        return _Narrow(and_(*_reason(examples, one), kept.domain.in_(seen)))
     if one.source not in {None, Source.CAPTURED} and few(source=one.source):
-        return and_(kept.source == one.source, kept.source != CAPTURED, kept.domain.in_(seen))
+        imported = kept.source == one.source, kept.source != CAPTURED
+        return _Narrow(and_(*imported, kept.domain.in_(seen)))
     cell = {name: getattr(one, name) for name in ("state", "topic", "difficulty")}
     if any(cell.values()) and few(**cell):
-        return _cells(tx, Filter(**cell), seen)
+        cells = _cells(tx, Filter(**cell), seen)
+        return None if cells is None else _Narrow(cells)
     for part in (_dates(examples, one), _quality(examples, one)):
         if part and _are_few(tx, select(kept.id).where(kept.domain.in_(seen), *part)):
-            return and_(*part)
-    return _BY_WORDS if one.text is not None and _few_answer(tx, one.text) else None
+            return _Narrow(and_(*part))
+    return None if one.text is None else _answers(tx, one.text)
+
+
+def _answers(tx: Tx, text: str) -> _Narrow | None:
+    """The examples that hold these words; None when they are many."""
+    found = select(example_words.c.example_id).where(words.matches(text)).limit(GATHERED + 1)
+    ids = list(tx.scalars(found))
+    if len(ids) > GATHERED:
+        return None
+    listed = literal(ids, ARRAY(BigInteger))
+    return _Narrow(examples.c.id == func.any(listed), is_words=True)
 
 
 def _cells(tx: Tx, cell: Filter, domains: Sequence[str]) -> ColumnElement[bool] | None:
@@ -347,10 +360,6 @@ def _cells(tx: Tx, cell: Filter, domains: Sequence[str]) -> ColumnElement[bool] 
 def _are_few(tx: Tx, ids: Select[Any]) -> bool:
     capped = ids.limit(GATHERED + 1).subquery("capped")
     return (tx.scalar(select(func.count()).select_from(capped)) or 0) <= GATHERED
-
-
-def _few_answer(tx: Tx, text: str) -> bool:
-    return _are_few(tx, select(example_words.c.example_id).where(words.matches(text)))
 
 
 def _amount(tx: Tx, asked: _Asked, total: int) -> Amount:

@@ -21,8 +21,8 @@ from tdsys.store.browse_schema import OperationState, Outcome, operation_items, 
 from tdsys.store.engine import Tx
 from tdsys.store.schema import examples, transitions
 
-WINDOW = 10_000
-BATCH = 1000
+WINDOW = 5000
+BATCH = 500
 OPEN = (OperationState.LISTING, OperationState.MOVING, OperationState.UNDOING)
 
 

@@ -28,6 +28,12 @@ MOST_WORDS = 2000
 # Shorter ones would be the beginning of half the dictionary; numbers are meant as they are.
 SHORTEST_BEGINNING = 3
 LOCK = 7_301_001
+# So many problems hold these that what begins like them need not be looked for as well.
+_COMMON = (
+    "and are does each find for has have her his how many more much she that the their them then"
+    " there they this was what when which who will with"
+)
+COMMON = frozenset(_COMMON.split())
 
 
 class Near(NamedTuple):
@@ -93,7 +99,7 @@ def query(text: str) -> ColumnElement[object]:
 
 
 def _asked(word: str) -> str:
-    begins = word.isalpha() and len(word) >= SHORTEST_BEGINNING
+    begins = word.isalpha() and len(word) >= SHORTEST_BEGINNING and word not in COMMON
     return f"'{word[:LONGEST_WORD]}'" + (":*" if begins else "")
 
 

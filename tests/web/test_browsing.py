@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from tdsys.core.alerting import Severity
 from tdsys.core.people import Role
 from tdsys.intake import GuardedIntake
 from tdsys.stages import browsing, importing, operating
-from tdsys.store import Store
+from tdsys.store import Store, alerts, policies
 from tests.factories import NOW, make_captures
 from tests.many import fill
 from tests.stored import LEASE, admit, enqueue, freeze, ingest, keep
@@ -41,6 +42,7 @@ PAGES = (
     "/datasets/{version}",
     "/runs",
     "/runs/{run}",
+    "/alerts?all=1",
 )
 # Who may see one domain only must not be shown these of another.
 HIDDEN = (
@@ -285,7 +287,7 @@ def test_nothing_of_another_domain_is_shown_moved_or_downloaded(
                                   " ON e.id = example_id WHERE move = 'retire'")).all()  # fmt: skip
     assert touched == ["domain 1"]
     assert states(site.store) != before
-    lists = "examples operations reports imports datasets runs reports/freshness batches"
+    lists = "alerts examples operations reports imports datasets runs reports/freshness batches"
     for name in lists.split():
         assert "domain 0" not in site.ask(f"/{name}.json", token=limited).body, name
 
@@ -308,6 +310,24 @@ def test_an_address_that_means_nothing_is_refused_with_a_remedy(site: Site, path
 )  # fmt: skip
 def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
     assert site.ask(path, token=site.person(Role.VIEWER)).status == 404
+
+
+def test_an_alert_is_looked_after_by_whoever_may_see_it(site: Site, signed_in: SignedIn) -> None:
+    with site.store.begin() as tx:
+        policies.ensure_domains(tx, names=["sums", "angles"], now=NOW)
+        for domain in ("sums", "angles"):
+            alerts.fire(tx, key=f"{domain} old", severity=Severity.WARNING, title=f"{domain} age",
+                        detail="d", remedy="capture", now=NOW, domain=domain)  # fmt: skip
+    page = signed_in(Role.OPERATOR, name="olaf", domains=["sums"])
+    page.goto("/alerts")
+    assert page.locator("tbody tr").count() == 1
+    page.get_by_role("button", name="I do").click()
+    page.get_by_text("It is yours now.").wait_for()
+    assert "olaf" in page.locator("tbody tr").inner_text()
+    other = site.ask(
+        "/alerts/2/acknowledge", token=site.person(Role.OPERATOR, name="olaf"), form={}
+    )
+    assert other.status == 404
 
 
 def test_a_run_is_stopped_by_an_operator(site: Site, signed_in: SignedIn) -> None:

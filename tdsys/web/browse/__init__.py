@@ -1,8 +1,8 @@
-"""The pages to look around in: examples, bulk actions, arrivals, datasets, runs, reports."""
+"""The pages to look around in: examples, bulk moves, arrivals, datasets, runs, reports, alerts."""
 
 from __future__ import annotations
 
-from tdsys.web.browse import arrivals, bulk, datasets, examples, reports, runs
+from tdsys.web.browse import alerts, arrivals, bulk, datasets, examples, reports, runs
 
 ROUTES = (
     *reports.ROUTES,
@@ -11,5 +11,6 @@ ROUTES = (
     *arrivals.ROUTES,
     *datasets.ROUTES,
     *runs.ROUTES,
+    *alerts.ROUTES,
 )
 __all__ = ("ROUTES",)
