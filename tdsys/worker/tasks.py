@@ -5,10 +5,12 @@ from __future__ import annotations
 from tdsys import runtime
 from tdsys.stages import (
     alerting,
+    browsing,
     capture,
     drifting,
     importing,
     monitoring,
+    operating,
     optimizing,
     planning,
     pruning,
@@ -95,6 +97,26 @@ def freshness() -> object:
     """Write the freshness report."""
     here = runtime.current()
     return monitoring.report_freshness(here.store, now=here.now())
+
+
+@task(Task.CATCH_UP)
+def catch_up() -> object:
+    """Make what is new searchable, and add up what was counted."""
+    here = runtime.current()
+    outcome = browsing.catch_up(here.store, clock=here.now)
+    if outcome.more:
+        here.ring(Task.CATCH_UP)
+    return outcome
+
+
+@task(Task.OPERATE)
+def operate() -> object:
+    """Go on with the bulk actions that are open."""
+    here = runtime.current()
+    outcome = operating.work(here.store, clock=here.now)
+    here.ring(Task.SCORE)
+    here.ring(Task.PLAN)
+    return [(one.id, one.state, one.counts) for one in outcome]
 
 
 @task(Task.ALERTS)
