@@ -17,7 +17,7 @@ BLOCK = 1000
 BLOCKS = 50
 NEAR = 10
 CHOICES = 200
-CHOSEN = ("domain", "topic", "difficulty", "reason")
+CHOSEN = ("topic", "difficulty", "reason")
 
 
 class CaughtUp(NamedTuple):
@@ -55,21 +55,12 @@ def page(
 def choices(
     store: Store, *, asked: Filter, domains: Collection[str] | None
 ) -> dict[str, list[str]]:
-    """What a person may choose from for each part of a filter, the commonest first."""
-    within = Filter(domain=asked.domain)
+    """What a person may choose from for each part of a filter: domains, then the commonest."""
     with store.begin() as tx:
-        return {
-            name: list(
-                counts.values(
-                    tx,
-                    name=name,
-                    asked=Filter() if name == "domain" else within,
-                    domains=domains,
-                    limit=CHOICES,
-                )
-            )
-            for name in CHOSEN
-        }
+        seen = browsing.seen_domains(tx, asked=Filter(), domains=domains)
+        found = counts.values(tx, names=CHOSEN, domain=asked.domain, domains=domains)
+    shown = {name: values[:CHOICES] for name, values in found.items()}
+    return {"domain": seen[:CHOICES], **shown}
 
 
 def not_searchable(store: Store) -> int:

@@ -103,16 +103,27 @@ def cells(tx: Tx, *, asked: Filter, domains: Domains, limit: int) -> list[Cell]:
     return [Cell(*row) for row in rows]
 
 
-def values(tx: Tx, *, name: str, asked: Filter, domains: Domains, limit: int) -> Sequence[str]:
-    """The commonest values of a column of the counts, for a person to choose from."""
-    column = example_counts.c[name]
+def values(
+    tx: Tx, *, names: Sequence[str], domain: str | None, domains: Domains
+) -> dict[str, list[str]]:
+    """The values of columns of the counts, the commonest first, from one look at them."""
+    kept = example_counts.c
+    columns = [kept[name] for name in names]
+    total = func.sum(kept.n)
     rows = tx.execute(
-        grouped(example_counts, name)
-        .where(within(example_counts, domains), column != "", *counted(asked))
-        .order_by(func.sum(example_counts.c.n).desc(), column)
-        .limit(limit)
-    )
-    return [row[0] for row in rows]
+        select(func.grouping(*columns), *columns, total)
+        .where(within(example_counts, domains), true() if domain is None else kept.domain == domain)
+        .group_by(func.grouping_sets(*columns))
+        .having(total > 0)
+        .order_by(total.desc(), *columns)
+    ).all()
+    # Of each row one column counts: the one whose bit, from the left, is not set.
+    bits = [1 << place for place in reversed(range(len(names)))]
+    everything = sum(bits)
+    return {
+        name: [row[1 + i] for row in rows if row[0] == everything - bit and row[1 + i]]
+        for i, (name, bit) in enumerate(zip(names, bits, strict=True))
+    }
 
 
 def scored(tx: Tx, *, domains: Domains) -> dict[str, int]:

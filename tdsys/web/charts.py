@@ -36,10 +36,10 @@ class Reach(NamedTuple):
 
 def columns(values: Sequence[tuple[str, int]], *, title: str) -> Markup:
     """Counts side by side; the first and the last are labelled."""
-    most = max((n for _, n in values), default=0) or 1
+    most = max((n for _, n in values), default=0)
     step = WIDE / max(1, len(values))
     bars = [
-        _bar(i * step + 1, step - 2, n / most, f"{label}: {n:,}", "bar")
+        _bar(i * step + 1, step - 2, n / (most or 1), f"{label}: {n:,}", "bar")
         for i, (label, n) in enumerate(values)
     ]
     ends = [values[0][0], values[-1][0]] if values else []

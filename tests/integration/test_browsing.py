@@ -316,3 +316,15 @@ def test_counts_that_went_astray_are_found(store: Store) -> None:
         tx.execute(text("UPDATE example_counts SET n = n + 1 WHERE state = 'admitted'"))
         found = invariants.check(tx, *invariants.COUNTS, overdue=NOW, farthest=NOW)
     assert found.samples == ("sums",)
+
+
+def test_a_person_chooses_from_what_there_is_the_commonest_first(store: Store) -> None:
+    fill(store, 400, domains=2)
+    found = browsing.choices(store, asked=Filter(), domains=None)
+    assert found["domain"] == ["domain 0", "domain 1"]
+    assert sorted(found["difficulty"]) == ["easy", "hard", "medium"]
+    assert found["reason"][0] == "meets_policy"
+    assert len(found["topic"]) == 24
+    within = browsing.choices(store, asked=Filter(domain="domain 1"), domains=["domain 1"])
+    assert within["domain"] == ["domain 1"]
+    assert set(within["topic"]) <= set(found["topic"])
