@@ -124,6 +124,12 @@ class Policy(BaseModel):
     )
     seed: int = Field(9, ge=1, description="of the run; 0 is refused because MIPROv2 ignores it")
     max_calls: int = Field(5000, ge=1, description="a run planned above it is not queued")
+    second_reviews: float = Field(
+        0.0, ge=0, le=1, description="share of reviewed examples that two people decide alone"
+    )
+    blind_reviews: bool = Field(
+        False, description="reviewers see the judge's scores only after they decided"
+    )
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Policy:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tdsys.store import import_schema as import_schema  # every table is known with the store
 from tdsys.store import people_schema as people_schema
+from tdsys.store import review_schema as review_schema
 from tdsys.store.engine import Store, Tx
 
 __all__ = ["Store", "Tx"]

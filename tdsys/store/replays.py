@@ -13,9 +13,9 @@ from sqlalchemy import RowMapping, bindparam, func, insert, select, true, update
 
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Verdict
-from tdsys.store import programs
+from tdsys.store import programs, waiting
 from tdsys.store.engine import Tx
-from tdsys.store.import_schema import trusted_examples
+from tdsys.store.examples import vouched_by
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
 
 DECIDED = (State.ADMITTED.value, State.IN_REVIEW.value, State.REJECTED.value)
@@ -89,7 +89,7 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
             examples.c.state,
             examples.c.quality,
             evidence.c.verdict,
-            trusted_examples.c.actor.label("trusted_by"),
+            vouched_by().label("trusted_by"),
             *(scores.c[d.value] for d in Dimension),
             scores.c.id.label("score_id"),
             scores.c.rationales,
@@ -102,7 +102,6 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
         .join(last, true())
         .join(scores, scores.c.id == last.c.score_id)
         .join(evidence, true())
-        .outerjoin(trusted_examples, trusted_examples.c.example_id == examples.c.id)
         .where(examples.c.id.in_(ids), scores.c.outcome == "scored")
         .order_by(examples.c.id)
     ).mappings()
@@ -151,6 +150,7 @@ def decide_anew(
     tx.execute(insert(transitions), [{**shared, **step} for step in steps])
     left = [o.judged.id for o in anew if o.judged.state is State.ADMITTED is not o.state]
     programs.outdate(tx, example_ids=left)
+    waiting.appraise(tx, ids=[o.judged.id for o in anew if o.state is State.IN_REVIEW], now=now)
 
 
 def _steps(one: Anew, policy_version: int) -> list[dict[str, object]]:
