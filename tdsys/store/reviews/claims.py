@@ -166,11 +166,11 @@ def _wanted(tx: Tx, wish: Wish) -> list[ColumnElement[bool]]:
 
 def _next(tx: Tx, wish: Wish, now: datetime) -> Select[tuple[int]]:
     """The first of each domain by its index, then the first of those."""
-    names = func.unnest(literal(_names(tx, wish), ARRAY(Text))).table_valued("name").alias("d")
+    names = func.unnest(literal(_names(tx, wish), ARRAY(Text))).table_valued("domain").render_derived(name="theirs")
     first = (
         select(reviews.c.example_id, reviews.c.rank)
         .where(
-            reviews.c.domain == names.c.name,
+            reviews.c.domain == names.c.domain,
             reviews.c.for_curator.is_(wish.for_curator),
             true() if wish.topic is None else reviews.c.topic == wish.topic,
             or_(reviews.c.leased_until.is_(None), reviews.c.leased_until <= now),
