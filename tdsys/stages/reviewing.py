@@ -80,8 +80,15 @@ class Progress(NamedTuple):
 def take(store: Store, *, wish: Wish, now: datetime) -> Item | None:
     """The next example for somebody; None when nothing waits for them."""
     with store.begin() as tx:
-        held = reviews.claim(tx, wish=wish, lease=LEASE, now=now)
-    return None if held is None else _item(store, held, wish.person)
+        found = reviews.claim(tx, wish=wish, lease=LEASE, now=now)
+    return None if found is None else _item(store, found, wish.person)
+
+
+def held(store: Store, *, by: Person, now: datetime) -> Item | None:
+    """The example somebody holds, whatever they wished for."""
+    with store.begin() as tx:
+        found = reviews.holding(tx, person=by.name, domains=by.domains, now=now)
+    return None if found is None else _item(store, found, by.name)
 
 
 def _item(store: Store, held: Held, person: str) -> Item:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tdsys import runtime
-from tdsys.stages import capture, importing, monitoring, optimizing, planning, scoring
+from tdsys.stages import capture, importing, monitoring, optimizing, planning, reviewing, scoring
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -50,6 +50,7 @@ def score() -> object:
 def plan() -> object:
     """Freeze a dataset version and queue a run where a domain is ready for one."""
     here = runtime.current()
+    reviewing.freshen(here.store, now=here.now())
     outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)

@@ -19,10 +19,10 @@ from tdsys.errors import Conflict
 from tdsys.store import Store, examples, invariants, policies, reviews, waiting
 from tdsys.store.review_schema import review_events
 from tdsys.store.review_schema import reviews as queue
-from tdsys.store.reviews import Edit, Form, Said, Wish
+from tdsys.store.reviews import Edit, Form, Said, Wish, claims
 from tdsys.store.schema import examples as examples_table
 from tests.factories import NOW, make_assessment, make_verdict
-from tests.reviewing import LEASE, SOON, make_waiting, say, take, taken
+from tests.reviewing import LEASE, REVIEW, SOON, make_waiting, say, take, taken
 from tests.stored import claim, count, decide
 
 BETTER = Edit(
@@ -305,7 +305,7 @@ def test_what_was_judged_before_an_edit_decides_nothing_after_it(store: Store) -
                       policy_version=1, now=NOW)  # fmt: skip
         (slow,) = claim(tx)
         (quick,) = claim(tx, now=NOW + LEASE)
-        assert decide(tx, quick, _review(), answer=make_assessment(0.5))
+        assert decide(tx, quick, REVIEW, answer=make_assessment(0.5))
     say(store, taken(store, now=SOON), Act.EDIT, edit=BETTER)
     with store.begin() as tx:
         assert not decide(tx, slow)
@@ -330,7 +330,7 @@ def test_two_people_decide_alone_and_agree(store: Store) -> None:
     make_waiting(store, domain="warm up")
     two_people(store)
     (one,) = make_waiting(store)
-    wish = {"domain": "arithmetic"}
+    wish: dict[str, Any] = {"domain": "arithmetic"}
     assert say(store, taken(store, **wish), Act.APPROVE).state == "in_review"
     assert take(store, now=SOON, **wish) is None
     second = taken(store, "bob", now=SOON, **wish)
@@ -417,8 +417,6 @@ def test_the_next_of_a_hundred_thousand_is_found_by_an_index(store: Store) -> No
         )
         tx.execute(text("ANALYZE reviews"))
     with store.begin() as tx:
-        from tdsys.store.reviews import claims
-
         query = claims._next(tx, Wish("ann"), NOW)
         told = str(query.compile(tx.engine, compile_kwargs={"literal_binds": True}))
         plan = "\n".join(tx.scalars(text("EXPLAIN " + told.replace(":", "\\:"))))
@@ -426,13 +424,7 @@ def test_the_next_of_a_hundred_thousand_is_found_by_an_index(store: Store) -> No
     assert "Seq Scan on reviews" not in plan
 
 
-def _review() -> Any:
-    from tests.reviewing import REVIEW
-
-    return REVIEW
-
-
-def test_a_word_on_an_example_names_the_wish(store: Store) -> None:
+def test_what_waits_is_counted_for_whom_it_waits(store: Store) -> None:
     make_waiting(store, 3)
     with store.begin() as tx:
         assert reviews.waiting_count(tx, wish=Wish("ann")) == 3

@@ -68,6 +68,21 @@ def claim(tx: Tx, *, wish: Wish, lease: timedelta, now: datetime) -> Held | None
     return _take(tx, _next(tx, wish, now), wish, lease, now, fresh=True)
 
 
+def holding(tx: Tx, *, person: str, domains: Collection[str] | None, now: datetime) -> Held | None:
+    """What somebody holds, if anything."""
+    row = tx.execute(
+        select(*(reviews.c[name] for name in Held._fields))
+        .where(
+            reviews.c.claimed_by == person,
+            reviews.c.leased_until > now,
+            true() if domains is None else reviews.c.domain.in_(domains),
+        )
+        .order_by(reviews.c.claimed_at.desc())
+        .limit(1)
+    ).one_or_none()
+    return Held(*row) if row else None
+
+
 def extend(tx: Tx, *, token: UUID, person: str, lease: timedelta, now: datetime) -> bool:
     """Hold it longer; False when it is no longer theirs."""
     kept = tx.scalar(
@@ -166,7 +181,11 @@ def _wanted(tx: Tx, wish: Wish) -> list[ColumnElement[bool]]:
 
 def _next(tx: Tx, wish: Wish, now: datetime) -> Select[tuple[int]]:
     """The first of each domain by its index, then the first of those."""
-    names = func.unnest(literal(_names(tx, wish), ARRAY(Text))).table_valued("domain").render_derived(name="theirs")
+    names = (
+        func.unnest(literal(_names(tx, wish), ARRAY(Text)))
+        .table_valued("domain")
+        .render_derived(name="theirs")
+    )
     first = (
         select(reviews.c.example_id, reviews.c.rank)
         .where(
