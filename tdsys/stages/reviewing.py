@@ -18,7 +18,7 @@ from tdsys.core.reviewing import Act, Why
 from tdsys.core.rubric import Check, Verdict, Verifier
 from tdsys.core.similarity import jaccard, shingles
 from tdsys.errors import InvalidInput
-from tdsys.store import Store, policies, reviews, waiting
+from tdsys.store import Store, Tx, policies, reviews, waiting
 from tdsys.store.reviews import Event, Form, Held, Pace, Said, Score, Seen, Wish
 
 LEASE = timedelta(minutes=10)
@@ -77,62 +77,73 @@ class Progress(NamedTuple):
     pace: Pace
 
 
-def take(store: Store, *, wish: Wish, now: datetime) -> Item | None:
-    """The next example for somebody; None when nothing waits for them."""
+def take(store: Store, *, wish: Wish, now: datetime) -> tuple[Item | None, Progress]:
+    """The next example for somebody, None when nothing waits for them; and how it goes."""
     with store.begin() as tx:
         found = reviews.claim(tx, wish=wish, lease=LEASE, now=now)
-    return None if found is None else _item(store, found, wish.person)
+        return found and _item(tx, found, wish.person), _progress(tx, wish, now)
 
 
 def held(store: Store, *, by: Person, now: datetime) -> Item | None:
     """The example somebody holds, whatever they wished for."""
     with store.begin() as tx:
         found = reviews.holding(tx, person=by.name, domains=by.domains, now=now)
-    return None if found is None else _item(store, found, by.name)
+        return found and _item(tx, found, by.name)
 
 
-def _item(store: Store, held: Held, person: str) -> Item:
-    with store.begin() as tx:
-        example = reviews.seen(tx, example_id=held.example_id)
-        assert example is not None  # noqa: S101  # it cannot be purged while it is held
-        _, policy = policies.current(tx, domain=held.domain)
-        hidden = policy.blind_reviews and not held.for_curator
-        alone = held.needs > 1 and not held.for_curator
-        said = [] if alone else reviews.events(tx, example_id=held.example_id)
-        history = sorted([*reviews.steps(tx, example_id=held.example_id), *said], reverse=True)
-        return Item(
-            held=held,
-            example=example,
-            verdict=reviews.verdict(tx, example_id=held.example_id),
-            score=None if hidden else reviews.score(tx, example_id=held.example_id),
-            hidden=hidden,
-            history=history,
-            draft=reviews.draft(tx, example_id=held.example_id, person=person),
-            diffs=_diffs(reviews.revisions(tx, example_id=held.example_id), example),
-        )
+def _item(tx: Tx, held: Held, person: str) -> Item:
+    example = reviews.seen(tx, example_id=held.example_id)
+    assert example is not None  # noqa: S101  # it cannot be purged while it is held
+    _, policy = policies.current(tx, domain=held.domain)
+    hidden = policy.blind_reviews and not held.for_curator
+    alone = held.needs > 1 and not held.for_curator
+    said = [] if alone else reviews.events(tx, example_id=held.example_id)
+    history = sorted([*reviews.steps(tx, example_id=held.example_id), *said], reverse=True)
+    return Item(
+        held=held,
+        example=example,
+        verdict=reviews.verdict(tx, example_id=held.example_id),
+        score=None if hidden else reviews.score(tx, example_id=held.example_id),
+        hidden=hidden,
+        history=history,
+        draft=reviews.draft(tx, example_id=held.example_id, person=person),
+        diffs=_diffs(reviews.revisions(tx, example_id=held.example_id), example),
+    )
 
 
 def progress(store: Store, *, wish: Wish, now: datetime) -> Progress:
     """How much waits, and how it goes."""
     with store.begin() as tx:
-        waits = reviews.waiting_count(tx, wish=wish)
-        return Progress(waits, reviews.pace(tx, person=wish.person, now=now))
+        return _progress(tx, wish, now)
+
+
+def _progress(tx: Tx, wish: Wish, now: datetime) -> Progress:
+    waits = reviews.waiting_count(tx, wish=wish)
+    return Progress(waits, reviews.pace(tx, person=wish.person, now=now))
 
 
 def decide(store: Store, *, form: Form, by: Person, verifier: Verifier, now: datetime) -> Said:
     """Do what somebody says of what they hold; an edit is verified first."""
-    with store.begin() as tx:
-        example = reviews.seen(tx, example_id=form.example_id)
-    if example is None:
-        raise InvalidInput(f"there is no example {form.example_id}", remedy="take the next one")
-    by.require(Right.REVIEW, domain=example.domain)
     checked = _checked(form)
     if checked.edit is not None:
-        found = verifier.verify(example.domain, checked.edit.inputs, checked.edit.outputs)
+        with store.begin() as tx:
+            domain = _domain(tx, form, by)
+        # No transaction is open while the guarded child works.
+        found = verifier.verify(domain, checked.edit.inputs, checked.edit.outputs)
         if found.failed():
             raise Refused(found.failed())
     with store.begin() as tx:
+        _domain(tx, form, by)
         return reviews.decide(tx, form=checked, person=by.name, now=now)
+
+
+def _domain(tx: Tx, form: Form, by: Person) -> str:
+    """The example's domain, if it is one of theirs."""
+    domain = reviews.domain_of(tx, example_id=form.example_id)
+    if domain is None:
+        raise InvalidInput(f"there is no example {form.example_id}", remedy="take the next one")
+    by.require(Right.REVIEW, domain=domain)
+    return domain
 
 
 def undo(store: Store, *, by: Person, token: UUID | None = None, now: datetime) -> Said:

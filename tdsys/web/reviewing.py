@@ -92,8 +92,7 @@ def similar(visit: Visit) -> Done:
 
 def _next(visit: Visit) -> dict[str, Any]:
     wish = _wish(visit, _form(visit))
-    item = reviewing.take(visit.store, wish=wish, now=visit.now)
-    progress = reviewing.progress(visit.store, wish=wish, now=visit.now)
+    item, progress = reviewing.take(visit.store, wish=wish, now=visit.now)
     return {"item": _item(item, visit), "progress": progress}
 
 

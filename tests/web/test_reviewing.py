@@ -79,7 +79,7 @@ def test_a_whole_review_needs_no_mouse(site: Site, signed_in: SignedIn) -> None:
 def test_three_browsers_review_sixty_each_and_never_meet(
     site: Site, signed_in: SignedIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_waiting(site.store, REVIEWERS * EACH)
+    make_waiting(site.store, REVIEWERS * EACH + REVIEWERS)  # each holds one more in the end
     pages = [opened(signed_in(name=f"person{n}")) for n in range(REVIEWERS)]
     # One thread drives all three; the browsers themselves work at the same time.
     for page in pages:
@@ -94,9 +94,9 @@ def test_three_browsers_review_sixty_each_and_never_meet(
             " FROM review_events")).one()  # fmt: skip
     with capsys.disabled():
         middle = statistics.median(took)
-        print(f"\n{len(took)} decisions by {REVIEWERS} browsers: median {middle:.0f} ms")  # noqa: T201
+        print(f"\n{len(took)} decisions by {REVIEWERS} browsers: median {middle:.0f} ms")
     assert tuple(decided) == (REVIEWERS * EACH, REVIEWERS * EACH, REVIEWERS)
-    assert set(states(site).values()) == {"admitted"}
+    assert list(states(site).values()).count("admitted") == REVIEWERS * EACH
     assert all("conflict" not in (p.locator("#state").inner_html()) for p in pages)
     assert statistics.median(took) < 250
 
@@ -171,14 +171,14 @@ def press_look(page: Page) -> None:
 
 
 def test_an_empty_queue_says_so_and_looks_again(site: Site, signed_in: SignedIn) -> None:
-    page = opened(signed_in())
+    page = opened(signed_in(reduced_motion="reduce"))
     expect(page.locator("#state")).to_contain_text("Nothing waits for you")
     assert_accessible(page)
     make_waiting(site.store)
     press_look(page)
 
 
-def test_scores_are_hidden_when_the_policy_says_so(site: Site, signed_in: SignedIn) -> None:
+def test_scores_are_hidden_when_the_policy_says_so(site: Site) -> None:
     make_waiting(site.store)
     token = site.person(Role.REVIEWER, name="eve")
     wish = {"domain": "", "topic": "", "desk": ""}
@@ -224,7 +224,7 @@ def test_a_curator_finds_what_was_flagged(site: Site, signed_in: SignedIn) -> No
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_is_accessible_and_fits(site: Site, signed_in: SignedIn, width: int) -> None:
     make_waiting(site.store, 2, verdict=make_verdict(steps="suspicious", answer="passed"))
-    page = opened(signed_in(width=width))
+    page = opened(signed_in(width=width, reduced_motion="reduce"))
     page.wait_for_function("() => !document.getElementById('similar').textContent.includes('…')")
     assert_accessible(page)
     wide: Any = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")

@@ -102,6 +102,12 @@ def seen(tx: Tx, *, example_id: int) -> Seen | None:
     return None if row is None else Seen(*tuple(row))
 
 
+def domain_of(tx: Tx, *, example_id: int) -> str | None:
+    """An example's domain; None when there is no such example."""
+    found: str | None = tx.scalar(select(examples.c.domain).where(examples.c.id == example_id))
+    return found
+
+
 def verdict(tx: Tx, *, example_id: int) -> Verdict | None:
     """The verifier's newest word."""
     found = tx.scalar(
