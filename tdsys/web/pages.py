@@ -38,7 +38,7 @@ from tdsys.stages.signing import TooManyTries, Where
 from tdsys.web import cookies
 from tdsys.web.cookies import Cookies
 from tdsys.web.guard import TooLong
-from tdsys.web.rendering import NAVIGATION, Here, document, fields, page
+from tdsys.web.rendering import NAVIGATION, Destination, Here, document, fields, page
 from tdsys.web.visit import NOBODY, Visit
 
 SIGN_IN = "/sign-in"
@@ -261,7 +261,9 @@ class Desk:
         except TdsysError as worse:
             return self.failed(request, mistake or worse, visit.person)
         more = {"mistake": mistake, "typed": typed, "made": made}
-        return self._html(request, visit.person, one.template, {**content, **more}, status=status)
+        shown = {**content, **more}
+        response = self._html(request, visit.person, one.template, shown, status=status)
+        return _with_wait(response, mistake)
 
     def _html(
         self,
@@ -283,16 +285,18 @@ class Desk:
         return response
 
     def _here(self, request: Request, person: Person, token: str, notice: str) -> Here:
-        allowed = (one for one in NAVIGATION if one.path in self.taken and person.may(one.needs))
         return Here(
             person=person,
             form_token=cookies.form_token(token),
             path=request.scope["path"],
             query=dict(request.query_params),
             now=self.runtime.now(),
-            navigation=tuple(allowed),
+            navigation=self._navigation(person),
             notice=notice,
         )
+
+    def _navigation(self, person: Person) -> tuple[Destination, ...]:
+        return tuple(one for one in NAVIGATION if one.path in self.taken and person.may(one.needs))
 
     def failed(
         self,
@@ -310,9 +314,7 @@ class Desk:
         else:
             content = {"status": code, "title": _title(code), "wrong": wrong}
             response = self._html(request, person, "error.html", content, status=code)
-        if isinstance(wrong, TooManyTries):
-            response.headers["retry-after"] = str(wrong.wait)
-        return response
+        return _with_wait(response, wrong)
 
     def _not_signed_in(self, request: Request) -> Response:
         if for_machines(request):
@@ -344,6 +346,7 @@ class Desk:
             form=given.form,
             document=given.document,
             body=given.body,
+            home=next((one.path for one in self._navigation(person)), "/account"),
         )
 
 
@@ -387,12 +390,16 @@ async def _read(request: Request, one: Served) -> _Given:
 
 def _from_json(body: bytes) -> _Given:
     try:
-        found = json.loads(body or b"{}")
+        found = json.loads(body or b"{}", parse_constant=_no_number)
     except (ValueError, RecursionError) as bad:
         raise InvalidInput("the body is not JSON", remedy="send a JSON object") from bad
     if not isinstance(found, dict):
         raise InvalidInput("the body is no JSON object", remedy="send {...}")
     return _Given({name: _texts(value) for name, value in found.items()}, found)
+
+
+def _no_number(word: str) -> object:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def _texts(value: object) -> list[str]:
@@ -424,6 +431,12 @@ def _sent(file: File) -> Response:
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in file.name)
     headers = {"content-disposition": f'attachment; filename="{plain}"'}
     return StreamingResponse(iter(file.pieces), media_type=file.kind, headers=headers)
+
+
+def _with_wait(response: Response, wrong: TdsysError | None) -> Response:
+    if isinstance(wrong, TooManyTries):
+        response.headers["retry-after"] = str(wrong.wait)
+    return response
 
 
 def _local(path: str) -> str:

@@ -12,7 +12,7 @@ from tdsys.web.visit import Visit
 
 def front(visit: Visit) -> Go:
     """Where somebody begins: with what they may do."""
-    return Go("/account" if visit.person.id else SIGN_IN)
+    return Go(visit.home if visit.person.id else SIGN_IN)
 
 
 def ask(visit: Visit) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Visit:
     form: Mapping[str, list[str]] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
     body: Iterator[bytes] = field(default_factory=lambda: iter(()))
+    home: str = "/account"
 
     @property
     def store(self) -> Store:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-INSTALL_SECONDS = 240
+INSTALL_SECONDS = 130  # each of two steps, before pytest ends the test that waits
 
 
 def path() -> str | None:
@@ -26,21 +29,33 @@ def must_be_here() -> bool:
 
 
 def install() -> str:
-    """Install it by apt and say so; what went wrong, if anything did."""
-    sys.stderr.write("\nChromium is missing: apt-get install chromium (about a minute)\n")
-    sys.stderr.flush()
+    """Install it by apt and say so; what went wrong, if anything did.
+
+    Test processes wait for each other: apt serves one at a time.
+    """
+    with (Path(tempfile.gettempdir()) / "tdsys-tests-apt").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path():
+            return ""
+        sys.stderr.write("\nChromium is missing: apt-get install chromium (about a minute)\n")
+        sys.stderr.flush()
+        packages = ["-y", "-qq", "--no-install-recommends", "chromium"]
+        return _apt("update", "-qq") or _apt("install", *packages)
+
+
+def _apt(*words: str) -> str:
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (
-        ["update", "-qq"],
-        ["install", "-y", "-qq", "--no-install-recommends", "chromium"],
-    ):
-        try:
-            done = subprocess.run(
-                ["apt-get", *words], env=env, capture_output=True, text=True, check=False,
-                timeout=INSTALL_SECONDS, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return f"apt-get {words[0]} took more than {INSTALL_SECONDS} s"
-        if done.returncode:
-            return f"apt-get {words[0]}: {done.stderr.strip()[-300:]}"
-    return ""
+    command = ["apt-get", *words]
+    try:
+        done = subprocess.run(
+            command,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"apt-get {words[0]} took more than {INSTALL_SECONDS} s"
+    return f"apt-get {words[0]}: {done.stderr.strip()[-300:]}" if done.returncode else ""

@@ -87,7 +87,7 @@ def in_browser(browser: Browser, site: Site) -> Iterator[InBrowser]:
         context = browser.new_context(base_url=site.url, viewport=size, **options)
         context.set_default_timeout(10_000)
         if token:
-            cookie: Any = {"name": "tdsys", "value": token, "url": site.url}
+            cookie: Any = {"name": "tdsys", "value": token, "url": site.url, "httpOnly": True}
             context.add_cookies([cookie])
         made.append(context)
         return context
