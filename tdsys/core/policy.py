@@ -128,7 +128,7 @@ class Policy(BaseModel):
         0.0, ge=0, le=1, description="share of reviewed examples that two people decide alone"
     )
     blind_reviews: bool = Field(
-        False, description="reviewers see the judge's scores only after they decided"
+        default=False, description="reviewers see the judge's scores only after they decided"
     )
 
     @model_validator(mode="after")

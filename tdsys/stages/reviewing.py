@@ -226,7 +226,11 @@ def _pieces(before: str, after: str) -> list[tuple[str, str]]:
         if kind == "equal":
             found.append(("kept", " ".join(old[a:b])))
             continue
-        found += [(k, " ".join(w)) for k, w in (("gone", old[a:b]), ("new", new[c:d])) if w]
+        found += [
+            (k, " ".join(w))
+            for k, w in (("gone", old[a:b]), ("new", new[c:d]))
+            if w not in ([], [""])
+        ]
     return found
 
 

@@ -30,6 +30,13 @@ WHO: dict[str, Role | None] = {
     "POST /people/{name}/disable": Role.ADMIN,
     "POST /people/{name}/enable": Role.ADMIN,
     "POST /people/{name}/revoke": Role.ADMIN,
+    "GET /review": Role.REVIEWER,
+    "POST /review/next": Role.REVIEWER,
+    "POST /review/decide": Role.REVIEWER,
+    "POST /review/undo": Role.REVIEWER,
+    "POST /review/extend": Role.REVIEWER,
+    "POST /review/draft": Role.REVIEWER,
+    "POST /review/{id:int}/similar": Role.REVIEWER,
 }
 ORDER = list(Role)
 VALUES = {"int": "999999", "uuid": "00000000-0000-0000-0000-000000000000"}

@@ -107,6 +107,9 @@
 
   async function similar(id) {
     at("similar").replaceChildren(make("p", { class: "soft" }, "looking…"));
+    // Whoever decides at once does not wait for it, nor does the server.
+    await new Promise((done) => { setTimeout(done, 300); });
+    if (item?.id !== id) return;
     const { similar: found } = await tdsys.send(`/review/${id}/similar`).catch(() => ({ similar: [] }));
     if (item?.id !== id) return;
     const near = found.map((one) => make("div", { class: "review-similar" }, make("span", { class: "badge" }, `${Math.round(100 * one.share)} % alike`), untrusted(one.problem)));
