@@ -106,6 +106,7 @@ GUIDES = (
     "import-formats.md",
     "policy.md",
     "requirements.md",
+    "review.md",
     "web.md",
 )
 
