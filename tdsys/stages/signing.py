@@ -79,10 +79,11 @@ def _proved(
     kept = found.password if found and not found.is_disabled else None
     matches = passwords.match(kept, password[: LONGEST_PASSWORD + 1])
     with store.begin() as tx:
-        if found and not matches:
-            people.note(tx, user_id=found.id, event=Event.REFUSED, actor=where.address, now=now)
         if matches:
             people.forgive(tx, name=name, address=where.address)
+        else:
+            user_id = found.id if found else None
+            people.refuse(tx, name=name, address=where.address, user_id=user_id, now=now)
     if found is None or not matches:
         raise WrongPassword
     return found

@@ -340,6 +340,18 @@ def book_try(tx: Tx, *, name: str, address: str, now: datetime) -> int:
     return max(1, round((free_at - now).total_seconds())) if free_at else 1
 
 
+def refuse(tx: Tx, *, name: str, address: str, user_id: int | None, now: datetime) -> None:
+    """A wrong password: for a name nobody has, too, a row is written, and takes as long."""
+    tried = sign_in_failures.c
+    tx.execute(
+        update(sign_in_failures)
+        .where(tried.name == hashed(name.strip().lower()), tried.address == address)
+        .values(last_at=now)
+    )
+    if user_id is not None:
+        note(tx, user_id=user_id, event=Event.REFUSED, actor=address, now=now)
+
+
 def forgive(tx: Tx, *, name: str, address: str) -> None:
     """Forget the failed tries of a name from an address: it signed in."""
     tried = sign_in_failures.c

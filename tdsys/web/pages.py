@@ -201,8 +201,9 @@ class Desk:
                 person.require(one.needs)
             return self._answer(request, one, visit)
         except TdsysError as expected:
-            if isinstance(one, Action) and one.again and visit and not for_machines(request):
-                return self._again(request, one.again, visit, mistake=expected)
+            again = _again_page(request, one, expected)
+            if again and visit:
+                return self._again(request, again, visit, mistake=expected)
             return self.failed(request, expected, person)
         except Exception:  # noqa: BLE001  # nobody may see its trace
             _log.exception("%s %s failed", request.method, request.scope["path"])
@@ -370,6 +371,13 @@ def status_of(wrong: TdsysError) -> int:
     return next((code for kind, code in STATUSES.items() if isinstance(wrong, kind)), 500)
 
 
+def _again_page(request: Request, one: Served, wrong: TdsysError) -> Page | None:
+    """The page with the form that was wrong; whoever may not act may not see it either."""
+    if not isinstance(one, Action) or isinstance(wrong, NotAllowed) or for_machines(request):
+        return None
+    return one.again
+
+
 async def _read(request: Request, one: Served) -> _Given:
     if isinstance(one, Upload):
         return _Given(body=_pieces(request))
@@ -403,11 +411,10 @@ def _no_number(word: str) -> object:
 
 
 def _texts(value: object) -> list[str]:
-    if isinstance(value, list):
-        return [text for one in value for text in _texts(one)]
-    if value is None or isinstance(value, dict):
-        return []
-    return [str(value).lower() if isinstance(value, bool) else str(value)]
+    """A value or a list of them as a form would carry it; what is nested deeper is no field."""
+    found = value if isinstance(value, list) else [value]
+    flat = (one for one in found if one is not None and not isinstance(one, list | dict))
+    return [str(one).lower() if isinstance(one, bool) else str(one) for one in flat]
 
 
 def _pieces(request: Request) -> Iterator[bytes]:

@@ -40,6 +40,7 @@ WHO: dict[str, Role | None] = {
 }
 ORDER = list(Role)
 VALUES = {"int": "999999", "uuid": "00000000-0000-0000-0000-000000000000"}
+LONGEST_REFUSAL = 700  # characters
 REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
@@ -58,6 +59,14 @@ def asked(site: Site, method: str, path: str, token: str) -> Answer:
     if method == "POST":
         return site.ask(filled(path), token=token, document={})
     return site.ask(filled(path), token=token, headers={"Accept": "application/json"})
+
+
+def shows_nothing(site: Site, method: str, path: str, token: str) -> bool:
+    """Whether a browser that is refused sees the error alone, not the page around the form."""
+    form: dict[str, str] | None = {} if method == "POST" else None
+    answer = site.ask(filled(path), token=token, form=form)
+    told = answer.body if path.endswith(".json") else answer.body.partition("<main")[2]
+    return answer.status == HTTPStatus.FORBIDDEN and len(told) < LONGEST_REFUSAL
 
 
 def test_every_route_is_in_the_table_and_the_other_way_round() -> None:
@@ -83,6 +92,7 @@ def test_a_route_serves_whoever_may_and_refuses_everybody_else(
         status = asked(site, method, path, site.person(role)).status
         if ORDER.index(role) < ORDER.index(least):
             assert status == HTTPStatus.FORBIDDEN, role
+            assert shows_nothing(site, method, path, site.person(role)), role
         else:
             assert status not in REFUSED, role
             assert status < HTTPStatus.INTERNAL_SERVER_ERROR, role

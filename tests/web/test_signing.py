@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
@@ -12,9 +12,11 @@ import pytest
 from playwright.sync_api import expect
 
 from tdsys.core.people import Role, wait_after
+from tdsys.errors import Transient
 from tdsys.stages import signing
-from tdsys.stages.passwords import AT_ONCE, Passwords
+from tdsys.stages.passwords import AT_ONCE, WAITING, Passwords
 from tdsys.store import people
+from tests.processes import wait_for
 from tests.stored import count
 from tests.web.conftest import InBrowser
 from tests.web.site import PASSWORD, Answer, Clock, Site, passwords
@@ -156,8 +158,21 @@ def test_nobodys_password_is_hashed_as_dearly_as_anybodys() -> None:
     assert not made.is_outdated(made._nobodys)
     assert made._nobodys.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert not made.match(None, "anything")
-    assert "self._slots" in inspect.getsource(Passwords.match)
     assert AT_ONCE == 2
+
+
+def test_a_flood_of_passwords_leaves_threads_for_pages() -> None:
+    made = passwords()
+    with ExitStack() as held:
+        for _ in range(AT_ONCE):
+            held.enter_context(made._slots)
+        with ThreadPoolExecutor(AT_ONCE + WAITING) as threads:
+            waiting = [threads.submit(made.match, None, "x") for _ in range(AT_ONCE + WAITING)]
+            wait_for(lambda: made._places._value == 0, "every place is taken")
+            with pytest.raises(Transient, match="too many"):
+                made.match(None, "x")
+            held.close()
+            assert not any(one.result() for one in waiting)
 
 
 def test_after_four_wrong_tries_one_has_to_wait_even_with_the_right_password(

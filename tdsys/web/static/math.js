@@ -24,6 +24,8 @@ const tdsysMath = (() => {
       if (match.index > at) found.push({ text: text.slice(at, match.index) });
       found.push({ formula: text.slice(begin, end), display: match[0] !== "\\(", source: text.slice(match.index, end + 2) });
       at = end + 2;
+      // a formula of its own line ends that line: what blanks follow it would begin the next
+      if (match[0] !== "\\(") at += /^[ \t]*\n?/.exec(text.slice(at))[0].length;
       opening.lastIndex = at;
     }
     if (at < text.length) found.push({ text: text.slice(at) });
