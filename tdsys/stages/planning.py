@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -12,10 +12,10 @@ from tdsys.core.budget import plan as budget
 from tdsys.core.dataset import Admitted, Member, Split
 from tdsys.core.policy import Policy, Signature
 from tdsys.core.program import Plan
-from tdsys.core.similarity import clusters
 from tdsys.errors import NotReady
+from tdsys.stages import clustering
 from tdsys.stages.scoring import Clock
-from tdsys.store import Store, Tx, datasets, examples, policies, programs, runs
+from tdsys.store import Store, Tx, clusters, datasets, examples, policies, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
@@ -60,6 +60,7 @@ class _Known(NamedTuple):
     latest: DatasetVersion | None
     placed: list[Member]
     admitted: list[Admitted]
+    clusters: dict[int, int]
 
 
 def plan_due(store: Store, *, model: str, clock: Clock) -> list[Considered]:
@@ -99,16 +100,20 @@ def cancel(store: Store, *, domain: str) -> bool:
 def draft(
     admitted: Sequence[Admitted],
     policy: Policy,
+    clusters: Mapping[int, int],
     *,
     last: Signature | None = None,
     placed: Sequence[Member] = (),
 ) -> Draft:
-    """Select, cluster and divide the admitted examples that fit the signature."""
+    """Select and divide the admitted examples that fit the signature, whole `clusters` together.
+
+    Two clusters that are one by way of an example that was not selected are kept together, too.
+    """
     signature = dataset.signature_of(admitted, policy, last)
     misfits = {e.id: found for e in admitted if (found := dataset.unusable(e, signature))}
     usable = [e for e in admitted if e.id not in misfits]
     chosen = dataset.select(usable, cap=policy.max_examples)
-    groups = clusters([str(e.outputs.get("problem", e.outputs)) for e in chosen])
+    groups = [clusters[e.id] for e in chosen]
     splits = {m.example.fingerprint: m.split for m in placed}
     members = dataset.divide(chosen, groups, shares=policy.shares, placed=splits)
     reasons = [f"{found[0].message} — {found[0].remedy}" for found in misfits.values()]
@@ -120,9 +125,11 @@ def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Conside
         if reasons := _not_yet(tx, domain, clock()):
             return Considered(domain, None, tuple(reasons))
         known = _read(tx, domain)
+    known = _clustered(store, domain, known)
     drafted = draft(
         known.admitted,
         known.policy,
+        known.clusters,
         last=known.latest.signature if known.latest else None,
         placed=known.placed,
     )
@@ -191,7 +198,18 @@ def _read(tx: Tx, domain: str) -> _Known:
     version, policy = policies.current(tx, domain=domain)
     latest = datasets.latest(tx, domain=domain)
     placed = datasets.members(tx, version_id=latest.id) if latest else []
-    return _Known(policy, version, latest, placed, examples.admitted(tx, domain=domain))
+    admitted = examples.admitted(tx, domain=domain)
+    return _Known(policy, version, latest, placed, admitted, {})
+
+
+def _clustered(store: Store, domain: str, known: _Known) -> _Known:
+    """With the cluster of every admitted example; who came before there were any is placed now."""
+    clustering.place(store, domain=domain, examples=known.admitted)
+    with store.begin() as tx:
+        found = clusters.clusters(tx, example_ids=[one.id for one in known.admitted])
+    # An example that was purged meanwhile is in none.
+    admitted = [one for one in known.admitted if one.id in found]
+    return known._replace(admitted=admitted, clusters=found)
 
 
 def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
@@ -239,5 +257,6 @@ def _status(store: Store, domain: str, now: datetime) -> DomainStatus:
         because = _not_yet(tx, domain, now)
         known = None if because or run else _read(tx, domain)
     if known:
-        because = _shortcomings(draft(known.admitted, known.policy), known)
+        known = _clustered(store, domain, known)
+        because = _shortcomings(draft(known.admitted, known.policy, known.clusters), known)
     return DomainStatus(domain, run, program, tuple(because))

@@ -24,6 +24,7 @@ from tdsys.core.rubric import (
     veto,
 )
 from tdsys.errors import TdsysError
+from tdsys.stages import clustering
 from tdsys.stages.leases import kept
 from tdsys.store import Store, examples, policies
 
@@ -70,6 +71,7 @@ def score_due(
         if not claimed:
             return Scored(decided, postponed, more=False)
         with kept(partial(_prolong, store, claimed, clock, limits), lease=limits.lease):
+            _place(store, claimed)
             answered = think(claimed, judge=judge, verifier=verifier)
         settled = _record(store, answered, clock=clock, limits=limits)
         decided += settled
@@ -83,6 +85,13 @@ def score_due(
 def _prolong(store: Store, claimed: list[Candidate], clock: Clock, limits: Limits) -> bool:
     with store.begin() as tx:
         return examples.prolong(tx, claimed=claimed, until=clock() + limits.lease)
+
+
+def _place(store: Store, claimed: list[Candidate]) -> None:
+    """Look for near-duplicates first, so that whatever is decided is in its cluster."""
+    for domain in sorted({candidate.domain for candidate in claimed}):
+        members = [candidate for candidate in claimed if candidate.domain == domain]
+        clustering.place(store, domain=domain, examples=members)
 
 
 def _is_away(answered: list[Answered]) -> bool:

@@ -5,7 +5,9 @@ Stages call them inside `with store.begin() as tx:`; `now` is always handed in, 
 
 from __future__ import annotations
 
-from tdsys.store import import_schema as import_schema  # every table is known with the store
+# Every table is known with the store.
+from tdsys.store import cluster_schema as cluster_schema
+from tdsys.store import import_schema as import_schema
 from tdsys.store.engine import Store, Tx
 
 __all__ = ["Store", "Tx"]
