@@ -21,6 +21,7 @@ from tdsys.cli import (
     report,
     spool,
     stack,
+    variety,
     verify,
 )
 
@@ -52,5 +53,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
+for more in (variety.diversity, variety.mix):
+    report.report.add_command(more)
 
 __all__ = ["cli"]

@@ -83,7 +83,7 @@ def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> int:
 
 def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
     """The cluster of each of these examples that has one."""
-    return dict(tx.execute(_CLUSTERS, {"ids": _list(example_ids)}).all())  # type: ignore[arg-type]
+    return dict(tx.execute(_CLUSTERS, {"ids": _list(example_ids)}).all())
 
 
 def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:

@@ -136,9 +136,9 @@ def fill(store: Store, made: Sequence[tuple[str, str]]) -> list[tuple[int, str, 
         ids = tx.scalars(
             text(
                 "INSERT INTO examples (fingerprint, domain, topic, difficulty, source, state, "
-                "due_at, created_at, moved_at) "
+                "due_at, captured_at, created_at, moved_at) "
                 "SELECT uuid_send(gen_random_uuid()), d, 't', 'easy', 'captured', 'candidate', "
-                "now(), now(), now() FROM unnest(CAST(:names AS text[])) AS d RETURNING id"
+                "now(), now(), now(), now() FROM unnest(CAST(:names AS text[])) AS d RETURNING id"
             ),
             {"names": domains},
         ).all()
