@@ -11,6 +11,7 @@ from tdsys import __version__
 from tdsys.cli import (
     benchmark,
     broker,
+    checks,
     demo,
     examples,
     exports,
@@ -53,7 +54,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
-for more in (variety.diversity, variety.mix):
+for more in (variety.diversity, variety.mix, checks.checks):
     report.report.add_command(more)
 
 __all__ = ["cli"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from tdsys.core.budget import plan as budget
 from tdsys.core.dataset import Admitted, Member, Split
 from tdsys.core.policy import Policy, Signature
 from tdsys.core.program import Plan
+from tdsys.core.sketching import clusters as connected
 from tdsys.errors import NotReady
 from tdsys.stages import clustering
 from tdsys.stages.scoring import Clock
@@ -105,19 +107,33 @@ def draft(
     last: Signature | None = None,
     placed: Sequence[Member] = (),
 ) -> Draft:
-    """Select and divide the admitted examples that fit the signature, whole `clusters` together.
-
-    Two clusters that are one by way of an example that was not selected are kept together, too.
-    """
+    """Select and divide the admitted examples that fit the signature, near-duplicates together."""
     signature = dataset.signature_of(admitted, policy, last)
     misfits = {e.id: found for e in admitted if (found := dataset.unusable(e, signature))}
     usable = [e for e in admitted if e.id not in misfits]
     chosen = dataset.select(usable, cap=policy.max_examples)
-    groups = [clusters[e.id] for e in chosen]
+    groups = _groups(chosen, clusters)
     splits = {m.example.fingerprint: m.split for m in placed}
     members = dataset.divide(chosen, groups, shares=policy.shares, placed=splits)
     reasons = [f"{found[0].message} — {found[0].remedy}" for found in misfits.values()]
     return Draft(signature, members, dataset.fingerprint(members, signature), reasons)
+
+
+def _groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]:
+    """What of each cluster hangs together by what was chosen of it.
+
+    Only members of one cluster are compared. Of thousands of examples a cluster may be a long
+    chain, and its ends, without what is between them, are no near-duplicates.
+    """
+    held: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(chosen):
+        held[clusters[one.id]].append(place)
+    groups = list(range(len(chosen)))
+    for places in held.values():
+        named = connected([clustering.problem_of(chosen[place].outputs) for place in places])
+        for place, first in zip(places, named, strict=True):
+            groups[place] = places[first]
+    return groups
 
 
 def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:

@@ -88,6 +88,7 @@ def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
 
 def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     """The most similar examples of its domain, the nearest first; none when it has no template."""
+    tx.execute(_INDEXED)
     row = tx.execute(_OWN, {"id": example_id}).one_or_none()
     if row is None:
         return []
@@ -199,7 +200,14 @@ def _numbers(name: str) -> str:
     return f"unnest(CAST(string_to_array(:{name}, ',') AS bigint[]))"
 
 
-_LOCK = text("SELECT pg_advisory_xact_lock(:lock, hashtext(:domain))")
+# A plan that is kept with its connection may have been made while the tables were nearly empty,
+# and would read all of them ever after.
+_PLANNED = (
+    "set_config('enable_seqscan', 'off', true), "
+    "set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
+_INDEXED = text(f"SELECT {_PLANNED}")
+_LOCK = text(f"SELECT pg_advisory_xact_lock(:lock, hashtext(:domain)), {_PLANNED}")
 _UNPLACED = text(
     f"""
     SELECT id FROM {_numbers("ids")} AS id
@@ -270,67 +278,6 @@ _BY_NUMBERS = text(
         SELECT kept.template_id FROM template_numbers AS kept
         WHERE kept.numbers = given.numbers AND kept.template_id <> given.template_id
         ORDER BY kept.template_id LIMIT :most
-    ) AS other
-    """  # noqa: S608
-)
-_TEMPLATES = text(
-    f"""
-    INSERT INTO templates (id, domain, mark, features, cluster)
-    SELECT fresh.id, :domain, fresh.mark, fresh.features, fresh.id
-    FROM (
-        SELECT nextval(pg_get_serial_sequence('templates', 'id')) AS id, given.mark,
-               decode(given.features, 'hex') AS features
-        FROM (SELECT {_numbers("marks")} AS mark,
-                     unnest(string_to_array(:features, ',')) AS features) AS given
-        WHERE NOT EXISTS (
-            SELECT FROM templates WHERE domain = :domain AND mark = given.mark)
-    ) AS fresh
-    RETURNING mark
-    """  # noqa: S608
-)
-_KNOWN = text(
-    f"""
-    SELECT id, mark FROM templates
-    WHERE domain = :domain AND mark IN (SELECT {_numbers("marks")})
-    """  # noqa: S608
-)
-_ADD_EXAMPLES = text(
-    f"""
-    INSERT INTO example_templates (example_id, template_id, numbers)
-    SELECT examples.id, given.template_id, CAST(nullif(given.numbers, '') AS bigint)
-    FROM (SELECT {_numbers("ids")} AS id, {_numbers("templates")} AS template_id,
-                 unnest(string_to_array(:numbers, ',')) AS numbers) AS given
-    JOIN examples USING (id)
-    ON CONFLICT DO NOTHING
-    """  # noqa: S608
-)
-_ADD_KEYS = text(
-    f"""
-    INSERT INTO template_keys (key, template_id)
-    SELECT {_numbers("keys")}, {_numbers("templates")} ON CONFLICT DO NOTHING
-    """
-)
-_BY_KEYS = text(
-    f"""
-    SELECT given.template_id, other.template_id
-    FROM (SELECT {_numbers("keys")} AS key, {_numbers("templates")} AS template_id) AS given
-    CROSS JOIN LATERAL (
-        SELECT kept.template_id FROM template_keys AS kept
-        WHERE kept.key = given.key AND kept.template_id <> given.template_id
-        ORDER BY kept.template_id LIMIT :most
-    ) AS other
-    GROUP BY 1, 2 HAVING count(*) >= :common
-    """  # noqa: S608
-)
-_BY_NUMBERS = text(
-    f"""
-    SELECT DISTINCT least(given.template_id, other.template_id),
-                    greatest(given.template_id, other.template_id)
-    FROM (SELECT {_numbers("numbers")} AS numbers, {_numbers("templates")} AS template_id) AS given
-    CROSS JOIN LATERAL (
-        SELECT DISTINCT kept.template_id FROM example_templates AS kept
-        WHERE kept.numbers = given.numbers AND kept.template_id <> given.template_id
-        ORDER BY kept.template_id LIMIT CAST(:most AS integer)
     ) AS other
     """  # noqa: S608
 )

@@ -106,9 +106,10 @@ def test_synthetic_real_and_imported_are_counted_by_cell_time_and_source(mixed: 
         (first + timedelta(days=1), Ratio(1, 0, 0)),
         (first + timedelta(days=2), Ratio(1, 0, 0)),
     ]
-    quality = {one.source: (one.scored, one.quality) for one in found.sources}
-    assert quality["bootstrapped"] == (0, None)
-    assert quality["captured"] == (2, pytest.approx(0.75))
+    sources = {one.source: one for one in found.sources}
+    assert (sources["bootstrapped"].scored, sources["bootstrapped"].quality) == (0, None)
+    assert sources["captured"].scored == 2
+    assert sources["captured"].quality == pytest.approx(0.75)
     assert variety.mix(mixed).arrived == found.arrived
 
 
