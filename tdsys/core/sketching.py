@@ -62,14 +62,28 @@ def likeness(left: Sketch, right: Sketch) -> float:
     """The cosine of two problems' words and pairs of neighbours; 1 for one template."""
     if left.template == right.template:
         return 1.0
-    few, many = sorted((left.features, right.features), key=len)
-    shared = sum([w * w for feature, w in few.items() if feature in many])
-    return shared / (left.length * right.length) if shared else 0.0
+    return _cosine(left, right.features, right.length)
 
 
-def linked(left: Sketch, right: Sketch, *, same_numbers: bool) -> bool:
-    """Whether two problems are so alike that they belong to one cluster."""
-    return likeness(left, right) >= (LINKED_BY_NUMBERS if same_numbers else LINKED)
+def likeness_to(one: Sketch, kept: bytes) -> float:
+    """The likeness to another template, of which only the `packed` features are at hand."""
+    count = len(kept) // 5
+    hashes = array("I")
+    hashes.frombytes(kept[: 4 * count])
+    return _cosine(one, hashes, _length(kept[4 * count :]))
+
+
+def _cosine(one: Sketch, hashes: Iterable[int], length: float) -> float:
+    shared = one.features.keys() & hashes
+    if not shared:
+        return 0.0
+    weights = [one.features[feature] for feature in shared]
+    return sum([w * w for w in weights]) / (one.length * length)
+
+
+def linked(alike: float, *, same_numbers: bool) -> bool:
+    """Whether two problems that are so `alike` belong to one cluster."""
+    return alike >= (LINKED_BY_NUMBERS if same_numbers else LINKED)
 
 
 def keys(features: Mapping[int, int]) -> list[int]:
@@ -89,7 +103,8 @@ def clusters(problems: Sequence[str]) -> list[int]:
     sketches = [sketch(problem) for problem in problems]
     forest = Forest()
     for left, right, same_numbers in _candidates(sketches):
-        if linked(sketches[left], sketches[right], same_numbers=same_numbers):
+        alike = likeness(sketches[left], sketches[right])
+        if linked(alike, same_numbers=same_numbers):
             forest.join(left, right)
     return [forest.root(index) for index in range(len(sketches))]
 

@@ -18,7 +18,7 @@ from tdsys.core.sketching import (
     Forest,
     Sketch,
     keys,
-    likeness,
+    likeness_to,
     linked,
     packed,
     restored,
@@ -30,7 +30,7 @@ from tdsys.store.engine import Tx
 LOCK = 7_305
 # The first so many templates of a key stand for all: a key that more have says nothing about them.
 MOST_PER_KEY = 50
-MOST_COMPARED = 200
+MOST_COMPARED = 100
 
 
 class Neighbour(NamedTuple):
@@ -50,15 +50,16 @@ class _Template(NamedTuple):
 
     id: int
     cluster: int
-    sketch: Sketch
+    features: bytes
 
 
 class _Own(NamedTuple):
     """What neighbours are looked for by."""
 
-    template: _Template
+    template_id: int
     domain: str
     numbers: int | None
+    sketch: Sketch
 
 
 def unplaced(tx: Tx, *, example_ids: Iterable[int]) -> set[int]:
@@ -78,7 +79,7 @@ def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> int:
     owners = {id_: ids[one.template] for id_, one in sketches.items()}
     same = _add_examples(tx, domain, sketches, owners)
     common = _common(tx, domain, {ids[mark]: marks[mark] for mark in fresh})
-    return _join(tx, common, same)
+    return _join(tx, common, same, {ids[mark]: one for mark, one in marks.items()})
 
 
 def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
@@ -92,8 +93,8 @@ def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     row = tx.execute(_OWN, {"id": example_id}).one_or_none()
     if row is None:
         return []
-    own = _Own(_Template(row.id, row.cluster, restored(row.mark, row.features)), row.domain,
-               row.numbers)  # fmt: skip
+    own = _Own(row.id, row.domain, row.numbers, restored(row.mark, row.features))
+    mine = row.cluster
     near = _near_templates(tx, own)
     near.sort(key=lambda pair: -pair[1])
     found = {template.id: (template, alike) for template, alike in near[:limit]}
@@ -103,7 +104,7 @@ def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
             example_id=row.example_id,
             likeness=found[row.template_id][1],
             same_numbers=own.numbers is not None and row.numbers == own.numbers,
-            same_cluster=found[row.template_id][0].cluster == own.template.cluster,
+            same_cluster=found[row.template_id][0].cluster == mine,
             state=row.state,
             source=row.source,
             problem=row.problem,
@@ -115,19 +116,20 @@ def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
 
 
 def _near_templates(tx: Tx, own: _Own) -> list[tuple[_Template, float]]:
-    sketch = own.template.sketch
+    sketch = own.sketch
     wanted = _list(salted(own.domain, keys(sketch.features)))
-    by_words = tx.scalars(_NEAR, {"keys": wanted, "most": MOST_COMPARED}).all()
+    by_words = tx.scalars(
+        _NEAR, {"keys": wanted, "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
+    ).all()
     by_numbers = tx.scalars(_SAME_NUMBERS, {"numbers": own.numbers, "most": MOST_PER_KEY}).all()
     same = set(by_numbers)
-    compared = [
-        (one, likeness(sketch, one.sketch)) for one in _templates(tx, [*by_words, *by_numbers])
-    ]
-    return [
-        (one, alike)
-        for one, alike in compared
-        if alike >= (LINKED_BY_NUMBERS if one.id in same else NEAR)
-    ]
+    found: list[tuple[_Template, float]] = []
+    for one in _templates(tx, {own.template_id, *by_words, *by_numbers}):
+        is_own = one.id == own.template_id
+        alike = 1.0 if is_own else likeness_to(sketch, one.features)
+        if alike >= (LINKED_BY_NUMBERS if one.id in same else NEAR):
+            found.append((one, alike))
+    return found
 
 
 def _add_templates(tx: Tx, domain: str, marks: Mapping[int, Sketch]) -> list[int]:
@@ -172,14 +174,21 @@ def _common(tx: Tx, domain: str, fresh: Mapping[int, Sketch]) -> set[tuple[int, 
     return {(min(pair), max(pair)) for pair in rows}
 
 
-def _join(tx: Tx, common: set[tuple[int, int]], same: set[tuple[int, int]]) -> int:
+def _join(
+    tx: Tx,
+    common: set[tuple[int, int]],
+    same: set[tuple[int, int]],
+    placed: Mapping[int, Sketch],
+) -> int:
+    """Join the clusters of every pair that is linked; one of each pair is `placed` just now."""
     pairs = common | same
     known = {one.id: one for one in _templates(tx, {id_ for pair in pairs for id_ in pair})}
     forest = Forest()
     for pair in pairs:
-        left, right = known[pair[0]], known[pair[1]]
-        if linked(left.sketch, right.sketch, same_numbers=pair in same):
-            forest.join(left.cluster, right.cluster)
+        one, other = pair if pair[0] in placed else reversed(pair)
+        alike = likeness_to(placed[one], known[other].features)
+        if linked(alike, same_numbers=pair in same):
+            forest.join(known[one].cluster, known[other].cluster)
     moved = forest.moved()
     if moved:
         tx.execute(_JOIN, {"high": _list(moved), "low": _list(moved.values())})
@@ -188,7 +197,7 @@ def _join(tx: Tx, common: set[tuple[int, int]], same: set[tuple[int, int]]) -> i
 
 def _templates(tx: Tx, ids: Iterable[int]) -> list[_Template]:
     rows = tx.execute(_TEMPLATES, {"ids": _list(ids)})
-    return [_Template(row.id, row.cluster, restored(row.mark, row.features)) for row in rows]
+    return [_Template(row.id, row.cluster, row.features) for row in rows]
 
 
 def _list(numbers: Iterable[int]) -> str:
@@ -283,7 +292,7 @@ _BY_NUMBERS = text(
 )
 _TEMPLATES = text(
     f"""
-    SELECT id, cluster, mark, features FROM templates WHERE id IN (SELECT {_numbers("ids")})
+    SELECT id, cluster, features FROM templates WHERE id IN (SELECT {_numbers("ids")})
     """  # noqa: S608
 )
 _JOIN = text(
@@ -312,7 +321,7 @@ _NEAR = text(
     SELECT other.template_id FROM (SELECT {_numbers("keys")} AS key) AS given
     CROSS JOIN LATERAL (
         SELECT kept.template_id FROM template_keys AS kept
-        WHERE kept.key = given.key ORDER BY kept.template_id LIMIT :most
+        WHERE kept.key = given.key ORDER BY kept.template_id LIMIT :per_key
     ) AS other
     GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :most
     """  # noqa: S608

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdsys.core.calibration import Calibration, CheckRecord, Labelled, Tally, share
@@ -32,6 +32,7 @@ def test_wilsons_interval_is_the_published_one() -> None:
     assert share(0, 0)[2:] == (None, None, None)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.data())
 def test_a_share_lies_in_its_interval(n: int, data: st.DataObject) -> None:
     hits = data.draw(st.integers(0, n))

@@ -83,10 +83,12 @@ GUIDES = (
     "broker.md",
     "capture.md",
     "demo.svg",
+    "diversity.md",
     "faults.md",
     "import.md",
     "import-formats.md",
     "requirements.md",
+    "verification.md",
 )
 
 

@@ -17,6 +17,7 @@ from tdsys.core.sketching import (
     clusters,
     keys,
     likeness,
+    likeness_to,
     linked,
     packed,
     restored,
@@ -65,8 +66,8 @@ def test_the_same_numbers_link_what_is_told_in_other_words() -> None:
     again = "Thirsty Tom pays with 100 dollars: 13 pens, 4 dollars each. Change?"
     left, right = sketch(told), sketch(again)
     assert left.numbers == right.numbers is not None
-    assert linked(left, right, same_numbers=True)
-    assert not linked(left, right, same_numbers=False)
+    assert linked(likeness(left, right), same_numbers=True)
+    assert not linked(likeness(left, right), same_numbers=False)
     assert clusters([told, again]) == [0, 0]
     assert clusters([told, again.replace("13", "14")]) == [0, 1]
 
@@ -79,6 +80,13 @@ def test_one_number_alone_says_nothing() -> None:
 def test_a_sketch_is_kept_as_it_was(text: str) -> None:
     made = sketch(text)
     assert restored(made.template, packed(made.features)) == made._replace(numbers=None)
+
+
+@given(texts, texts)
+def test_likeness_needs_no_more_of_the_other_than_what_is_kept(left: str, right: str) -> None:
+    one, other = sketch(left), sketch(right)
+    if one.template != other.template:
+        assert likeness_to(one, packed(other.features)) == pytest.approx(likeness(one, other))
 
 
 @given(texts, texts)
