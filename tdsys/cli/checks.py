@@ -12,8 +12,8 @@ import click
 from tdsys import runtime
 from tdsys.cli.arguments import as_json
 from tdsys.cli.printing import note, say, show_table
-from tdsys.core.calibration import Calibration, Share
-from tdsys.stages import calibrating
+from tdsys.core.precision import Precision, Share
+from tdsys.stages import checking
 
 CHECKS = ("check", "says", "flagged", "precision", "recall", "false alarms")
 KINDS = ("kind of fault", "examples", "failed", "failed or suspicious")
@@ -35,10 +35,10 @@ def checks(solutions: Path | None, count: int, *, as_json: bool) -> None:
     """
     verifier = runtime.current().verifier
     found = {
-        "reference faults": calibrating.on_reference(verifier, count=count, looked=_progress())
+        "reference faults": checking.on_reference(verifier, count=count, looked=_progress())
     }
     if solutions:
-        found |= calibrating.on_solutions(verifier, solutions, looked=_progress())
+        found |= checking.on_solutions(verifier, solutions, looked=_progress())
     if as_json:
         say(json.dumps({name: _document(one) for name, one in found.items()}))
         return
@@ -61,7 +61,7 @@ def _progress() -> Callable[[int], None]:
     return looked
 
 
-def _checks(found: Calibration) -> list[tuple[str, ...]]:
+def _checks(found: Precision) -> list[tuple[str, ...]]:
     return [
         (
             one.check,
@@ -73,7 +73,7 @@ def _checks(found: Calibration) -> list[tuple[str, ...]]:
     ]
 
 
-def _kinds(found: Calibration) -> list[tuple[str, ...]]:
+def _kinds(found: Precision) -> list[tuple[str, ...]]:
     return [
         (one.kind, str(one.failed.n), _shown(one.failed), _shown(one.flagged))
         for one in found.kinds
@@ -86,7 +86,7 @@ def _shown(share: Share) -> str:
     return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
 
 
-def _document(found: Calibration) -> dict[str, object]:
+def _document(found: Precision) -> dict[str, object]:
     return {
         "examples": found.examples,
         "faulty": found.faulty,

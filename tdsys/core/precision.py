@@ -56,7 +56,7 @@ class KindRecord(NamedTuple):
     flagged: Share
 
 
-class Calibration(NamedTuple):
+class Precision(NamedTuple):
     """A verifier's record on one set of examples."""
 
     examples: int
@@ -96,7 +96,7 @@ class Tally:
             self._kinds[one.kind, True] += (ANY, Outcome.FAILED) in seen
             self._kinds[one.kind, False] += any((ANY, outcome) in seen for outcome in FLAGS)
 
-    def result(self) -> Calibration:
+    def result(self) -> Precision:
         """What it came to; a check that flagged nothing with an outcome is not in it."""
         sound = self._labels[None]
         faulty = self._labels.total() - sound
@@ -107,7 +107,7 @@ class Tally:
             if self._flagged[name, outcome, True] + self._flagged[name, outcome, False]
         ]
         kinds = sorted(kind for kind in self._labels if kind is not None)
-        return Calibration(self._labels.total(), faulty, checks, list(map(self._kind, kinds)))
+        return Precision(self._labels.total(), faulty, checks, list(map(self._kind, kinds)))
 
     def _record(self, name: str, outcome: Outcome, sound: int, faulty: int) -> CheckRecord:
         right, wrong = self._flagged[name, outcome, True], self._flagged[name, outcome, False]

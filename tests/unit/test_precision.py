@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdsys.core.calibration import Calibration, CheckRecord, Labelled, Tally, share
+from tdsys.core.precision import Precision, CheckRecord, Labelled, Tally, share
 from tests.factories import make_verdict
 
 
-def told(*rows: tuple[str | None, dict[str, str]]) -> Calibration:
+def told(*rows: tuple[str | None, dict[str, str]]) -> Precision:
     tally = Tally()
     for kind, outcomes in rows:
         tally.add(Labelled(kind, make_verdict(**outcomes)))
     return tally.result()
 
 
-def record(found: Calibration, check: str, outcome: str) -> CheckRecord:
+def record(found: Precision, check: str, outcome: str) -> CheckRecord:
     [one] = [row for row in found.checks if (row.check, row.outcome) == (check, outcome)]
     return one
 
@@ -66,6 +66,6 @@ def test_precision_recall_and_false_alarms_are_of_each_check_and_of_any() -> Non
 
 
 def test_of_nothing_nothing_is_said() -> None:
-    assert told() == Calibration(0, 0, [], [])
+    assert told() == Precision(0, 0, [], [])
     found = told(("slip", {"steps": "failed"}))
     assert record(found, "steps", "failed").false_alarms.value is None

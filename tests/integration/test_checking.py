@@ -10,7 +10,7 @@ import pytest
 
 from tdsys.errors import InvalidInput
 from tdsys.reference import Fault
-from tdsys.stages import calibrating
+from tdsys.stages import checking
 from tdsys.verify import EvidenceVerifier
 from tests.commanding import Shell
 
@@ -42,7 +42,7 @@ def solutions(tmp_path: Path) -> Path:
 def test_faults_that_can_be_seen_are_and_clean_problems_are_spared(
     verifier: EvidenceVerifier,
 ) -> None:
-    found = calibrating.on_reference(verifier, count=800)
+    found = checking.on_reference(verifier, count=800)
     kinds = {one.kind: one for one in found.kinds}
     assert set(kinds) == set(map(str, Fault))
     for kind in ("wrong_step", "wrong_answer", "truncated", "hint_leak", "injection"):
@@ -57,7 +57,7 @@ def test_a_file_of_solutions_is_tried_for_all_models_and_each(
     verifier: EvidenceVerifier, solutions: Path
 ) -> None:
     seen: list[int] = []
-    found = calibrating.on_solutions(verifier, solutions, looked=seen.append)
+    found = checking.on_solutions(verifier, solutions, looked=seen.append)
     assert seen == [1, 2, 3]
     counts = {name: (one.examples, one.faulty) for name, one in found.items()}
     assert counts == {"all models": (3, 2), "small": (2, 2), "large": (1, 0)}
@@ -82,14 +82,14 @@ def test_a_line_of_another_form_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "solutions"
     path.write_text(f"{json.dumps({'question': QUESTION, 'm': RIGHT})}\n{line}\n")
     with pytest.raises(InvalidInput, match="line 2 holds no labelled solution"):
-        list(calibrating.solutions(path))
+        list(checking.solutions(path))
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "solutions"
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidInput, match="not UTF-8"):
-        list(calibrating.solutions(path))
+        list(checking.solutions(path))
 
 
 def test_the_report_is_shown_and_told(shell: Shell, solutions: Path) -> None:
@@ -113,7 +113,7 @@ def test_on_the_labelled_solutions_of_models_what_fails_is_wrong(
     some = tmp_path / "some.jsonl"
     lines = (GSM8K / "example_model_solutions.jsonl").read_text().splitlines(keepends=True)
     some.write_text("".join(lines[:500]))
-    found = calibrating.on_solutions(verifier, some)["all models"]
+    found = checking.on_solutions(verifier, some)["all models"]
     rows = {(one.check, one.outcome): one for one in found.checks}
     assert (rows["any", "failed"].precision.value or 0) >= 0.95
     assert (rows["plausible", "suspicious"].precision.value or 0) >= 0.9

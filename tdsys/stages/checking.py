@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tdsys.core.calibration import Calibration, Labelled, Tally
+from tdsys.core.precision import Precision, Labelled, Tally
 from tdsys.core.example import Document
 from tdsys.core.rubric import Verifier
 from tdsys.errors import InvalidInput
@@ -35,7 +35,7 @@ class Solved(NamedTuple):
 
 def on_reference(
     verifier: Verifier, *, count: int, looked: Callable[[int], None] = lambda _: None
-) -> Calibration:
+) -> Precision:
     """The record on so many problems of the reference generator, half of them spoilt."""
     stream = ReferenceGenerator(seed=SEED, fault_rate=FAULT_RATE).stream(list(DOMAINS), count)
     return _tried(verifier, map(_generated, stream), looked)
@@ -43,7 +43,7 @@ def on_reference(
 
 def on_solutions(
     verifier: Verifier, path: Path, *, looked: Callable[[int], None] = lambda _: None
-) -> dict[str, Calibration]:
+) -> dict[str, Precision]:
     """The record on a file's solutions, for all models and each; InvalidInput for another form."""
     tallies = {"all models": Tally()}
     for number, (model, solved) in enumerate(solutions(path), 1):
@@ -100,7 +100,7 @@ def _generated(problem: Problem) -> Solved:
 
 def _tried(
     verifier: Verifier, examples: Iterable[Solved], looked: Callable[[int], None]
-) -> Calibration:
+) -> Precision:
     tally = Tally()
     for number, one in enumerate(examples, 1):
         tally.add(_labelled(verifier, one))
