@@ -12,6 +12,7 @@ from tdsys.cli import (
     alerts,
     benchmark,
     broker,
+    checks,
     demo,
     examples,
     exports,
@@ -25,6 +26,7 @@ from tdsys.cli import (
     spool,
     stack,
     user,
+    variety,
     verify,
     web,
 )
@@ -63,5 +65,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
+for more in (variety.diversity, variety.mix, checks.checks):
+    report.report.add_command(more)
 
 __all__ = ["cli"]

@@ -16,9 +16,8 @@ from tdsys.core.example import check_document
 from tdsys.core.people import Person, Right
 from tdsys.core.reviewing import Act, Why
 from tdsys.core.rubric import Check, Verdict, Verifier
-from tdsys.core.similarity import jaccard, shingles
 from tdsys.errors import InvalidInput
-from tdsys.store import Store, Tx, policies, reviews, waiting
+from tdsys.store import Store, Tx, clusters, policies, reviews, waiting
 from tdsys.store.reviews import Event, Form, Held, Pace, Said, Score, Seen, Wish
 
 LEASE = timedelta(minutes=10)
@@ -40,7 +39,7 @@ class Refused(InvalidInput):
 
 
 class Similar(NamedTuple):
-    """A neighbour and the share of its words in common."""
+    """A neighbour, and how far the two agree."""
 
     id: int
     problem: str
@@ -174,21 +173,14 @@ def freshen(store: Store, *, now: datetime) -> int:
 
 
 def similar(store: Store, *, example_id: int, by: Person) -> list[Similar]:
-    """The admitted problems of its cell that are most like it."""
+    """The problems of its domain that are most like it."""
     with store.begin() as tx:
         example = reviews.seen(tx, example_id=example_id)
         if example is None:
             return []
         by.require(Right.REVIEW, domain=example.domain)
-        near = reviews.neighbours(tx, example_id=example_id)
-    own = shingles(_problem(example.payload))
-    found = [Similar(n.id, n.problem, jaccard(own, shingles(n.problem))) for n in near]
-    return sorted(found, key=lambda one: -one.share)[:NEIGHBOURS]
-
-
-def _problem(payload: dict[str, Any]) -> str:
-    found = payload["outputs"].get("problem", "")
-    return found if isinstance(found, str) else ""
+        near = clusters.nearest(tx, example_id=example_id, limit=NEIGHBOURS)
+    return [Similar(one.example_id, one.problem, one.likeness) for one in near]
 
 
 def _checked(form: Form) -> Form:

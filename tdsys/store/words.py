@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Text, bindparam, cast, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    bindparam,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -65,6 +76,12 @@ def index(tx: Tx, *, limit: int, now: datetime) -> int:
         tx.execute(_INSERTION, [_row(example_id, problem) for example_id, problem in found])
     _advance(tx, indexed_to or 0, last=found[-1][0] if len(found) == limit else None, now=now)
     return len(found)
+
+
+def rewrite(tx: Tx, *, example_id: int, problem: str) -> None:
+    """The words of an example whose problem was edited."""
+    tx.execute(delete(example_words).where(example_words.c.example_id == example_id))
+    tx.execute(_INSERTION, [_row(example_id, problem)])
 
 
 def _advance(tx: Tx, indexed_to: int, *, last: int | None, now: datetime) -> None:

@@ -101,6 +101,7 @@ GUIDES = (
     "browsing.md",
     "capture.md",
     "demo.svg",
+    "diversity.md",
     "faults.md",
     "import.md",
     "import-formats.md",
@@ -108,6 +109,7 @@ GUIDES = (
     "requirements.md",
     "review.md",
     "web.md",
+    "verification.md",
 )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from tdsys.core.example import Document, fingerprint, label
 from tdsys.errors import Conflict
+from tdsys.store import words
+from tdsys.store.cluster_schema import example_templates
 from tdsys.store.engine import Tx
 from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import example_bodies, examples, scores
@@ -80,6 +82,9 @@ def replace(
         .where(example_bodies.c.example_id == example_id)
         .values(payload=changed)
     )
+    # Words and template were those of the old text; scoring looks for the new one's neighbours.
+    words.rewrite(tx, example_id=example_id, problem=str(edit.outputs.get("problem", "")))
+    tx.execute(delete(example_templates).where(example_templates.c.example_id == example_id))
     return number
 
 

@@ -15,7 +15,6 @@ from tdsys.store.engine import Tx
 from tdsys.store.review_schema import review_events
 from tdsys.store.reviews.decisions import undone
 from tdsys.store.schema import (
-    ADMITTED,
     ScoreKind,
     example_bodies,
     examples,
@@ -23,7 +22,6 @@ from tdsys.store.schema import (
     transitions,
 )
 
-MOST_NEIGHBOURS = 60
 PACE = timedelta(hours=1)
 
 
@@ -66,13 +64,6 @@ class Event(NamedTuple):
     what: str
     reason: str
     detail: str
-
-
-class Neighbour(NamedTuple):
-    """An admitted example of the same cell."""
-
-    id: int
-    problem: str
 
 
 class Pace(NamedTuple):
@@ -166,30 +157,6 @@ def events(tx: Tx, *, example_id: int) -> list[Event]:
         .limit(20)
     )
     return [Event(*row) for row in rows]
-
-
-def neighbours(tx: Tx, *, example_id: int) -> list[Neighbour]:
-    """Admitted examples of the same cell, but no more than can be compared at once."""
-    own = examples.alias("own")
-    near = (
-        select(examples.c.id)
-        .join(
-            own,
-            (own.c.domain == examples.c.domain)
-            & (own.c.topic == examples.c.topic)
-            & (own.c.difficulty == examples.c.difficulty),
-        )
-        .where(own.c.id == example_id, examples.c.state == ADMITTED, examples.c.id != example_id)
-        .limit(MOST_NEIGHBOURS)
-        .subquery()
-    )
-    problem = example_bodies.c.payload["outputs"]["problem"].as_string()
-    rows = tx.execute(
-        select(near.c.id, func.coalesce(problem, "")).join(
-            example_bodies, example_bodies.c.example_id == near.c.id
-        )
-    )
-    return [Neighbour(*row) for row in rows]
 
 
 def pace(tx: Tx, *, person: str, now: datetime) -> Pace:
