@@ -11,7 +11,8 @@ from tdsys.cli.arguments import as_json, of_domain, person
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.lifecycle import Move, State
 from tdsys.errors import Conflict, InvalidInput, TdsysError
-from tdsys.stages import curation
+from tdsys.stages import clustering, curation
+from tdsys.store.clusters import Neighbour
 from tdsys.store.examples import Listed
 
 # What a person may do; the other moves are the pipeline's.
@@ -26,6 +27,7 @@ MOVES = (
 )
 ID = click.IntRange(1, 2**63 - 1)
 TITLES = ("id", "domain", "topic", "difficulty", "reason", "problem")
+NEAR_TITLES = ("id", "likeness", "cluster", "numbers", "source", "state", "problem")
 PROBLEM_SHOWN = 80
 
 
@@ -49,6 +51,19 @@ def list_(state: str, domain: str | None, limit: int, *, as_json: bool) -> None:
     show_table(TITLES, map(_row, found))
     if len(found) == limit:
         note(f"these are {limit}; --limit shows more")
+
+
+@examples.command()
+@click.argument("id_", type=ID, metavar="ID")
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
+@as_json
+def near(id_: int, limit: int, *, as_json: bool) -> None:
+    """Show the examples that are most like one, with their likeness from 0 to 1."""
+    found = clustering.nearest(runtime.current().store, example_id=id_, limit=limit)
+    if as_json:
+        say(json.dumps([one._asdict() for one in found]))
+        return
+    show_table(NEAR_TITLES, map(_neighbour, found))
 
 
 @examples.command()
@@ -87,3 +102,15 @@ def _row(one: Listed) -> tuple[str, ...]:
     problem = one.problem or ""
     short = problem if len(problem) <= PROBLEM_SHOWN else problem[:PROBLEM_SHOWN] + "…"
     return (str(one.id), one.domain, one.topic, one.difficulty, one.reason or "", short)
+
+
+def _neighbour(one: Neighbour) -> tuple[str, ...]:
+    return (
+        str(one.example_id),
+        f"{one.likeness:.2f}",
+        "same" if one.same_cluster else "",
+        "same" if one.same_numbers else "",
+        one.source,
+        one.state,
+        one.problem[:PROBLEM_SHOWN],
+    )

@@ -18,6 +18,7 @@ from tdsys.reference import ReferenceGenerator
 from tdsys.stages import clustering, planning, scoring
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store, clusters
+from tests.commanding import Shell
 from tests.factories import PROBLEM, make_admitted, make_capture
 from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
 from tests.stored import LEASE, claim, ingest
@@ -227,3 +228,13 @@ def test_a_version_keeps_near_duplicates_together_and_not_the_ends_of_a_chain() 
     named = {member.example.id: (member.cluster, member.split) for member in drafted.members}
     assert named[0] == named[2] == named[3] != named[1]
     assert {split for _, split in named.values()} <= set(Split)
+
+
+def test_the_examples_most_like_one_are_shown_and_told(tdsys: Shell, store: Store) -> None:
+    candidates = stored(store, [ANN, TRAIN, f"{CARL}\x1b"])
+    place(store, candidates)
+    shown = tdsys("examples", "near", str(candidates[0].id))
+    assert (shown.code, "1.00" in shown.out, "\x1b" in shown.out) == (0, True, False)
+    (one,) = tdsys("examples", "near", str(candidates[0].id), "--json").document
+    assert (one["example_id"], one["same_cluster"]) == (candidates[2].id, True)
+    assert tdsys("examples", "near", "999", "--json").document == []
