@@ -17,8 +17,9 @@ from tdsys.core.browsing import Filter
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import BY_PEOPLE, Move, State
 from tdsys.errors import Conflict, InvalidInput, TdsysError
-from tdsys.stages import curation, operating
+from tdsys.stages import clustering, curation, operating
 from tdsys.store.browse_schema import Outcome
+from tdsys.store.clusters import Neighbour
 from tdsys.store.examples import Listed
 from tdsys.store.operations import Operation
 
@@ -31,6 +32,7 @@ DONE = {
     Outcome.KEPT.value: "moved since by somebody",
 }
 TITLES = ("id", "domain", "topic", "difficulty", "reason", "problem")
+NEAR_TITLES = ("id", "likeness", "cluster", "numbers", "source", "state", "problem")
 PROBLEM_SHOWN = 80
 
 
@@ -54,6 +56,19 @@ def list_(state: str, domain: str | None, limit: int, *, as_json: bool) -> None:
     show_table(TITLES, map(_row, found))
     if len(found) == limit:
         note(f"these are {limit}; --limit shows more")
+
+
+@examples.command()
+@click.argument("id_", type=ID, metavar="ID")
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True)
+@as_json
+def near(id_: int, limit: int, *, as_json: bool) -> None:
+    """Show the examples that are most like one, with their likeness from 0 to 1."""
+    found = clustering.nearest(runtime.current().store, example_id=id_, limit=limit)
+    if as_json:
+        say(json.dumps([one._asdict() for one in found]))
+        return
+    show_table(NEAR_TITLES, map(_neighbour, found))
 
 
 @examples.command()
@@ -205,3 +220,15 @@ def _row(one: Listed) -> tuple[str, ...]:
     problem = one.problem or ""
     short = problem if len(problem) <= PROBLEM_SHOWN else problem[:PROBLEM_SHOWN] + "…"
     return (str(one.id), one.domain, one.topic, one.difficulty, one.reason or "", short)
+
+
+def _neighbour(one: Neighbour) -> tuple[str, ...]:
+    return (
+        str(one.example_id),
+        f"{one.likeness:.2f}",
+        "same" if one.same_cluster else "",
+        "same" if one.same_numbers else "",
+        one.source,
+        one.state,
+        one.problem[:PROBLEM_SHOWN],
+    )

@@ -13,6 +13,7 @@ from typing import Protocol
 from tdsys.core.example import Document
 from tdsys.core.sketching import sketch
 from tdsys.store import Store, clusters
+from tdsys.store.clusters import Neighbour
 
 AT_ONCE = 500
 
@@ -46,3 +47,9 @@ def place(store: Store, *, domain: str, examples: Sequence[Content]) -> int:
         with store.begin() as tx:
             clusters.place(tx, domain=domain, sketches=sketches)
     return len(missing)
+
+
+def nearest(store: Store, *, example_id: int, limit: int) -> list[Neighbour]:
+    """The examples most like one, the nearest first; none when it is in no cluster yet."""
+    with store.begin() as tx:
+        return clusters.nearest(tx, example_id=example_id, limit=limit)

@@ -186,9 +186,12 @@ def _join(
     forest = Forest()
     for pair in pairs:
         one, other = pair if pair[0] in placed else reversed(pair)
+        owners = known[one].cluster, known[other].cluster
+        if forest.root(owners[0]) == forest.root(owners[1]):
+            continue  # most pairs that share keys are one cluster already
         alike = likeness_to(placed[one], known[other].features)
         if linked(alike, same_numbers=pair in same):
-            forest.join(known[one].cluster, known[other].cluster)
+            forest.join(*owners)
     moved = forest.moved()
     if moved:
         tx.execute(_JOIN, {"high": _list(moved), "low": _list(moved.values())})

@@ -5,17 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import text
 
+from tdsys.core.dataset import Split
 from tdsys.core.example import Candidate
+from tdsys.core.policy import Policy
 from tdsys.core.sketching import clusters as compared
 from tdsys.reference import ReferenceGenerator
-from tdsys.stages import clustering
+from tdsys.stages import clustering, planning, scoring
+from tdsys.stages.scoring import Limits
 from tdsys.store import Store, clusters
-from tests.factories import PROBLEM, make_capture
-from tests.stored import claim, ingest
+from tests.commanding import Shell
+from tests.factories import PROBLEM, make_admitted, make_capture
+from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
+from tests.stored import LEASE, claim, ingest
 
 ANN = "Ann has 12 red apples. She gives five of them to Ben. How many apples does Ann keep?"
 CARL = "Carl has 7 red apples. She gives 3 of them to Dora. How many apples does Carl keep?"
@@ -129,6 +135,18 @@ def test_placing_again_changes_nothing(store: Store) -> None:
         assert rows == [set(tx.execute(text(f"SELECT * FROM {name}"))) for name in TABLES]  # noqa: S608
 
 
+NOUNS = (
+    "baker",
+    "miller",
+    "tailor",
+    "smith",
+    "fisher",
+    "hunter",
+    "weaver",
+    "potter",
+    "mason",
+    "cook",
+)
 TABLES = ("templates", "template_keys", "template_numbers", "example_templates")
 
 
@@ -162,3 +180,61 @@ def test_what_is_purged_leaves_its_cluster(store: Store) -> None:
     place(store, candidates)
     with store.begin() as tx:
         assert len(clusters.clusters(tx, example_ids=[one.id for one in candidates])) == 1
+
+
+def killed(_: Candidate) -> NoReturn:
+    """The worker dies while it waits for the judge."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.criterion("10.2")
+def test_whatever_is_decided_is_in_a_cluster_however_the_worker_died(store: Store) -> None:
+    for n, problem in enumerate((ANN, TRAIN, CARL)):
+        inputs = {"topic": "t", "n": str(n)}
+        with store.begin() as tx:
+            ingest(
+                tx,
+                [make_capture(domain="d", inputs=inputs, outputs={**PROBLEM, "problem": problem})],
+            )
+    clock, limits = Clock(), Limits(block=2, lease=LEASE, max_attempts=3)
+    with pytest.raises(KeyboardInterrupt):
+        scoring.score_due(
+            store,
+            judge=ScriptedJudge(killed),
+            verifier=ScriptedVerifier(),
+            clock=clock,
+            limits=limits,
+        )
+    clock.forward(seconds=LEASE.total_seconds() + 1)
+    done = scoring.score_due(
+        store, judge=ScriptedJudge(), verifier=ScriptedVerifier(), clock=clock, limits=limits
+    )
+    assert done.decided == 3
+    with store.begin() as tx:
+        placed = clusters.clusters(tx, example_ids=[1, 2, 3])
+    assert grouped([placed[id_] for id_ in (1, 2, 3)]) == {frozenset({0, 2}), frozenset({1})}
+
+
+def test_a_version_keeps_near_duplicates_together_and_not_the_ends_of_a_chain() -> None:
+    said = [f"The {noun} keeps silent about the {noun} guild." for noun in NOUNS]
+    ends = [" ".join(said[:5]), " ".join(said[5:10])]
+    alike = [" ".join(said[:5]), " ".join(said[:4])]
+    chained = [
+        make_admitted(n, outputs={**PROBLEM, "problem": text})
+        for n, text in enumerate([*ends, *alike])
+    ]
+    one_cluster = dict.fromkeys(range(len(chained)), 7)
+    drafted = planning.draft(chained, Policy(), one_cluster)
+    named = {member.example.id: (member.cluster, member.split) for member in drafted.members}
+    assert named[0] == named[2] == named[3] != named[1]
+    assert {split for _, split in named.values()} <= set(Split)
+
+
+def test_the_examples_most_like_one_are_shown_and_told(tdsys: Shell, store: Store) -> None:
+    candidates = stored(store, [ANN, TRAIN, f"{CARL}\x1b"])
+    place(store, candidates)
+    shown = tdsys("examples", "near", str(candidates[0].id))
+    assert (shown.code, "1.00" in shown.out, "\x1b" in shown.out) == (0, True, False)
+    (one,) = tdsys("examples", "near", str(candidates[0].id), "--json").document
+    assert (one["example_id"], one["same_cluster"]) == (candidates[2].id, True)
+    assert tdsys("examples", "near", "999", "--json").document == []
