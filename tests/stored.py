@@ -17,7 +17,7 @@ from tdsys.core.example import Candidate, Capture
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Signature
 from tdsys.core.program import Plan
-from tdsys.core.rubric import Decision
+from tdsys.core.rubric import Assessment, Decision, Unscored, Verdict
 from tdsys.store import Store, Tx, datasets, examples, imports, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.examples import Ingested
@@ -73,15 +73,22 @@ def claim(tx: Tx, *, limit: int = 1000, now: datetime = NOW) -> list[Candidate]:
     return examples.claim(tx, limit=limit, lease=LEASE, now=now)
 
 
-def decide(tx: Tx, candidate: Candidate, decision: Decision = ADMIT, **over: Any) -> bool:
-    given = {
-        "verdict": make_verdict(),
-        "answer": make_assessment(),
-        "policy_version": 1,
-        "actor": "test",
-        "now": NOW,
-    }
-    return examples.record(tx, candidate=candidate, decision=decision, **{**given, **over})
+def decide(
+    tx: Tx,
+    candidate: Candidate,
+    decision: Decision = ADMIT,
+    *,
+    verdict: Verdict | None = None,
+    answer: Assessment | Unscored | None = None,
+    policy_version: int = 1,
+    actor: str = "test",
+    now: datetime = NOW,
+) -> bool:
+    heard = examples.Heard(
+        candidate, verdict or make_verdict(), answer or make_assessment(), policy_version
+    )
+    decided = [examples.Decided(heard, decision, actor)]
+    return bool(examples.record(tx, decided=decided, now=now))
 
 
 def admit(tx: Tx, captures: Sequence[Capture]) -> list[int]:

@@ -1,7 +1,8 @@
 """An OpenAI-compatible server on 127.0.0.1 that answers with the offline model's brain.
 
 Used in a thread (`with StubProvider() as stub`) or as a process: `python -m tests.stub_provider
-PORT` (0 picks a free one; the address is the first line it prints).
+PORT SECONDS` (0 picks a free port; each answer takes so long; the address is the first line it
+prints).
 """
 
 from __future__ import annotations
@@ -194,7 +195,8 @@ async def _send(send: Send, status: int, content: Message, retry_after: str = "1
 
 
 if __name__ == "__main__":
-    provider = StubProvider(port=int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    port, latency = [*sys.argv[1:], "0", "0"][:2]
+    provider = StubProvider(port=int(port), behaviour=Behaviour(latency=float(latency)))
     sys.stdout.write(provider.api_base + "\n")
     sys.stdout.flush()
     provider.serve()

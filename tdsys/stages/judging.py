@@ -37,6 +37,9 @@ from tdsys.store import Store, Tx, alerts, judgements
 log = logging.getLogger("tdsys.judging")
 AWAY = Unscored(reason="model_unavailable", detail="it has been away just now", transient=True)
 NO_EVIDENCE = Verdict(checks=())
+# A transaction for a handful costs hardly more than for one, and who waits for an answer can wait
+# so much longer. What a death costs stays below what is on its way anyway.
+GATHERING_SECONDS = 0.05
 
 
 class Answered(NamedTuple):
@@ -110,8 +113,8 @@ class Panel:
         return not (self._waiting or self._asked or self._complete)
 
     def has_room(self) -> bool:
-        """Whether threads might soon have nothing to do."""
-        return len(self._waiting) + len(self._asked) < 2 * self._judge.width
+        """Whether threads might have nothing to do before another block is claimed and verified."""
+        return len(self._waiting) < self._judge.width
 
     def put(
         self, tx: Tx, block: Sequence[tuple[Candidate, Verdict]], members: Sequence[Member]
@@ -163,7 +166,8 @@ class Panel:
     def _hear(self) -> list[tuple[_Asked, Judgement | Unscored]]:
         if not self._asked or self._complete:
             return []
-        done, _ = wait(self._asked, return_when=FIRST_COMPLETED)
+        wait(self._asked, return_when=FIRST_COMPLETED)
+        done, _ = wait(self._asked, timeout=GATHERING_SECONDS)
         return [(self._asked.pop(future), _said(future)) for future in done]
 
     def _write(self, tx: Tx, answered: Sequence[tuple[_Asked, Judgement | Unscored]]) -> None:

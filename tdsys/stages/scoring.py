@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tdsys.core.canaries import Canary
@@ -18,7 +18,6 @@ from tdsys.core.rubric import (
     Judge,
     Judgement,
     Juror,
-    Unscored,
     Verdict,
     Verifier,
     decide,
@@ -147,8 +146,7 @@ class _Scoring:
         if not answered:
             return
         with self._store.begin() as tx:
-            rules = Rules(tx, answered)
-            settled = sum(_write(tx, one, rules, self._clock, self._limits) for one in answered)
+            settled = _write(tx, answered, self._clock(), self._limits)
         for one in answered:
             self._held.pop(one.candidate.id, None)
         self._decided += settled
@@ -185,33 +183,22 @@ def _judgements(one: Answered) -> tuple[Judgement, ...]:
     return one.answer.judgements if isinstance(one.answer, Assessment) else ()
 
 
-def _write(tx: Tx, one: Answered, rules: Rules, clock: Clock, limits: Limits) -> bool:
-    """Write what is decided of a candidate, or when it is asked about again."""
-    version, policy = rules.of(one)
-    decision = settle(one, policy, limits)
-    if decision is None:
-        assert isinstance(one.answer, Unscored)  # noqa: S101  # settle decides the rest
-        examples.retry(
-            tx,
-            candidate=one.candidate,
-            verdict=one.verdict,
-            answer=one.answer,
-            policy_version=version,
-            due_at=clock() + backoff(one.candidate.attempts),
-            now=clock(),
-        )
-        return False
-    decision = _unless_suspended(decision, rules.stopped(one))
-    return examples.record(
-        tx,
-        candidate=one.candidate,
-        verdict=one.verdict,
-        answer=one.answer,
-        decision=decision,
-        policy_version=version,
-        actor=_actor(one.candidate, decision),
-        now=clock(),
-    )
+def _write(tx: Tx, answered: Sequence[Answered], now: datetime, limits: Limits) -> int:
+    """Write what is decided, or when each is asked about again; how many are decided now."""
+    rules = Rules(tx, answered)
+    decided = []
+    for one in answered:
+        version, policy = rules.of(one)
+        heard = examples.Heard(one.candidate, one.verdict, one.answer, version)
+        decision = settle(one, policy, limits)
+        if decision is None:
+            due_at = now + backoff(one.candidate.attempts)
+            examples.retry(tx, heard=heard, due_at=due_at, now=now)
+            continue
+        decision = _unless_suspended(decision, rules.stopped(one))
+        actor = _actor(one.candidate, decision)
+        decided.append(examples.Decided(heard, decision, actor))
+    return len(examples.record(tx, decided=decided, now=now))
 
 
 def _unless_suspended(decision: Decision, stopped: Juror | None) -> Decision:

@@ -172,15 +172,8 @@ def test_an_unscored_candidate_waits_for_its_time_and_is_no_zero(store: Store) -
 
 
 def retry(tx: Tx, candidate: Any) -> None:
-    examples.retry(
-        tx,
-        candidate=candidate,
-        verdict=make_verdict(),
-        answer=UNSCORED,
-        policy_version=1,
-        due_at=SOON,
-        now=NOW,
-    )
+    heard = examples.Heard(candidate, make_verdict(), UNSCORED, 1)
+    examples.retry(tx, heard=heard, due_at=SOON, now=NOW)
 
 
 def test_a_retry_by_somebody_who_lost_the_lease_writes_nothing(store: Store) -> None:

@@ -25,6 +25,8 @@ from tdsys.store.examples.census import (
     tenths,
 )
 from tdsys.store.examples.decisions import (
+    Decided,
+    Heard,
     admitted,
     claim,
     move,
@@ -40,6 +42,8 @@ __all__ = [
     "Batch",
     "CellCount",
     "Count",
+    "Decided",
+    "Heard",
     "Ingested",
     "Labelled",
     "Listed",

@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, ScalarSelect, case, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    bindparam,
+    case,
+    func,
+    null,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.dataset import Admitted
@@ -33,10 +43,39 @@ from tdsys.store.schema import (
     transitions,
 )
 
+_DECIDE = (
+    update(examples)
+    .where(examples.c.id == bindparam("example"))
+    .values(
+        {name: bindparam(name) for name in ("state", "reason", "quality", "moved_at")}
+        | {"due_at": null()}
+    )
+)
+_JUDGED = ("judge_model", "rubric_version", "prompt_version", "rationales", "judgements", "reason",
+           *(dimension.value for dimension in Dimension))  # fmt: skip
+
+
+class Heard(NamedTuple):
+    """What the verifier and the judge said of a candidate, and by whose rules they were asked."""
+
+    candidate: Candidate
+    verdict: Verdict
+    answer: Assessment | Unscored
+    policy_version: int
+
+
+class Decided(NamedTuple):
+    """What follows from what was said, and who says so."""
+
+    heard: Heard
+    decision: Decision
+    actor: str
+
 
 class _Step(NamedTuple):
-    """One row of `transitions`, but for the example and the time."""
+    """One row of `transitions`, but for the time."""
 
+    example_id: int
     from_state: State
     to_state: State
     move: Move
@@ -132,76 +171,73 @@ def _revision() -> ScalarSelect[int]:
     return select(func.count()).where(edited.c.example_id == examples.c.id).scalar_subquery()
 
 
-def record(
-    tx: Tx,
-    *,
-    candidate: Candidate,
-    verdict: Verdict,
-    answer: Assessment | Unscored,
-    decision: Decision,
-    policy_version: int,
-    actor: str,
-    now: datetime,
-) -> bool:
-    """Write a decision with its scores; False, and nothing written, when it is no candidate now.
+def record(tx: Tx, *, decided: Sequence[Decided], now: datetime) -> set[int]:
+    """Write decisions with their scores; the ids of those that were candidates until now.
 
     A lease that ran out does not matter: the first answer wins, it was paid for.
     """
-    to = after(State.CANDIDATE, decision.move)
-    moved = tx.scalar(
-        update(examples)
-        .where(
-            examples.c.id == candidate.id,
-            examples.c.state == CANDIDATE,
-            # What was judged must be what is there: somebody may have edited it meanwhile.
-            _revision() == candidate.revision,
-        )
-        .values(
-            state=to.value,
-            reason=decision.reason,
-            quality=decision.quality,
-            due_at=None,
-            moved_at=now,
-        )
-        .returning(examples.c.id)
-    )
-    if moved is None:
-        return False
-    score_id = _append_scores(tx, candidate, verdict, answer, policy_version, now)
-    _explain(
-        tx,
-        candidate.id,
-        now,
-        _Step(
-            State.CANDIDATE,
-            to,
-            decision.move,
-            decision.reason,
-            decision.detail,
-            actor,
-            policy_version,
-            score_id,
-        ),
-    )
-    if to is State.IN_REVIEW:
-        waiting.appraise(tx, ids=[candidate.id], now=now)
-    return True
+    ours = _as_judged(tx, [one.heard.candidate for one in decided])
+    fresh = [one for one in decided if one.heard.candidate.id in ours]
+    if fresh:
+        tx.execute(_DECIDE, [_decided(one, now) for one in fresh])
+        ids = _append_scores(tx, [one.heard for one in fresh], now)
+        _explain(tx, list(map(_step, fresh, ids)), now)
+        waits = [one for one in fresh if one.decision.move is Move.REVIEW]
+        waiting.appraise(tx, ids=[one.heard.candidate.id for one in waits], now=now)
+    return ours
 
 
-def retry(
-    tx: Tx,
-    *,
-    candidate: Candidate,
-    verdict: Verdict,
-    answer: Unscored,
-    policy_version: int,
-    due_at: datetime,
-    now: datetime,
-) -> None:
+def _still_candidates(tx: Tx, ids: Sequence[int]) -> set[int]:
+    """Which of them are undecided; nobody else decides about those in this transaction."""
+    kept = examples.c
+    held = select(kept.id).where(kept.id.in_(ids), kept.state == CANDIDATE)
+    # In one order, so that two workers with the same examples wait and do not block each other.
+    return set(tx.scalars(held.order_by(kept.id).with_for_update()))
+
+
+def _as_judged(tx: Tx, candidates: Sequence[Candidate]) -> set[int]:
+    """Which of them are undecided and hold what was judged; somebody may have edited one meanwhile.
+
+    Looked at after their rows are held, because what is not held may change in between.
+    """
+    judged = {one.id: one.revision for one in candidates}
+    held = _still_candidates(tx, list(judged))
+    found = tx.execute(select(examples.c.id, _revision()).where(examples.c.id.in_(held)))
+    return {id_ for id_, revision in found if judged[id_] == revision}
+
+
+def _decided(one: Decided, now: datetime) -> dict[str, Any]:
+    to = after(State.CANDIDATE, one.decision.move)
+    return {
+        "example": one.heard.candidate.id,
+        "state": to.value,
+        "reason": one.decision.reason,
+        "quality": one.decision.quality,
+        "moved_at": now,
+    }
+
+
+def _step(one: Decided, score_id: int) -> _Step:
+    move = one.decision.move
+    return _Step(
+        one.heard.candidate.id,
+        State.CANDIDATE,
+        after(State.CANDIDATE, move),
+        move,
+        one.decision.reason,
+        one.decision.detail,
+        one.actor,
+        one.heard.policy_version,
+        score_id,
+    )
+
+
+def retry(tx: Tx, *, heard: Heard, due_at: datetime, now: datetime) -> None:
     """Keep an unscored candidate for `due_at`; nothing when it is decided or claimed again.
 
     A model that was away gave no answer: then there is nothing to write to the ledger.
     """
+    candidate, answer = heard.candidate, heard.answer
     kept = tx.scalar(
         update(examples)
         .where(
@@ -212,8 +248,9 @@ def retry(
         .values(due_at=due_at)
         .returning(examples.c.id)
     )
-    if kept is not None and not answer.transient:
-        _append_scores(tx, candidate, verdict, answer, policy_version, now)
+    away = isinstance(answer, Unscored) and answer.transient
+    if kept is not None and not away:
+        _append_scores(tx, [heard], now)
 
 
 def move(
@@ -247,9 +284,8 @@ def move(
     tx.execute(update(examples).where(examples.c.id == example_id).values(changed))
     _explain(
         tx,
-        example_id,
+        [_Step(example_id, State(row.state), to, move, reason, detail, actor, policy_version)],
         now,
-        _Step(State(row.state), to, move, reason, detail, actor, policy_version),
     )
     if to is State.IN_REVIEW:
         waiting.appraise(tx, ids=[example_id], now=now)
@@ -288,42 +324,35 @@ def _content(payload: Document) -> Document:
     return {"inputs": payload["inputs"], "outputs": payload["outputs"]}
 
 
-def _append_scores(
-    tx: Tx,
-    candidate: Candidate,
-    verdict: Verdict,
-    answer: Assessment | Unscored,
-    policy_version: int,
-    now: datetime,
-) -> int:
-    """Append the verifier's word and the judge's; the id of the judge's row."""
-    shared = {
-        "example_id": candidate.id,
-        "policy_version": policy_version,
-        "attempt": candidate.attempts,
+def _append_scores(tx: Tx, said: Sequence[Heard], now: datetime) -> list[int]:
+    """Append the verifier's word and the judge's; the ids of the judge's rows, in order."""
+    tx.execute(insert(scores), [_shared(one, now) | _proved(one.verdict) for one in said])
+    judged = [_shared(one, now) | _judged(one.answer) for one in said]
+    written = insert(scores).returning(scores.c.id, sort_by_parameter_order=True)
+    return list(tx.scalars(written, judged))
+
+
+def _shared(one: Heard, now: datetime) -> dict[str, Any]:
+    return {
+        "example_id": one.candidate.id,
+        "policy_version": one.policy_version,
+        "attempt": one.candidate.attempts,
         "created_at": now,
     }
-    tx.execute(
-        insert(scores).values(
-            **shared,
-            kind=ScoreKind.VERIFIER.value,
-            outcome="scored",
-            verdict=verdict.model_dump(mode="json"),
-        )
-    )
-    score_id: int = tx.scalars(
-        insert(scores)
-        .values(**shared, kind=ScoreKind.JUDGE.value, **_judged(answer))
-        .returning(scores.c.id)
-    ).one()
-    return score_id
+
+
+def _proved(verdict: Verdict) -> dict[str, Any]:
+    shown = verdict.model_dump(mode="json")
+    return {"kind": ScoreKind.VERIFIER.value, "outcome": "scored", "verdict": shown}
 
 
 def _judged(answer: Assessment | Unscored) -> dict[str, Any]:
+    """The judge's row; each has every column, for they are written together."""
+    row: dict[str, Any] = dict.fromkeys(_JUDGED) | {"kind": ScoreKind.JUDGE.value}
     if isinstance(answer, Unscored):
         reason = f"{answer.reason}: {answer.detail}" if answer.detail else answer.reason
-        return {"outcome": "unscored", "reason": reason}
-    return {
+        return row | {"outcome": "unscored", "simulated": False, "reason": reason}
+    return row | {
         "outcome": "scored",
         "simulated": answer.simulated,
         "judge_model": answer.judge_model,
@@ -335,5 +364,5 @@ def _judged(answer: Assessment | Unscored) -> dict[str, Any]:
     }
 
 
-def _explain(tx: Tx, example_id: int, now: datetime, step: _Step) -> None:
-    tx.execute(insert(transitions).values(**step._asdict(), example_id=example_id, at=now))
+def _explain(tx: Tx, steps: Sequence[_Step], now: datetime) -> None:
+    tx.execute(insert(transitions), [{**step._asdict(), "at": now} for step in steps])
