@@ -16,9 +16,12 @@ BACKSTOP_SECONDS = 15.0
 HOUR = 3600.0
 BACKSTOPS = {
     Task.INGEST: 5.0,
+    **dict.fromkeys(
+        (Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE, Task.OPERATE, Task.CATCH_UP),
+        BACKSTOP_SECONDS,
+    ),
     Task.PRUNE: 600.0,
     Task.ALERTS: 60.0,
-    **dict.fromkeys((Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE), BACKSTOP_SECONDS),
 }
 
 app.conf.beat_schedule = {

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
+    from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
@@ -72,6 +73,13 @@ class Runtime:
     def inbox(self) -> Inbox:
         """Where captures wait."""
         return Inbox(self.broker, lease=INGEST_LEASE)
+
+    @cached_property
+    def passwords(self) -> Passwords:
+        """Hashes and compares passwords."""
+        from tdsys.stages.passwords import Passwords  # noqa: PLC0415  # only the web and `user`
+
+        return Passwords()
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:

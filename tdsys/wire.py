@@ -45,7 +45,9 @@ class Task(StrEnum):
     PLAN = "lifecycle.plan"
     PRUNE = "lifecycle.prune"
     OPTIMIZE = "optimization.run"
+    OPERATE = "lifecycle.operate"
     FRESHNESS = "reports.freshness"
+    CATCH_UP = "reports.catch_up"
     ALERTS = "reports.alerts"
     DRIFT = "reports.drift"
 

@@ -12,6 +12,7 @@ from tdsys.cli import (
     alerts,
     benchmark,
     broker,
+    checks,
     demo,
     examples,
     exports,
@@ -24,7 +25,10 @@ from tdsys.cli import (
     report,
     spool,
     stack,
+    user,
+    variety,
     verify,
+    web,
 )
 
 
@@ -39,6 +43,9 @@ for command in (
     stack.down,
     stack.status,
     stack.db,
+    web.web,
+    user.user,
+    user.token,
     spool.spool,
     importing.import_,
     benchmark.benchmark,
@@ -58,5 +65,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
+for more in (variety.diversity, variety.mix, checks.checks):
+    report.report.add_command(more)
 
 __all__ = ["cli"]

@@ -48,7 +48,7 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
     reasons = [(state, reason, str(n)) for state, reason, n in found.reasons]
     if path:
         spreads = [(o.dimension, Bars(o.all), Bars(o.admitted), *_limits(o)) for o in found.spreads]
-        _write(path, page(f"Quality: {domain}", lead, [table(DIMENSIONS, spreads),
+        write_page(path, page(f"Quality: {domain}", lead, [table(DIMENSIONS, spreads),
                                                        table(REASONS, reasons)]))  # fmt: skip
     if as_json:
         told = [dict(zip(("state", "reason", "n"), row, strict=True)) for row in found.reasons]
@@ -75,7 +75,7 @@ def coverage(domain: str, path: Path | None, *, as_json: bool) -> None:
     rows = [_cell(one, most) for one in found.cells]
     lead = _coverage_in_words(found)
     if path:
-        _write(path, page(f"Coverage: {domain}", [lead], [table(CELLS, rows)]))
+        write_page(path, page(f"Coverage: {domain}", [lead], [table(CELLS, rows)]))
     if as_json:
         say(json.dumps({**found._asdict(), "cells": [one._asdict() for one in found.cells]}))
     elif not path:
@@ -115,7 +115,8 @@ def _coverage_in_words(found: Coverage) -> str:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """Write a page and say so."""
     write_text(path, text)
     note(f"wrote {path}")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -13,10 +13,11 @@ from tdsys.core.budget import plan as budget
 from tdsys.core.dataset import Admitted, Member, Split
 from tdsys.core.policy import Policy, Signature, runs_alike
 from tdsys.core.program import Plan
-from tdsys.core.similarity import clusters
+from tdsys.core.sketching import clusters as connected
 from tdsys.errors import NotReady
+from tdsys.stages import clustering
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, datasets, examples, policies, programs, runs
+from tdsys.store import Store, Tx, clusters, datasets, examples, policies, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.policies import Versioned
 from tdsys.store.programs import StoredProgram
@@ -62,6 +63,7 @@ class _Known(NamedTuple):
     latest: DatasetVersion | None
     placed: list[Member]
     admitted: list[Admitted]
+    clusters: dict[int, int]
 
 
 def plan_due(store: Store, *, model: str, clock: Clock) -> list[Considered]:
@@ -103,30 +105,38 @@ def cancel(store: Store, *, domain: str) -> bool:
 def draft(
     admitted: Sequence[Admitted],
     policy: Policy,
+    clusters: Mapping[int, int],
     *,
     last: Signature | None = None,
     placed: Sequence[Member] = (),
 ) -> Draft:
-    """Select, cluster and divide the admitted examples that fit the signature."""
+    """Select and divide the admitted examples that fit the signature, near-duplicates together."""
     signature = dataset.signature_of(admitted, policy, last)
     misfits = {e.id: found for e in admitted if (found := dataset.unusable(e, signature))}
     usable = [e for e in admitted if e.id not in misfits]
-    # Only a cap on near-duplicates makes it worth while to compare what is not chosen.
-    groups = _alike(usable) if policy.cluster_cap else None
-    chosen = dataset.select(usable, policy, clusters=groups)
-    groups = groups or _alike(chosen)
+    chosen = dataset.select(usable, policy, clusters=clusters)
+    groups = _groups(chosen, clusters)
     splits = {m.example.fingerprint: m.split for m in placed}
-    members = dataset.divide(
-        chosen, [groups[e.id] for e in chosen], shares=policy.shares, placed=splits
-    )
+    members = dataset.divide(chosen, groups, shares=policy.shares, placed=splits)
     reasons = [f"{found[0].message} — {found[0].remedy}" for found in misfits.values()]
     return Draft(signature, members, dataset.fingerprint(members, signature), reasons)
 
 
-def _alike(held: Sequence[Admitted]) -> dict[int, int]:
-    """The cluster of each, by its id."""
-    named = clusters([str(e.outputs.get("problem", e.outputs)) for e in held])
-    return {e.id: name for e, name in zip(held, named, strict=True)}
+def _groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]:
+    """What of each cluster hangs together by what was chosen of it.
+
+    Only members of one cluster are compared. Of thousands of examples a cluster may be a long
+    chain, and its ends, without what is between them, are no near-duplicates.
+    """
+    held: dict[int, list[int]] = defaultdict(list)
+    for place, one in enumerate(chosen):
+        held[clusters[one.id]].append(place)
+    groups = list(range(len(chosen)))
+    for places in held.values():
+        named = connected([clustering.problem_of(chosen[place].outputs) for place in places])
+        for place, first in zip(places, named, strict=True):
+            groups[place] = places[first]
+    return groups
 
 
 def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:
@@ -134,9 +144,11 @@ def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Conside
         if reasons := _not_yet(tx, domain, clock()):
             return Considered(domain, None, tuple(reasons))
         known = _read(tx, domain)
+    known = _clustered(store, domain, known)
     drafted = draft(
         known.admitted,
         known.policy,
+        known.clusters,
         last=known.latest.signature if known.latest else None,
         placed=known.placed,
     )
@@ -229,7 +241,18 @@ def _read(tx: Tx, domain: str) -> _Known:
     version, policy = policies.current(tx, domain=domain)
     latest = datasets.latest(tx, domain=domain)
     placed = datasets.members(tx, version_id=latest.id) if latest else []
-    return _Known(policy, version, latest, placed, examples.admitted(tx, domain=domain))
+    admitted = examples.admitted(tx, domain=domain)
+    return _Known(policy, version, latest, placed, admitted, {})
+
+
+def _clustered(store: Store, domain: str, known: _Known) -> _Known:
+    """With the cluster of every admitted example; who came before there were any is placed now."""
+    clustering.place(store, domain=domain, examples=known.admitted)
+    with store.begin() as tx:
+        found = clusters.clusters(tx, example_ids=[one.id for one in known.admitted])
+    # An example that was purged meanwhile is in none.
+    admitted = [one for one in known.admitted if one.id in found]
+    return known._replace(admitted=admitted, clusters=found)
 
 
 def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
@@ -302,5 +325,6 @@ def _status(store: Store, domain: str, now: datetime) -> DomainStatus:
         because = _not_yet(tx, domain, now)
         known = None if because or run else _read(tx, domain)
     if known:
-        because = _shortcomings(draft(known.admitted, known.policy), known)
+        known = _clustered(store, domain, known)
+        because = _shortcomings(draft(known.admitted, known.policy, known.clusters), known)
     return DomainStatus(domain, run, program, tuple(because))

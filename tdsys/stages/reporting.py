@@ -87,8 +87,8 @@ def quality(store: Store, *, domain: str) -> Quality:
     """The domain's states, reasons and scores; InvalidInput when there is no such domain."""
     with store.begin() as tx:
         version, policy = policies.current(tx, domain=domain)
-        counts = [one for one in examples.counts(tx) if one.domain == domain]
-        reasons = [one for one in examples.reasons(tx) if one.domain == domain]
+        counts = examples.counts(tx, domains=[domain])
+        reasons = examples.reasons(tx, domains=[domain])
         tenths = examples.tenths(tx, domain=domain)
     states, sources = Counter[str](), Counter[str]()
     for one in counts:

@@ -25,6 +25,7 @@ from tdsys.core.rubric import (
     veto,
 )
 from tdsys.errors import ConfigurationError
+from tdsys.stages import clustering
 from tdsys.stages.judging import Answered, Panel, unconfigured, verified
 from tdsys.stages.leases import Clock, kept
 from tdsys.store import Store, Tx, examples, judgements, policies
@@ -118,6 +119,7 @@ class _Scoring:
         self._blocks -= 1
         self._exhausted = not claimed
         self._held |= {one.id: one for one in claimed}
+        _place(self._store, claimed)
         self._record(self._put(claimed))
         return bool(claimed)
 
@@ -148,6 +150,13 @@ class _Scoring:
             self._held.pop(one.candidate.id, None)
         self._decided += settled
         self._postponed += len(answered) - settled
+
+
+def _place(store: Store, claimed: Sequence[Candidate]) -> None:
+    """Look for near-duplicates first, so that whatever is decided is in its cluster."""
+    for domain in sorted({candidate.domain for candidate in claimed}):
+        members = [candidate for candidate in claimed if candidate.domain == domain]
+        clustering.place(store, domain=domain, examples=members)
 
 
 class Rules:

@@ -6,9 +6,13 @@ Stages call them inside `with store.begin() as tx:`; `now` is always handed in, 
 from __future__ import annotations
 
 from tdsys.store import alert_schema as alert_schema  # every table is known with the store
+from tdsys.store import browse_schema as browse_schema
 from tdsys.store import calibration_schema as calibration_schema
+from tdsys.store import cluster_schema as cluster_schema
 from tdsys.store import import_schema as import_schema
 from tdsys.store import judgement_schema as judgement_schema
+from tdsys.store import people_schema as people_schema
+from tdsys.store import review_schema as review_schema
 from tdsys.store.engine import Store, Tx
 
 __all__ = ["Store", "Tx"]

@@ -114,14 +114,16 @@ LIFECYCLE = (
     ),
 )
 
-# A judge's score says in `judgements` what each juror answered. The ledger keeps the answer by the
-# content that was asked about; an example whose content was edited later has another by now.
+# A judge's score says in `judgements` what each juror answered; the ledger has it by content.
 _SAID = """
-    SELECT scores.id, scores.example_id, scores.created_at, said->'juror'->>'model' AS model,
-           said->'juror'->>'rubric' AS rubric, said->'juror'->>'prompt' AS prompt,
-           said->'juror'->>'texts' AS texts, said->'answers' AS answers, said->'values' AS values
+    SELECT scores.id, example_id, attempt, said->'answers' AS answers, said->'values' AS numbers,
+           said->'juror' AS juror
     FROM scores, jsonb_array_elements(judgements) AS said
     WHERE kind = 'judge' AND outcome = 'scored'
+"""
+_CONTENTS = """
+    SELECT id AS example_id, fingerprint FROM examples
+    UNION ALL SELECT example_id, fingerprint FROM example_revisions
 """
 JUDGING = (
     Invariant(
@@ -145,22 +147,51 @@ JUDGING = (
         "a judge's number is the mean of what its jurors said, or 0 where a proof failed",
         f"""SELECT scores.id FROM scores JOIN (
                SELECT id, dimension, avg(value::numeric) AS mean
-               FROM ({_SAID}) AS said, jsonb_each_text(values) AS each (dimension, value)
+               FROM ({_SAID}) AS said, jsonb_each_text(numbers) AS each (dimension, value)
                GROUP BY id, dimension
-           ) AS told ON told.id = scores.id
+           ) AS told USING (id)
            WHERE abs(mean - (to_jsonb(scores)->>dimension)::numeric) > 0.001
-             AND NOT (dimension = 'accuracy' AND accuracy = 0)""",  # noqa: S608  # ours
+             AND NOT (dimension = 'accuracy' AND accuracy = 0 AND EXISTS (
+                 SELECT FROM scores AS proof WHERE proof.example_id = scores.example_id
+                     AND attempt = scores.attempt AND verdict @@ '$.checks[*].outcome == "failed"'
+             ))""",  # noqa: S608
     ),
     Invariant(
         "jurors are in the ledger",
-        "what a juror said of an example stands in the ledger, with the same answers",
-        f"""SELECT example_id FROM ({_SAID}) AS said
-           WHERE NOT EXISTS (
-               SELECT FROM jurors JOIN judgements ON juror = key
-               WHERE jurors.model = said.model AND jurors.rubric = said.rubric
-                 AND jurors.prompt = said.prompt AND jurors.texts = said.texts
-                 AND judgements.outcome = 'scored' AND judgements.answers = said.answers
-                 AND fingerprint = (SELECT fingerprint FROM examples WHERE id = example_id))""",  # noqa: S608
+        "what a juror said of an example stands in the ledger with the same answers",
+        f"""SELECT example_id FROM ({_SAID}) AS said WHERE NOT EXISTS (
+               SELECT FROM ({_CONTENTS}) AS held
+               JOIN judgements USING (fingerprint) JOIN jurors ON key = judgements.juror
+               WHERE held.example_id = said.example_id AND judgements.answers = said.answers
+                 AND to_jsonb(jurors) @> (said.juror - 'simulated'))""",  # noqa: S608
+    ),
+)
+
+REVIEWS = (
+    Invariant(
+        "what waits is queued",
+        "every example in review is in the reviewers' queue, and nothing else is",
+        """SELECT coalesce(id, example_id) FROM
+               (SELECT id FROM examples WHERE state = 'in_review') AS waiting
+               FULL JOIN reviews ON example_id = id
+           WHERE id IS NULL OR example_id IS NULL""",
+    ),
+    Invariant(
+        "reviews are decided once",
+        "no stay in the queue was ended twice without being taken back in between",
+        """SELECT example_id FROM review_events AS said
+           WHERE transition_id IS NOT NULL AND act <> 'undo'
+             AND NOT EXISTS (SELECT FROM review_events WHERE undoes = said.id)
+           GROUP BY example_id, entry HAVING count(*) > 1""",
+    ),
+    Invariant(
+        "two people are two",
+        "nobody gave a word twice in one stay without taking the first back",
+        """SELECT example_id FROM review_events AS said
+           WHERE act IN ('approve', 'reject', 'edit')
+             AND NOT EXISTS (SELECT FROM review_events WHERE undoes = said.id)
+             AND transition_id IS NULL
+           GROUP BY example_id, entry, person HAVING count(*) > 1""",
     ),
 )
 
@@ -190,6 +221,8 @@ ARRIVALS = (
                          AND fingerprint = kept.fingerprint)
               OR NOT conflicting
                  AND NOT EXISTS (SELECT FROM examples WHERE fingerprint = kept.fingerprint)
+                 AND NOT EXISTS (SELECT FROM example_revisions
+                                 WHERE fingerprint = kept.fingerprint)
               OR conflicting
                  AND NOT EXISTS (SELECT FROM examples WHERE capture_id = kept.capture_id)
                  AND NOT EXISTS (SELECT FROM capture_duplicates AS other
@@ -360,7 +393,21 @@ MOTION = (
     ),
 )
 
-INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *IMPORTS, *DATASETS, *MOTION)
+_COUNTED = """SELECT domain, topic, difficulty, source, state, left(coalesce(reason, ''), 100)
+                  AS reason, count(*) AS n FROM examples GROUP BY 1, 2, 3, 4, 5, 6"""
+COUNTS = (
+    Invariant(
+        "counts are what is there",
+        "what is counted while writing is what counting anew would come to",
+        f"""SELECT DISTINCT coalesce(kept.domain, told.domain) FROM ({_COUNTED}) AS kept
+            FULL JOIN (SELECT domain, topic, difficulty, source, state, reason, sum(n) AS n
+                       FROM example_counts GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(n) <> 0) AS told
+            USING (domain, topic, difficulty, source, state, reason)
+            WHERE kept.n IS DISTINCT FROM told.n""",  # noqa: S608
+    ),
+)
+
+INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *COUNTS)
 
 
 def as_of_now(tx: Tx) -> None:

@@ -12,7 +12,13 @@ from tdsys.core.example import Document
 from tdsys.core.rubric import Verdict
 from tdsys.core.screening import NEEDED, screen, text_of
 from tdsys.verify.engine import SymbolicEngine
-from tdsys.verify.evidence import answer_check, equations_check, grounded_check, steps_check
+from tdsys.verify.evidence import (
+    answer_check,
+    equations_check,
+    grounded_check,
+    plausible_check,
+    steps_check,
+)
 
 __all__ = ["EvidenceVerifier", "SymbolicEngine"]
 
@@ -34,6 +40,7 @@ class EvidenceVerifier:
             answer_check(solution, answer, self._patiently()),
             equations_check(solution),
             grounded_check(problem, solution),
+            plausible_check(problem, solution, answer),
         )
         return Verdict(checks=(*surface[:2], *evidence, *surface[2:]))
 

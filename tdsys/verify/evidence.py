@@ -38,6 +38,28 @@ _EQUATION = re.compile(
     rf"(?<![^\s])(?<![-+*/×÷x=:%] )(?<![0-9] )({_NUMERAL}(?: ?[-+*×x] ?{_NUMERAL}){{1,6}}"
     rf"|{_NUMERAL} ?[/÷] ?{_NUMERAL}) ?= ?({_NUMERAL})(?=[.,;]?(?:\s+[A-Za-z#]|\s*\Z))"
 )
+_VAGUE = re.compile(r"\bsome\b")
+_MAY_BE_NEGATIVE = re.compile(
+    r"(?<![\w.])[-−–][0-9]|\b(?:negative|below|minus|temperature|degrees?|integers?|debts?|owes?"
+    r"|loss|loses|losses|profit|balance|overdrawn|elevation|sea level|floors?|basement|underground"
+    r"|change in|differ|difference|equation|expression|solve|evaluate|simplify|coordinates?|slope"
+    r"|sequence|[xyn])\b",
+    re.IGNORECASE,
+)
+_HOW_MANY = re.compile(
+    r"\bhow many (?:(?:more|total|other|new|fewer|extra|whole|of the|additional|such|different"
+    r"|complete|full) )*([a-z]+)"
+)
+# Units, and words that are no noun.
+_MEASURED = re.compile(
+    r"dollars?|cents?|euros?|pence|hours?|minutes?|seconds?|days?|weeks?|months?|years?|miles?"
+    r"|feet|foot|inch(?:es)?|yards?|acres?|gallons?|cups?|quarts?|pints?|pounds?|ounces?|tons?"
+    r"|tonnes?|kg|km|cm|mm|ml|spoons?|tablespoons?|teaspoons?|degrees?|percent|times|units?|points?"
+    r"|calories|square|cubic|old|bushels?|blocks?|stars?|laps?|rounds?|servings?|portions?"
+    r"|did|do|does|will|can|could|should|would|is|are|was|were|has|have|in|of|per|parts?"
+    r"|\w*(?:met(?:er|re)s?|lit(?:er|re)s?|grams?|watts?|bytes?|joules?)"
+)
+_OF_MANY = re.compile(r"\b(?:average|mean|median|expected?|per|rate|each|every|fraction)\b")
 _WORDED = {
     "a": 1,
     "half": 2,
@@ -222,11 +244,38 @@ def grounded_check(problem: str, solution: str) -> Check:
     if not foreign:
         return _check("grounded", Outcome.PASSED)
     strange = len(set(foreign)) >= MIN_FOREIGN and not told
+    # "He buys some pens": the one number that is not told may be what "some" stands for.
+    missing = len(set(foreign)) == 1 and _VAGUE.search(problem) is not None
     return _check(
         "grounded",
-        Outcome.SUSPICIOUS if strange else Outcome.UNKNOWN,
+        Outcome.SUSPICIOUS if strange or missing else Outcome.UNKNOWN,
         f"not in the problem: {', '.join(foreign[:5])}",
     )
+
+
+def plausible_check(problem: str, solution: str, answer: str) -> Check:
+    """Values that a story does not have: less than nothing, or a part of what is counted.
+
+    Of GSM8K's own solutions one in 2,000 has a step below zero and none a broken count.
+    """
+    stated = [value for step in _steps(solution) if (value := stated_value(step)) is not None]
+    below = next((value for value in stated if value < 0), None)
+    if below is not None and not _MAY_BE_NEGATIVE.search(problem):
+        return _check("plausible", Outcome.SUSPICIOUS, f"a step comes to {format_number(below)}")
+    told = numbers(answer)
+    broken = len(told) == 1 and told[0].value.denominator != 1
+    if broken and (counted := _counted(problem)):
+        return _check("plausible", Outcome.SUSPICIOUS, f"{excerpt(answer)} {counted}")
+    return _check("plausible", Outcome.PASSED)
+
+
+def _counted(problem: str) -> str:
+    """What the question counts, where it comes in whole ones only; empty otherwise."""
+    question = re.split(r"[.?!]\s", problem.casefold().rstrip())[-1]
+    found = _HOW_MANY.search(question) if question.endswith("?") else None
+    if found is None or _MEASURED.fullmatch(found[1]) or _OF_MANY.search(question):
+        return ""
+    return found[1]
 
 
 def _given(problem: str) -> set[Fraction]:

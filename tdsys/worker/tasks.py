@@ -5,13 +5,16 @@ from __future__ import annotations
 from tdsys import runtime
 from tdsys.stages import (
     alerting,
+    browsing,
     capture,
     drifting,
     importing,
     monitoring,
+    operating,
     optimizing,
     planning,
     pruning,
+    reviewing,
     scoring,
 )
 from tdsys.wire import Task
@@ -61,6 +64,7 @@ def score() -> object:
 def plan() -> object:
     """Freeze a dataset version and queue a run where a domain is ready for one."""
     here = runtime.current()
+    reviewing.freshen(here.store, now=here.now())
     outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)
@@ -95,6 +99,26 @@ def freshness() -> object:
     """Write the freshness report."""
     here = runtime.current()
     return monitoring.report_freshness(here.store, now=here.now())
+
+
+@task(Task.CATCH_UP)
+def catch_up() -> object:
+    """Make what is new searchable, and add up what was counted."""
+    here = runtime.current()
+    outcome = browsing.catch_up(here.store, clock=here.now)
+    if outcome.more:
+        here.ring(Task.CATCH_UP)
+    return outcome
+
+
+@task(Task.OPERATE)
+def operate() -> object:
+    """Go on with the bulk actions that are open."""
+    here = runtime.current()
+    outcome = operating.work(here.store, clock=here.now)
+    here.ring(Task.SCORE)
+    here.ring(Task.PLAN)
+    return [(one.id, one.state, one.counts) for one in outcome]
 
 
 @task(Task.ALERTS)

@@ -396,7 +396,7 @@ def test_a_version_holds_no_more_of_a_cell_or_of_near_duplicates_than_the_policy
     put(store, cluster_cap=2)
     run(store, ScriptedOptimizer(), clock)
     hats = [e for e in frozen(store) if "red hats" in str(e.outputs["problem"])]
-    assert (len(hats), len(frozen(store))) == (2, 92)
+    assert len(hats) == 2 < len(frozen(store))
 
 
 @pytest.mark.criterion("3.1")

@@ -33,6 +33,7 @@ from tdsys.store.examples.decisions import (
     prolong,
     record,
     retry,
+    vouched_by,
 )
 
 __all__ = [
@@ -69,4 +70,5 @@ __all__ = [
     "refused",
     "retry",
     "tenths",
+    "vouched_by",
 ]

@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ScalarSelect, bindparam, false, func, null, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    bindparam,
+    case,
+    false,
+    func,
+    null,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.dataset import Admitted
@@ -18,10 +29,11 @@ from tdsys.core.example import Candidate, Document
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, Outcome, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
-from tdsys.store import programs
+from tdsys.store import programs, waiting
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import trusted_examples
 from tdsys.store.leases import is_due
+from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
@@ -99,7 +111,8 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
             kept.attempts,
             kept.simulated,
             _unusable_answers().label("unusable_answers"),
-            _trusted_by().label("trusted_by"),
+            vouched_by().label("trusted_by"),
+            _revision().label("revision"),
             example_bodies.c.payload,
         )
     ).mappings()
@@ -136,13 +149,27 @@ def _unusable_answers() -> ScalarSelect[int]:
     )
 
 
-def _trusted_by() -> ScalarSelect[str]:
-    """Who vouched for the file an example came in."""
-    return (
+def vouched_by() -> ColumnElement[str]:
+    """Who vouches for what an example holds: whoever edited it last, or brought its file."""
+    edited = example_revisions
+    editor = (
+        select(case((edited.c.vouched, edited.c.editor)))
+        .where(edited.c.example_id == examples.c.id)
+        .order_by(edited.c.number.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    file = (
         select(trusted_examples.c.actor)
         .where(trusted_examples.c.example_id == examples.c.id)
         .scalar_subquery()
     )
+    return func.coalesce(editor, file)
+
+
+def _revision() -> ScalarSelect[int]:
+    edited = example_revisions
+    return select(func.count()).where(edited.c.example_id == examples.c.id).scalar_subquery()
 
 
 def record(tx: Tx, *, decided: Sequence[Decided], now: datetime) -> set[int]:
@@ -150,12 +177,14 @@ def record(tx: Tx, *, decided: Sequence[Decided], now: datetime) -> set[int]:
 
     A lease that ran out does not matter: the first answer wins, it was paid for.
     """
-    ours = _still_candidates(tx, [one.heard.candidate.id for one in decided])
+    ours = _as_judged(tx, [one.heard.candidate for one in decided])
     fresh = [one for one in decided if one.heard.candidate.id in ours]
     if fresh:
         tx.execute(_DECIDE, [_decided(one, now) for one in fresh])
         ids = _append_scores(tx, [one.heard for one in fresh], now)
         _explain(tx, list(map(_step, fresh, ids)), now)
+        waits = [one for one in fresh if one.decision.move is Move.REVIEW]
+        waiting.appraise(tx, ids=[one.heard.candidate.id for one in waits], now=now)
     return ours
 
 
@@ -165,6 +194,17 @@ def _still_candidates(tx: Tx, ids: Sequence[int]) -> set[int]:
     held = select(kept.id).where(kept.id.in_(ids), kept.state == CANDIDATE)
     # In one order, so that two workers with the same examples wait and do not block each other.
     return set(tx.scalars(held.order_by(kept.id).with_for_update()))
+
+
+def _as_judged(tx: Tx, candidates: Sequence[Candidate]) -> set[int]:
+    """Which of them are undecided and hold what was judged; somebody may have edited one meanwhile.
+
+    Looked at after their rows are held, because what is not held may change in between.
+    """
+    judged = {one.id: one.revision for one in candidates}
+    held = _still_candidates(tx, list(judged))
+    found = tx.execute(select(examples.c.id, _revision()).where(examples.c.id.in_(held)))
+    return {id_ for id_, revision in found if judged[id_] == revision}
 
 
 def _decided(one: Decided, now: datetime) -> dict[str, Any]:
@@ -248,6 +288,8 @@ def move(
         [_Step(example_id, State(row.state), to, move, reason, detail, actor, policy_version)],
         now,
     )
+    if to is State.IN_REVIEW:
+        waiting.appraise(tx, ids=[example_id], now=now)
     if row.state == State.ADMITTED:
         programs.outdate(tx, example_ids=[example_id])
     return to

@@ -1,0 +1,55 @@
+"""Put examples into clusters of near-duplicates, whatever source they are of.
+
+Scoring does it with what it claims, before anything is judged: who was not placed was not decided
+either, so a killed worker leaves nothing out. Planning does it again for what is not placed yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Protocol
+
+from tdsys.core.example import Document
+from tdsys.core.sketching import sketch
+from tdsys.store import Store, clusters
+from tdsys.store.clusters import Neighbour
+
+AT_ONCE = 500
+
+
+class Content(Protocol):
+    """What of an example is looked at."""
+
+    @property
+    def id(self) -> int:
+        """Its row."""
+        ...
+
+    @property
+    def outputs(self) -> Document:
+        """What was generated."""
+        ...
+
+
+def problem_of(outputs: Document) -> str:
+    """The text an example is compared by: its problem, or all of it where there is none."""
+    return str(outputs.get("problem", outputs))
+
+
+def place(store: Store, *, domain: str, examples: Sequence[Content]) -> int:
+    """Place those of one domain that are not yet, some hundreds a transaction; how many."""
+    with store.begin() as tx:
+        missing = clusters.unplaced(tx, example_ids=[one.id for one in examples])
+    waiting = (one for one in examples if one.id in missing)
+    while block := list(islice(waiting, AT_ONCE)):
+        sketches = {one.id: sketch(problem_of(one.outputs)) for one in block}
+        with store.begin() as tx:
+            clusters.place(tx, domain=domain, sketches=sketches)
+    return len(missing)
+
+
+def nearest(store: Store, *, example_id: int, limit: int) -> list[Neighbour]:
+    """The examples most like one, the nearest first; none when it is in no cluster yet."""
+    with store.begin() as tx:
+        return clusters.nearest(tx, example_id=example_id, limit=limit)

@@ -1,0 +1,168 @@
+"""How varied a domain's examples are, and how real and synthetic ones are mixed; reads only."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from tdsys.core.dataset import Admitted
+from tdsys.core.diversity import Diversity, Piece, measure
+from tdsys.core.example import Source
+from tdsys.errors import InvalidInput
+from tdsys.stages.clustering import problem_of
+from tdsys.store import Store, Tx, clusters, datasets, examples, mixture, policies
+from tdsys.store.mixture import SourceQuality
+
+SYNTHETIC, REAL, IMPORTED = "synthetic", "real", "imported"
+KINDS: Mapping[str, str] = {
+    Source.CAPTURED: REAL,
+    Source.MANUAL: REAL,
+    Source.BOOTSTRAPPED: SYNTHETIC,
+    Source.SYNTHETIC: SYNTHETIC,
+    Source.IMPORTED: IMPORTED,
+}
+MOST_PERIODS = 31
+PERIODS = (1, 7, 28, 364)
+
+
+class Measured(NamedTuple):
+    """The admitted set or a dataset version, with its metrics; `unplaced` are in no cluster yet."""
+
+    name: str
+    unplaced: int
+    diversity: Diversity
+
+
+class Ratio(NamedTuple):
+    """How many examples of each kind."""
+
+    synthetic: int = 0
+    real: int = 0
+    imported: int = 0
+
+
+class MixedCell(NamedTuple):
+    """One cell: all that came, and what of it is admitted."""
+
+    domain: str
+    topic: str
+    difficulty: str
+    arrived: Ratio
+    admitted: Ratio
+
+
+class MixedPeriod(NamedTuple):
+    """All that came from `day` on, for `days` days."""
+
+    day: date
+    days: int
+    arrived: Ratio
+    admitted: Ratio
+
+
+class Mix(NamedTuple):
+    """Where examples come from; the emptiest cells are not left out."""
+
+    arrived: Ratio
+    admitted: Ratio
+    cells: list[MixedCell]
+    periods: list[MixedPeriod]
+    sources: list[SourceQuality]
+
+
+def diversity(store: Store, *, domain: str, version: int | None = None) -> list[Measured]:
+    """The admitted set and the newest dataset version, or another one by its number.
+
+    InvalidInput when there is no such domain or version.
+    """
+    with store.begin() as tx:
+        policies.current(tx, domain=domain)
+        admitted = examples.admitted(tx, domain=domain)
+        sets = [("admitted", admitted)]
+        if number := _numbered(tx, domain, version):
+            name, id_ = number
+            sets.append((name, [m.example for m in datasets.members(tx, version_id=id_)]))
+        placed = clusters.clusters(tx, example_ids={e.id for _, held in sets for e in held})
+    return [_measured(name, held, placed) for name, held in sets]
+
+
+def _numbered(tx: Tx, domain: str, version: int | None) -> tuple[str, int] | None:
+    if version is None:
+        latest = datasets.latest(tx, domain=domain)
+        return None if latest is None else (f"version {latest.number}", latest.id)
+    for known in datasets.versions(tx, domain=domain):
+        if known.number == version:
+            return f"version {version}", known.id
+    raise InvalidInput(
+        f"{domain} has no dataset version {version}", remedy="leave --version out for the newest"
+    )
+
+
+def _measured(name: str, held: Sequence[Admitted], placed: Mapping[int, int]) -> Measured:
+    pieces = [
+        # Who is in no cluster yet is in one of its own.
+        Piece(problem_of(one.outputs), placed.get(one.id, -one.id), one.cell)
+        for one in sorted(held, key=lambda one: one.fingerprint)
+    ]
+    return Measured(name, sum(one.id not in placed for one in held), measure(pieces))
+
+
+def mix(store: Store, *, domain: str | None = None) -> Mix:
+    """Synthetic to real to imported; InvalidInput when there is no such domain."""
+    with store.begin() as tx:
+        if domain is not None:
+            policies.current(tx, domain=domain)
+        cells = mixture.by_cell(tx, domain=domain)
+        days = mixture.by_day(tx, domain=domain)
+        sources = mixture.by_source(tx, domain=domain)
+    return Mix(
+        arrived=_ratio((one.source, one.n) for one in cells),
+        admitted=_ratio((one.source, one.admitted) for one in cells),
+        cells=_cells(cells),
+        periods=_periods(days),
+        sources=sources,
+    )
+
+
+def _cells(rows: Sequence[mixture.CellMix]) -> list[MixedCell]:
+    held: dict[tuple[str, str, str], list[mixture.CellMix]] = defaultdict(list)
+    for one in rows:
+        held[one.domain, one.topic, one.difficulty].append(one)
+    return [
+        MixedCell(
+            *cell,
+            arrived=_ratio((one.source, one.n) for one in found),
+            admitted=_ratio((one.source, one.admitted) for one in found),
+        )
+        for cell, found in held.items()
+    ]
+
+
+def _periods(rows: Sequence[mixture.DayMix]) -> list[MixedPeriod]:
+    """By day, or by as many as make a list that can be looked at."""
+    if not rows:
+        return []
+    first, last = rows[0].day, rows[-1].day
+    span = (last - first).days + 1
+    days = next((one for one in PERIODS if span <= one * MOST_PERIODS), PERIODS[-1])
+    held: dict[int, list[mixture.DayMix]] = defaultdict(list)
+    for one in rows:
+        held[(one.day - first).days // days].append(one)
+    return [
+        MixedPeriod(
+            first + timedelta(days=days * number),
+            days,
+            arrived=_ratio((one.source, one.n) for one in found),
+            admitted=_ratio((one.source, one.admitted) for one in found),
+        )
+        for number, found in sorted(held.items())
+    ]
+
+
+def _ratio(counted: Iterable[tuple[str, int]]) -> Ratio:
+    kinds: Counter[str] = Counter()
+    for source, n in counted:
+        kinds[KINDS[source]] += n
+    return Ratio(kinds[SYNTHETIC], kinds[REAL], kinds[IMPORTED])

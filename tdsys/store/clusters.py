@@ -1,0 +1,350 @@
+"""Which example is of which template, and which templates make a cluster of near-duplicates.
+
+One rule: a domain's templates are compared and joined by one transaction at a time, and clusters
+are only ever joined, so whatever workers do at once comes to what one would have come to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import text
+
+from tdsys.core.sketching import (
+    COMMON_KEYS,
+    LINKED_BY_NUMBERS,
+    NEAR,
+    Forest,
+    Sketch,
+    keys,
+    likeness_to,
+    linked,
+    packed,
+    restored,
+    salted,
+)
+from tdsys.store.engine import Tx
+
+# Any number of our own, beside the domain's.
+LOCK = 7_305
+# The first so many templates of a key stand for all: a key that more have says nothing about them.
+MOST_PER_KEY = 50
+MOST_COMPARED = 100
+
+
+class Neighbour(NamedTuple):
+    """An example beside another; 1.0 in `likeness` is the same but for numbers and names."""
+
+    example_id: int
+    likeness: float
+    same_numbers: bool
+    same_cluster: bool
+    state: str
+    source: str
+    problem: str
+
+
+class _Template(NamedTuple):
+    """A template as it is stored."""
+
+    id: int
+    cluster: int
+    features: bytes
+
+
+class _Own(NamedTuple):
+    """What neighbours are looked for by."""
+
+    template_id: int
+    domain: str
+    numbers: int | None
+    sketch: Sketch
+
+
+def unplaced(tx: Tx, *, example_ids: Iterable[int]) -> set[int]:
+    """Which of these have no template yet."""
+    return set(tx.scalars(_UNPLACED, {"ids": _list(example_ids)}))
+
+
+def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> int:
+    """Give examples of one domain their template and cluster; how many clusters were joined.
+
+    An example that was placed before, or is gone, changes nothing.
+    """
+    tx.execute(_LOCK, {"lock": LOCK, "domain": domain})
+    marks = {one.template: one for one in sketches.values()}
+    fresh = _add_templates(tx, domain, marks)
+    ids = {mark: id_ for id_, mark in tx.execute(_KNOWN, {"domain": domain, "marks": _list(marks)})}
+    owners = {id_: ids[one.template] for id_, one in sketches.items()}
+    same = _add_examples(tx, domain, sketches, owners)
+    common = _common(tx, domain, {ids[mark]: marks[mark] for mark in fresh})
+    return _join(tx, common, same, {ids[mark]: one for mark, one in marks.items()})
+
+
+def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
+    """The cluster of each of these examples that has one."""
+    return dict(tx.execute(_CLUSTERS, {"ids": _list(example_ids)}).all())
+
+
+def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
+    """The most similar examples of its domain, the nearest first; none when it has no template."""
+    tx.execute(_INDEXED)
+    row = tx.execute(_OWN, {"id": example_id}).one_or_none()
+    if row is None:
+        return []
+    own = _Own(row.id, row.domain, row.numbers, restored(row.mark, row.features))
+    mine = row.cluster
+    near = _near_templates(tx, own)
+    near.sort(key=lambda pair: -pair[1])
+    found = {template.id: (template, alike) for template, alike in near[:limit]}
+    rows = tx.execute(_MEMBERS, {"ids": _list(found), "self": example_id, "limit": limit})
+    beside = [
+        Neighbour(
+            example_id=row.example_id,
+            likeness=found[row.template_id][1],
+            same_numbers=own.numbers is not None and row.numbers == own.numbers,
+            same_cluster=found[row.template_id][0].cluster == mine,
+            state=row.state,
+            source=row.source,
+            problem=row.problem,
+        )
+        for row in rows
+    ]
+    beside.sort(key=lambda one: (-one.likeness, not one.same_numbers, one.example_id))
+    return beside[:limit]
+
+
+def _near_templates(tx: Tx, own: _Own) -> list[tuple[_Template, float]]:
+    sketch = own.sketch
+    wanted = _list(salted(own.domain, keys(sketch.features)))
+    by_words = tx.scalars(
+        _NEAR, {"keys": wanted, "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
+    ).all()
+    by_numbers = tx.scalars(_SAME_NUMBERS, {"numbers": own.numbers, "most": MOST_PER_KEY}).all()
+    same = set(by_numbers)
+    found: list[tuple[_Template, float]] = []
+    for one in _templates(tx, {own.template_id, *by_words, *by_numbers}):
+        is_own = one.id == own.template_id
+        alike = 1.0 if is_own else likeness_to(sketch, one.features)
+        if alike >= (LINKED_BY_NUMBERS if one.id in same else NEAR):
+            found.append((one, alike))
+    return found
+
+
+def _add_templates(tx: Tx, domain: str, marks: Mapping[int, Sketch]) -> list[int]:
+    """The marks of those that were not there."""
+    features = ",".join(packed(one.features).hex() for one in marks.values())
+    given = {"domain": domain, "marks": _list(marks), "features": features}
+    return list(tx.scalars(_ADD_TEMPLATES, given))
+
+
+def _add_examples(
+    tx: Tx, domain: str, sketches: Mapping[int, Sketch], owners: Mapping[int, int]
+) -> set[tuple[int, int]]:
+    """Note each one's template and numbers; which templates are met with the same numbers now."""
+    told = {id_: one.numbers for id_, one in sketches.items() if one.numbers is not None}
+    numbers = dict(zip(told, map(str, salted(domain, told.values())), strict=True))
+    given = {
+        "ids": _list(sketches),
+        "templates": _list(owners[id_] for id_ in sketches),
+        "numbers": ",".join([numbers.get(id_, "") for id_ in sketches]),
+    }
+    tx.execute(_ADD_EXAMPLES, given)
+    pairs = {
+        "numbers": ",".join(numbers.values()),
+        "templates": _list(owners[id_] for id_ in numbers),
+    }
+    met = tx.execute(_ADD_NUMBERS, pairs).all()
+    fresh = {"numbers": _list(n for n, _ in met), "templates": _list(t for _, t in met)}
+    rows = tx.execute(_BY_NUMBERS, {**fresh, "most": MOST_PER_KEY})
+    return {(min(pair), max(pair)) for pair in rows}
+
+
+def _common(tx: Tx, domain: str, fresh: Mapping[int, Sketch]) -> set[tuple[int, int]]:
+    """Write the keys of new templates; which others have enough of them."""
+    found = {id_: salted(domain, keys(one.features)) for id_, one in fresh.items()}
+    given = {
+        "templates": _list(id_ for id_, words in found.items() for _ in words),
+        "keys": _list(word for words in found.values() for word in words),
+    }
+    tx.execute(_ADD_KEYS, given)
+    limits = {"most": MOST_PER_KEY, "common": COMMON_KEYS}
+    rows = tx.execute(_BY_KEYS, {**given, **limits})
+    return {(min(pair), max(pair)) for pair in rows}
+
+
+def _join(
+    tx: Tx,
+    common: set[tuple[int, int]],
+    same: set[tuple[int, int]],
+    placed: Mapping[int, Sketch],
+) -> int:
+    """Join the clusters of every pair that is linked; one of each pair is `placed` just now."""
+    pairs = common | same
+    known = {one.id: one for one in _templates(tx, {id_ for pair in pairs for id_ in pair})}
+    forest = Forest()
+    for pair in pairs:
+        one, other = pair if pair[0] in placed else reversed(pair)
+        owners = known[one].cluster, known[other].cluster
+        if forest.root(owners[0]) == forest.root(owners[1]):
+            continue  # most pairs that share keys are one cluster already
+        alike = likeness_to(placed[one], known[other].features)
+        if linked(alike, same_numbers=pair in same):
+            forest.join(*owners)
+    moved = forest.moved()
+    if moved:
+        tx.execute(_JOIN, {"high": _list(moved), "low": _list(moved.values())})
+    return len(moved)
+
+
+def _templates(tx: Tx, ids: Iterable[int]) -> list[_Template]:
+    rows = tx.execute(_TEMPLATES, {"ids": _list(ids)})
+    return [_Template(row.id, row.cluster, row.features) for row in rows]
+
+
+def _list(numbers: Iterable[int]) -> str:
+    """As text: an array costs psycopg several times what joining it costs us."""
+    return ",".join(map(str, numbers))
+
+
+def _numbers(name: str) -> str:
+    return f"unnest(CAST(string_to_array(:{name}, ',') AS bigint[]))"
+
+
+# A plan that is kept with its connection may have been made while the tables were nearly empty,
+# and would read all of them ever after.
+_PLANNED = (
+    "set_config('enable_seqscan', 'off', true), "
+    "set_config('plan_cache_mode', 'force_custom_plan', true)"
+)
+_INDEXED = text(f"SELECT {_PLANNED}")
+_LOCK = text(f"SELECT pg_advisory_xact_lock(:lock, hashtext(:domain)), {_PLANNED}")
+_UNPLACED = text(
+    f"""
+    SELECT id FROM {_numbers("ids")} AS id
+    WHERE NOT EXISTS (SELECT FROM example_templates WHERE example_id = id)
+    """  # noqa: S608  # ours, from above
+)
+_ADD_TEMPLATES = text(
+    f"""
+    INSERT INTO templates (id, domain, mark, features, cluster)
+    SELECT fresh.id, :domain, fresh.mark, fresh.features, fresh.id
+    FROM (
+        SELECT nextval(pg_get_serial_sequence('templates', 'id')) AS id, given.mark,
+               decode(coalesce(given.features, ''), 'hex') AS features
+        FROM (SELECT {_numbers("marks")} AS mark,
+                     unnest(string_to_array(:features, ',')) AS features) AS given
+        WHERE NOT EXISTS (
+            SELECT FROM templates WHERE domain = :domain AND mark = given.mark)
+    ) AS fresh
+    RETURNING mark
+    """  # noqa: S608
+)
+_KNOWN = text(
+    f"""
+    SELECT id, mark FROM templates
+    WHERE domain = :domain AND mark IN (SELECT {_numbers("marks")})
+    """  # noqa: S608
+)
+_ADD_EXAMPLES = text(
+    f"""
+    INSERT INTO example_templates (example_id, template_id, numbers)
+    SELECT examples.id, given.template_id, CAST(nullif(given.numbers, '') AS bigint)
+    FROM (SELECT {_numbers("ids")} AS id, {_numbers("templates")} AS template_id,
+                 unnest(string_to_array(:numbers, ',')) AS numbers) AS given
+    JOIN examples USING (id)
+    ON CONFLICT DO NOTHING
+    """  # noqa: S608
+)
+_ADD_KEYS = text(
+    f"""
+    INSERT INTO template_keys (key, template_id)
+    SELECT {_numbers("keys")}, {_numbers("templates")} ON CONFLICT DO NOTHING
+    """
+)
+_BY_KEYS = text(
+    f"""
+    SELECT given.template_id, other.template_id
+    FROM (SELECT {_numbers("keys")} AS key, {_numbers("templates")} AS template_id) AS given
+    CROSS JOIN LATERAL (
+        SELECT kept.template_id FROM template_keys AS kept
+        WHERE kept.key = given.key AND kept.template_id <> given.template_id
+        ORDER BY kept.template_id LIMIT :most
+    ) AS other
+    GROUP BY 1, 2 HAVING count(*) >= :common
+    """  # noqa: S608
+)
+_ADD_NUMBERS = text(
+    f"""
+    INSERT INTO template_numbers (numbers, template_id)
+    SELECT {_numbers("numbers")}, {_numbers("templates")} ON CONFLICT DO NOTHING
+    RETURNING numbers, template_id
+    """
+)
+_BY_NUMBERS = text(
+    f"""
+    SELECT given.template_id, other.template_id
+    FROM (SELECT {_numbers("numbers")} AS numbers, {_numbers("templates")} AS template_id) AS given
+    CROSS JOIN LATERAL (
+        SELECT kept.template_id FROM template_numbers AS kept
+        WHERE kept.numbers = given.numbers AND kept.template_id <> given.template_id
+        ORDER BY kept.template_id LIMIT :most
+    ) AS other
+    """  # noqa: S608
+)
+_TEMPLATES = text(
+    f"""
+    SELECT id, cluster, features FROM templates WHERE id IN (SELECT {_numbers("ids")})
+    """  # noqa: S608
+)
+_JOIN = text(
+    f"""
+    UPDATE templates SET cluster = moved.low
+    FROM (SELECT {_numbers("high")} AS high, {_numbers("low")} AS low) AS moved
+    WHERE cluster = moved.high
+    """  # noqa: S608
+)
+_CLUSTERS = text(
+    f"""
+    SELECT placed.example_id, kept.cluster FROM example_templates AS placed
+    JOIN templates AS kept ON kept.id = placed.template_id
+    WHERE placed.example_id IN (SELECT {_numbers("ids")})
+    """  # noqa: S608
+)
+_OWN = text(
+    """
+    SELECT kept.id, kept.cluster, kept.domain, kept.mark, kept.features, placed.numbers
+    FROM example_templates AS placed JOIN templates AS kept ON kept.id = placed.template_id
+    WHERE placed.example_id = :id
+    """
+)
+_NEAR = text(
+    f"""
+    SELECT other.template_id FROM (SELECT {_numbers("keys")} AS key) AS given
+    CROSS JOIN LATERAL (
+        SELECT kept.template_id FROM template_keys AS kept
+        WHERE kept.key = given.key ORDER BY kept.template_id LIMIT :per_key
+    ) AS other
+    GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :most
+    """  # noqa: S608
+)
+_SAME_NUMBERS = text(
+    """
+    SELECT template_id FROM template_numbers
+    WHERE numbers = CAST(:numbers AS bigint) ORDER BY template_id LIMIT :most
+    """
+)
+_MEMBERS = text(
+    f"""
+    SELECT member.example_id, member.template_id, member.numbers, examples.state, examples.source,
+           coalesce(payload -> 'outputs' ->> 'problem', '') AS problem
+    FROM (SELECT {_numbers("ids")} AS id) AS near
+    CROSS JOIN LATERAL (
+        SELECT * FROM example_templates
+        WHERE template_id = near.id AND example_id <> :self ORDER BY example_id LIMIT :limit
+    ) AS member
+    JOIN examples ON examples.id = member.example_id
+    JOIN example_bodies ON example_bodies.example_id = member.example_id
+    """  # noqa: S608
+)

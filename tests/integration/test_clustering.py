@@ -1,0 +1,240 @@
+"""Clusters of near-duplicates: what is stored is what comparing every two would come to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import text
+
+from tdsys.core.dataset import Split
+from tdsys.core.example import Candidate
+from tdsys.core.policy import Policy
+from tdsys.core.sketching import clusters as compared
+from tdsys.reference import ReferenceGenerator
+from tdsys.stages import clustering, planning, scoring
+from tdsys.stages.scoring import Limits
+from tdsys.store import Store, clusters
+from tests.commanding import Shell
+from tests.factories import PROBLEM, make_admitted, make_capture
+from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
+from tests.stored import LEASE, claim, ingest
+
+ANN = "Ann has 12 red apples. She gives five of them to Ben. How many apples does Ann keep?"
+CARL = "Carl has 7 red apples. She gives 3 of them to Dora. How many apples does Carl keep?"
+ASIDE = (
+    "Eve has 9 red apples. The weather is fine today. She gives 4 of them to Finn. "
+    "How many apples does Eve keep?"
+)
+TRAIN = "A train leaves the station at noon and drives for 3 hours at 60 miles per hour. How far?"
+
+
+def stored(store: Store, problems: Sequence[str], *, domain: str = "d") -> list[Candidate]:
+    """These problems as candidates, in their order."""
+    with store.begin() as tx:
+        for n, problem in enumerate(problems):
+            inputs = {"topic": "t", "n": str(n)}
+            outputs = {**PROBLEM, "problem": problem}
+            ingest(tx, [make_capture(domain=domain, inputs=inputs, outputs=outputs)])
+        return sorted(claim(tx), key=lambda one: one.id)
+
+
+def place(store: Store, candidates: Sequence[Candidate]) -> None:
+    for domain in sorted({one.domain for one in candidates}):
+        clustering.place(
+            store, domain=domain, examples=[one for one in candidates if one.domain == domain]
+        )
+
+
+def partition(store: Store, candidates: Sequence[Candidate]) -> set[frozenset[int]]:
+    """Places in the list, by their cluster."""
+    with store.begin() as tx:
+        found = clusters.clusters(tx, example_ids=[one.id for one in candidates])
+    return grouped([found[one.id] for one in candidates])
+
+
+def grouped(names: Sequence[int]) -> set[frozenset[int]]:
+    groups: dict[int, set[int]] = {}
+    for place_, name in enumerate(names):
+        groups.setdefault(name, set()).add(place_)
+    return {frozenset(group) for group in groups.values()}
+
+
+@pytest.fixture(scope="module")
+def problems() -> list[str]:
+    """A few hundred of one domain, in which there are near-duplicates of every kind."""
+    made = ReferenceGenerator(seed=3).stream(("number_theory",), 240)
+    return [problem.outputs["problem"] for problem in made]
+
+
+def test_problems_of_one_template_or_of_nearly_the_same_words_share_a_cluster(
+    store: Store,
+) -> None:
+    candidates = stored(store, [ANN, TRAIN, CARL, ASIDE])
+    place(store, candidates)
+    assert partition(store, candidates) == {frozenset({0, 2, 3}), frozenset({1})}
+
+
+def test_domains_share_no_cluster(store: Store) -> None:
+    candidates = [*stored(store, [ANN], domain="a"), *stored(store, [ANN], domain="b")]
+    place(store, candidates)
+    assert len(partition(store, candidates)) == 2
+
+
+@pytest.mark.parametrize("block", [1, 7, 500])
+def test_block_by_block_comes_to_what_comparing_all_at_once_comes_to(
+    store: Store, problems: list[str], block: int
+) -> None:
+    some = problems[: 60 if block == 1 else None]
+    candidates = stored(store, some)
+    order = list(candidates)
+    random.Random(block).shuffle(order)
+    for start in range(0, len(order), block):
+        place(store, order[start : start + block])
+    found = partition(store, candidates)
+    assert found == grouped(compared(some))
+    assert 1 < len(found) < len(some)
+
+
+def test_two_workers_at_once_come_to_what_one_comes_to(store: Store, problems: list[str]) -> None:
+    candidates = stored(store, problems)
+    blocks = [candidates[start::8] for start in range(8)]
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(lambda block: place(store, block), [*blocks, *blocks]))
+    assert partition(store, candidates) == grouped(compared(problems))
+
+
+def test_a_problem_that_is_like_two_clusters_makes_them_one(store: Store) -> None:
+    told = (
+        "A baker bakes 3 trays of buns.",
+        "Every tray holds a dozen sweet buns.",
+        "Two trays are sold before breakfast.",
+        "Hungry children eat 7 buns at noon.",
+        "The baker gives 4 buns to a beggar.",
+        "How many buns stay on the shelf?",
+    )
+    halves, between = (" ".join(told[:4]), " ".join(told[2:])), " ".join(told[1:5])
+    candidates = stored(store, [*halves, between])
+    place(store, candidates[:2])
+    before = partition(store, candidates[:2])
+    place(store, candidates[2:])
+    assert len(before) == 2
+    assert partition(store, candidates) == {frozenset({0, 1, 2})}
+
+
+def test_placing_again_changes_nothing(store: Store) -> None:
+    candidates = stored(store, [ANN, CARL])
+    place(store, candidates)
+    with store.begin() as tx:
+        rows = [set(tx.execute(text(f"SELECT * FROM {name}"))) for name in TABLES]  # noqa: S608
+    place(store, candidates)
+    with store.begin() as tx:
+        assert rows == [set(tx.execute(text(f"SELECT * FROM {name}"))) for name in TABLES]  # noqa: S608
+
+
+NOUNS = (
+    "baker",
+    "miller",
+    "tailor",
+    "smith",
+    "fisher",
+    "hunter",
+    "weaver",
+    "potter",
+    "mason",
+    "cook",
+)
+TABLES = ("templates", "template_keys", "template_numbers", "example_templates")
+
+
+def test_neighbours_come_by_likeness_with_what_a_person_wants_to_see(store: Store) -> None:
+    candidates = stored(store, [ANN, TRAIN, ASIDE, CARL])
+    place(store, candidates)
+    with store.begin() as tx:
+        first, second = clusters.nearest(tx, example_id=candidates[0].id, limit=5)
+        (one,) = clusters.nearest(tx, example_id=candidates[0].id, limit=1)
+        assert clusters.nearest(tx, example_id=candidates[1].id, limit=5) == []
+        assert clusters.nearest(tx, example_id=10**9, limit=5) == []
+    assert (first.problem, first.likeness, first.same_cluster) == (CARL, 1.0, True)
+    assert (second.problem, second.state, second.source) == (ASIDE, "candidate", "captured")
+    assert 0.5 < second.likeness < 1
+    assert one == first
+
+
+@pytest.mark.parametrize("problem", ["", "?", "12", "解方程", "\U0001f600" * 50, "a " * 5000])
+def test_a_strange_problem_is_placed_like_any_other(store: Store, problem: str) -> None:
+    candidates = stored(store, [problem, ANN, f"{problem} "])
+    place(store, candidates)
+    assert partition(store, candidates) == {frozenset({0, 2}), frozenset({1})}
+
+
+def test_what_is_purged_leaves_its_cluster(store: Store) -> None:
+    candidates = stored(store, [ANN, CARL])
+    place(store, candidates)
+    with store.begin() as tx:
+        tx.execute(text("DELETE FROM examples WHERE id = :id"), {"id": candidates[0].id})
+        assert clusters.nearest(tx, example_id=candidates[1].id, limit=5) == []
+    place(store, candidates)
+    with store.begin() as tx:
+        assert len(clusters.clusters(tx, example_ids=[one.id for one in candidates])) == 1
+
+
+def killed(_: Candidate) -> NoReturn:
+    """The worker dies while it waits for the judge."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.criterion("10.2")
+def test_whatever_is_decided_is_in_a_cluster_however_the_worker_died(store: Store) -> None:
+    for n, problem in enumerate((ANN, TRAIN, CARL)):
+        inputs = {"topic": "t", "n": str(n)}
+        with store.begin() as tx:
+            ingest(
+                tx,
+                [make_capture(domain="d", inputs=inputs, outputs={**PROBLEM, "problem": problem})],
+            )
+    clock, limits = Clock(), Limits(block=2, lease=LEASE, max_attempts=3)
+    with pytest.raises(KeyboardInterrupt):
+        scoring.score_due(
+            store,
+            judge=ScriptedJudge(killed),
+            verifier=ScriptedVerifier(),
+            clock=clock,
+            limits=limits,
+        )
+    clock.forward(seconds=LEASE.total_seconds() + 1)
+    done = scoring.score_due(
+        store, judge=ScriptedJudge(), verifier=ScriptedVerifier(), clock=clock, limits=limits
+    )
+    assert done.decided == 3
+    with store.begin() as tx:
+        placed = clusters.clusters(tx, example_ids=[1, 2, 3])
+    assert grouped([placed[id_] for id_ in (1, 2, 3)]) == {frozenset({0, 2}), frozenset({1})}
+
+
+def test_a_version_keeps_near_duplicates_together_and_not_the_ends_of_a_chain() -> None:
+    said = [f"The {noun} keeps silent about the {noun} guild." for noun in NOUNS]
+    ends = [" ".join(said[:5]), " ".join(said[5:10])]
+    alike = [" ".join(said[:5]), " ".join(said[:4])]
+    chained = [
+        make_admitted(n, outputs={**PROBLEM, "problem": text})
+        for n, text in enumerate([*ends, *alike])
+    ]
+    one_cluster = dict.fromkeys(range(len(chained)), 7)
+    drafted = planning.draft(chained, Policy(), one_cluster)
+    named = {member.example.id: (member.cluster, member.split) for member in drafted.members}
+    assert named[0] == named[2] == named[3] != named[1]
+    assert {split for _, split in named.values()} <= set(Split)
+
+
+def test_the_examples_most_like_one_are_shown_and_told(tdsys: Shell, store: Store) -> None:
+    candidates = stored(store, [ANN, TRAIN, f"{CARL}\x1b"])
+    place(store, candidates)
+    shown = tdsys("examples", "near", str(candidates[0].id))
+    assert (shown.code, "1.00" in shown.out, "\x1b" in shown.out) == (0, True, False)
+    (one,) = tdsys("examples", "near", str(candidates[0].id), "--json").document
+    assert (one["example_id"], one["same_cluster"]) == (candidates[2].id, True)
+    assert tdsys("examples", "near", "999", "--json").document == []
