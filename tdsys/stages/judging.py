@@ -30,7 +30,6 @@ from tdsys.core.rubric import (
     Verdict,
     Verifier,
 )
-from tdsys.core.sections import Member
 from tdsys.errors import ConfigurationError, TdsysError
 from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, alerts, judgements

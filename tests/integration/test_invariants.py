@@ -23,7 +23,14 @@ from tdsys.stages import auditing
 from tdsys.store import Store, Tx, examples, imports, invariants, judgements
 from tdsys.store.examples import Batch, Refusal
 from tdsys.store.invariants import INVARIANTS, Finding
-from tests.factories import NOW, make_assessment, make_capture, make_captures, make_judgement, make_verdict
+from tests.factories import (
+    NOW,
+    make_assessment,
+    make_capture,
+    make_captures,
+    make_judgement,
+    make_verdict,
+)
 from tests.stored import (
     LEASE,
     PLAN,
