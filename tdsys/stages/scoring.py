@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tdsys.core.canaries import Canary
+from tdsys.core.canaries import Canary, unless_suspended
 from tdsys.core.example import Candidate, fingerprint
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
@@ -17,7 +17,6 @@ from tdsys.core.rubric import (
     Decision,
     Judge,
     Judgement,
-    Juror,
     Verdict,
     Verifier,
     decide,
@@ -173,10 +172,11 @@ class Rules:
         """The policy of its domain, and its version."""
         return self._policies[one.candidate.domain]
 
-    def stopped(self, one: Answered) -> Juror | None:
-        """A juror of its panel that may not admit."""
-        jurors = (said.juror for said in _judgements(one))
-        return next((juror for juror in jurors if juror.key in self._suspended), None)
+    def bind(self, decision: Decision, one: Answered) -> Decision:
+        """The decision, unless it rests on somebody who may not admit."""
+        if not isinstance(one.answer, Assessment):
+            return decision
+        return unless_suspended(decision, one.answer, self._suspended)
 
 
 def _judgements(one: Answered) -> tuple[Judgement, ...]:
@@ -195,20 +195,10 @@ def _write(tx: Tx, answered: Sequence[Answered], now: datetime, limits: Limits) 
             due_at = now + backoff(one.candidate.attempts)
             examples.retry(tx, heard=heard, due_at=due_at, now=now)
             continue
-        decision = _unless_suspended(decision, rules.stopped(one))
+        decision = rules.bind(decision, one)
         actor = _actor(one.candidate, decision)
         decided.append(examples.Decided(heard, decision, actor))
     return len(examples.record(tx, decided=decided, now=now))
-
-
-def _unless_suspended(decision: Decision, stopped: Juror | None) -> Decision:
-    """A judge that let a canary pass admits nothing by itself."""
-    if stopped is None or decision.move is not Move.ADMIT or decision.reason == TRUSTED:
-        return decision
-    detail = f"{stopped} let a canary pass; else {decision.reason}"
-    return decision.model_copy(
-        update={"move": Move.REVIEW, "reason": "judge_suspended", "detail": detail}
-    )
 
 
 def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:

@@ -25,7 +25,7 @@ from tdsys.core.rubric import (
 )
 from tdsys.core.sections import Judges, Member
 from tdsys.errors import ConfigurationError
-from tdsys.stages import curation, monitoring, policies, scoring
+from tdsys.stages import curation, monitoring, policies, replaying, scoring
 from tdsys.store import Store, alerts, judgements
 from tests.factories import NOW, PROBLEM, make_assessment, make_judgement, make_verdict
 from tests.integration.test_stages import LIMITS, captured, record, states
@@ -319,6 +319,20 @@ def test_a_suspended_judge_overrules_nobody_who_vouched_and_no_evidence(store: S
         limits=LIMITS,
     )
     assert reasons(store) == {("in_review", "judge_suspended"), ("rejected", "steps")}
+
+
+def test_deciding_anew_admits_nothing_by_the_word_of_a_suspended_judge(store: Store) -> None:
+    captured(store, [record(n) for n in range(3)])
+    clock = Clock()
+    score(store, ScriptedJudge(obedient), canaries=(BAD,), clock=clock)
+    assert states(store) == {"in_review": 3}
+    replaying.replay(store, domain="d", actor="ann", clock=clock)
+    assert states(store) == {"in_review": 3}
+    with store.begin() as tx:
+        (standing,) = judgements.standings(tx)
+        judgements.lift(tx, juror=standing.key, by="ann", now=NOW)
+    replaying.replay(store, domain="d", actor="ann", clock=clock)
+    assert states(store) == {"admitted": 3}
 
 
 class Unsure(ScriptedJudge):
