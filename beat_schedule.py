@@ -16,7 +16,9 @@ BACKSTOP_SECONDS = 15.0
 HOUR = 3600.0
 BACKSTOPS = {
     Task.INGEST: 5.0,
-    **dict.fromkeys((Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE), BACKSTOP_SECONDS),
+    **dict.fromkeys(
+        (Task.GENERATE, Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE), BACKSTOP_SECONDS
+    ),
 }
 
 app.conf.beat_schedule = {

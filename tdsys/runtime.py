@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
+    from tdsys.llm.workshop import ModelWorkshop
     from tdsys.verify import EvidenceVerifier
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
@@ -99,6 +100,13 @@ class Runtime:
         from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
 
         return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
+
+    @cached_property
+    def workshop(self) -> ModelWorkshop:
+        """Everything that can make an example."""
+        from tdsys.llm.workshop import ModelWorkshop  # noqa: PLC0415
+
+        return ModelWorkshop(lambda: self.program_model)
 
     @property
     def program_model(self) -> Model:

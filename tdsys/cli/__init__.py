@@ -10,6 +10,7 @@ import click
 from tdsys import __version__
 from tdsys.cli import (
     alerts,
+    batch,
     benchmark,
     broker,
     demo,
@@ -22,6 +23,7 @@ from tdsys.cli import (
     report,
     spool,
     stack,
+    synthesis,
     verify,
 )
 
@@ -40,6 +42,9 @@ for command in (
     spool.spool,
     importing.import_,
     benchmark.benchmark,
+    synthesis.bootstrap,
+    synthesis.synthesize,
+    batch.batch,
     examples.examples,
     policy.policy,
     replay.replay,

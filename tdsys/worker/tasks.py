@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from tdsys import runtime
-from tdsys.stages import capture, importing, monitoring, optimizing, planning, scoring
+from tdsys.stages import (
+    capture,
+    importing,
+    monitoring,
+    optimizing,
+    planning,
+    scoring,
+    synthesizing,
+)
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -16,6 +24,25 @@ def ingest() -> object:
     if outcome.more:
         here.ring(Task.INGEST)
     if outcome.new:
+        here.ring(Task.SCORE)
+    return outcome
+
+
+@task(Task.GENERATE)
+def generate() -> object:
+    """Make what batches ask for."""
+    here = runtime.current()
+    outcome = synthesizing.make_due(
+        here.store,
+        workshop=here.workshop,
+        clock=here.now,
+        lease=here.lease,
+        block=here.settings.lm_threads,
+        share=lambda: here.ring(Task.GENERATE),
+    )
+    if outcome.more:
+        here.ring(Task.GENERATE)
+    if outcome.made:
         here.ring(Task.SCORE)
     return outcome
 
@@ -42,6 +69,8 @@ def score() -> object:
     )
     if outcome.more:
         here.ring(Task.SCORE)
+    if outcome.decided:  # a batch may have waited for it
+        here.ring(Task.GENERATE)
     here.ring(Task.PLAN)
     return outcome
 

@@ -1,0 +1,318 @@
+"""Ask for examples: plan a batch, begin it, follow it, stop it, go on with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tdsys.core.batch import (
+    GENERATOR,
+    PORTION,
+    TEMPLATES,
+    Fallback,
+    Kind,
+    Maker,
+    Standing,
+    Tally,
+    standing,
+)
+from tdsys.core.example import Cell, Document, level
+from tdsys.core.filling import Experience, FillingPlan, Offer, plan, quotas
+from tdsys.core.lifecycle import State
+from tdsys.core.policy import Policy
+from tdsys.errors import InvalidInput, NotReady
+from tdsys.stages.scoring import Clock
+from tdsys.store import Store, batches, examples, policies
+from tdsys.store.batches import Batch, Kept, Opening, Portion
+
+DIFFICULTIES = ("easy", "medium", "hard")
+HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
+# Strategies may do worse than they did before by so much.
+SPARE_BUDGET = 3
+SHORT_LADDER = 2
+
+
+class Request(BaseModel):
+    """What somebody asks for; empty topics, difficulties or strategies: what there is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    domain: str
+    count: int
+    topics: tuple[str, ...] = ()
+    difficulties: tuple[str, ...] = ()
+    generator: str = ""
+    strategies: tuple[str, ...] = ()
+    max_calls: int | None = None
+    model: str = ""
+    price: float | None = None
+
+
+class Supply(Protocol):
+    """What a batch can be made with."""
+
+    def maker(self, strategy: str) -> Maker:
+        """The maker of that name; InvalidInput when there is none."""
+        ...
+
+    def topics(self, generator: str, domain: str) -> Sequence[str]:
+        """What a generator says it knows of a domain; empty when it says nothing."""
+        ...
+
+    def strategies(self) -> Sequence[str]:
+        """The strategies of the model that are used unless others are named."""
+        ...
+
+
+class Drafted(NamedTuple):
+    """A batch that is not begun: the plan, each cell's ladder of strategies, and the limit."""
+
+    request: Request
+    plan: FillingPlan
+    ladders: Mapping[str, tuple[str, ...]]
+    max_calls: int
+    is_new_domain: bool
+
+
+class CellReport(NamedTuple):
+    """One cell of a batch by one strategy; reason: why it ended with fewer than were wanted."""
+
+    topic: str
+    difficulty: str
+    strategy: str
+    wanted: int
+    made: int
+    admitted: int
+    waiting: int
+    undecided: int
+    reason: str | None
+
+
+class Report(NamedTuple):
+    """How far a batch is."""
+
+    batch: Batch
+    whole: Standing
+    cells: list[CellReport]
+    fallbacks: list[Fallback]
+    by_strategy: dict[str, dict[str, int]]
+
+
+def draft(store: Store, supply: Supply, request: Request) -> Drafted:
+    """The plan of a request; InvalidInput or NotReady when it cannot be carried out."""
+    with store.begin() as tx:
+        is_new = request.domain not in policies.domains(tx)
+        policy = Policy() if is_new else policies.current(tx, domain=request.domain)[1]
+        counts = [] if is_new else examples.cells(tx, domain=request.domain)
+        known = batches.experience(tx, domain=request.domain)
+    if policy.collection == "off":
+        raise NotReady(
+            f"{request.domain} collects nothing: its policy's collection is off",
+            remedy=f"tdsys policy set --domain {request.domain!r} collection=automatic",
+        )
+    held: Counter[Cell] = Counter()
+    for one in counts:
+        held[Cell(one.topic, one.difficulty)] += one.n * (one.state in HELD)
+    cells = _cells(request, policy, [c for c, n in held.items() if n], supply)
+    names = _strategies(request, supply)
+    offers = [Offer(name, supply.maker(name).calls) for name in names]
+    wanted = quotas(cells, held, request.count, policy)
+    planned = plan(
+        wanted, offers, known, before={c: held[c] for c in cells},
+        seed=request.count + sum(held.values()), price=request.price,
+    )  # fmt: skip
+    limit = request.max_calls if request.max_calls is not None else planned.calls * SPARE_BUDGET
+    ladders = {name: _ladder(name, offers, known) for name in names}
+    return Drafted(request, planned, ladders, limit, is_new)
+
+
+def _cells(request: Request, policy: Policy, seen: Sequence[Cell], supply: Supply) -> list[Cell]:
+    """The wanted cells: as named, else as the policy wants them, else what the domain has."""
+    wanted = policy.wanted_cells(seen)
+    topics = [level(one) for one in request.topics]
+    topics = topics or list(dict.fromkeys(cell.topic for cell in wanted)) or list(policy.topics)
+    topics = topics or [level(t) for t in supply.topics(request.generator, request.domain)]
+    if not topics:
+        raise InvalidInput(
+            f"nothing says which topics {request.domain} has",
+            remedy="name them with --topics, or in its policy",
+        )
+    difficulties = [level(one) for one in request.difficulties] or list(policy.difficulties)
+    difficulties = difficulties or list(dict.fromkeys(cell.difficulty for cell in wanted))
+    if set(difficulties) <= set(DIFFICULTIES):
+        # The usual three in their own order, and all of them where none is named.
+        asked = request.difficulties or policy.difficulties
+        difficulties = [d for d in DIFFICULTIES if not asked or d in difficulties]
+    return [Cell(topic, difficulty) for topic in topics for difficulty in difficulties]
+
+
+def _strategies(request: Request, supply: Supply) -> list[str]:
+    if request.kind is Kind.BOOTSTRAP:
+        return [f"{GENERATOR}{request.generator}"]
+    return list(request.strategies or supply.strategies())
+
+
+def _ladder(name: str, offers: Sequence[Offer], known: Sequence[Experience]) -> tuple[str, ...]:
+    """A strategy, the most successful other one, the templates."""
+    admitted: Counter[str] = Counter()
+    for one in known:
+        admitted[one.strategy] += one.admitted
+    others = sorted((o.strategy for o in offers if o.strategy != name), key=lambda o: -admitted[o])
+    rungs = (name, *others[: SHORT_LADDER - 1])
+    return rungs if TEMPLATES in rungs else (*rungs, TEMPLATES)
+
+
+def begin(store: Store, drafted: Drafted, *, actor: str, clock: Clock) -> UUID:
+    """Open the batch; workers may begin at once."""
+    request = drafted.request
+    opening = Opening(
+        domain=request.domain,
+        kind=request.kind,
+        portions=_portions(drafted),
+        plan=document(drafted.plan),
+        model=request.model,
+        max_calls=drafted.max_calls,
+        actor=actor,
+    )
+    with store.begin() as tx:
+        policies.ensure_domain(tx, domain=request.domain, now=clock())
+        return batches.open_(tx, opening=opening, now=clock())
+
+
+def _portions(drafted: Drafted) -> list[Portion]:
+    """The cells in turn, so that a batch that is stopped has some of each."""
+    pieces = [
+        (start, place, min(PORTION, one.wanted - start), one)
+        for place, one in enumerate(drafted.plan.cells)
+        for start in range(0, one.wanted, PORTION)
+    ]
+    pieces.sort(key=lambda piece: piece[:2])
+    return [
+        Portion(one.topic, one.difficulty, drafted.ladders[one.strategy], size)
+        for _, _, size, one in pieces
+    ]
+
+
+def document(planned: FillingPlan) -> Document:
+    """The plan as it is printed and kept."""
+    return {
+        "wanted": planned.wanted,
+        "cells": [one._asdict() for one in planned.cells],
+        "calls": planned.calls,
+        "tokens": planned.tokens,
+        "cost": planned.cost,
+        "seconds": planned.seconds,
+    }
+
+
+def report(store: Store, *, batch_id: UUID) -> Report:
+    """How far a batch is, cell by cell."""
+    with store.begin() as tx:
+        batch = batches.find(tx, batch_id=batch_id)
+        portions = batches.portions(tx, batch_id=batch_id)
+        tallies = batches.tallies(tx, batch_id=batch_id)
+    return Report(
+        batch=batch,
+        whole=standing(tallies),
+        cells=_cell_reports(portions, tallies),
+        fallbacks=[one for portion in portions for one in portion.fallbacks],
+        by_strategy=_by_strategy(tallies),
+    )
+
+
+def _cell_reports(portions: Sequence[Kept], tallies: Sequence[Tally]) -> list[CellReport]:
+    """The portions of one cell and strategy together."""
+    found: dict[tuple[str, str, str], list[Kept]] = defaultdict(list)
+    for portion in portions:
+        found[portion.topic, portion.difficulty, portion.strategy].append(portion)
+    reports = []
+    for named, parts in sorted(found.items()):
+        ids = {part.id for part in parts}
+        now = standing(one for one in tallies if one.cell_id in ids)
+        reasons = list(dict.fromkeys(part.reason for part in parts if part.reason))
+        reports.append(
+            CellReport(
+                *named,
+                wanted=sum(part.wanted for part in parts),
+                made=now.made,
+                admitted=now.admitted,
+                waiting=now.waiting,
+                undecided=now.undecided,
+                reason="; ".join(reasons) or None,
+            )
+        )
+    return reports
+
+
+def _by_strategy(tallies: Sequence[Tally]) -> dict[str, dict[str, int]]:
+    """How many each strategy tried, made and got admitted."""
+    names = dict.fromkeys(one.strategy for one in tallies)
+    return {
+        name: standing(one for one in tallies if one.strategy == name).model_dump(
+            include={"tried", "made", "admitted"}
+        )
+        for name in names
+    }
+
+
+def ended(report: Report) -> Document:
+    """A batch's result as it is printed: never a number without its reason."""
+    batch, whole = report.batch, report.whole
+    cells: list[JsonValue] = [one._asdict() for one in report.cells]
+    return {
+        "batch": str(batch.id),
+        "domain": batch.domain,
+        "state": batch.state.value,
+        "wanted": batch.wanted,
+        "made": whole.made,
+        "admitted": whole.admitted,
+        "waiting": whole.waiting,
+        "undecided": whole.undecided,
+        "cells": cells,
+        "reasons": dict(whole.reasons),
+        "fallbacks": [one.model_dump() for one in report.fallbacks],
+        "strategies": {name: dict(counts) for name, counts in report.by_strategy.items()},
+        "calls": batch.spent,
+        "tokens": batch.tokens,
+        "max_calls": batch.max_calls,
+        "model": batch.model,
+    }
+
+
+def listed(store: Store, *, domain: str | None, limit: int) -> list[Batch]:
+    """Batches, the newest first."""
+    with store.begin() as tx:
+        return batches.listed(tx, domain=domain, limit=limit)
+
+
+def cancel(store: Store, *, batch_id: UUID, clock: Clock) -> None:
+    """End an open batch; NotReady when it is not."""
+    with store.begin() as tx:
+        found = batches.find(tx, batch_id=batch_id)
+        if not batches.cancel(tx, batch_id=batch_id, now=clock()):
+            raise NotReady(f"batch {batch_id} is {found.state} already")
+
+
+def resume(store: Store, *, batch_id: UUID, max_calls: int | None, clock: Clock) -> int:
+    """Go on with an ended batch where it fell short; how many portions are due again.
+
+    `max_calls` are for what is done from now on; without it, as many as at first.
+    """
+    with store.begin() as tx:
+        batch = batches.find(tx, batch_id=batch_id)
+        more = batch.max_calls if max_calls is None else max_calls
+        again = batches.resume(tx, batch_id=batch_id, more_calls=more, now=clock())
+    if not again:
+        raise NotReady(f"nothing of batch {batch_id} fell short", remedy="ask for another batch")
+    return again
+
+
+def experience(store: Store, *, domain: str | None) -> list[Experience]:
+    """What every strategy has yielded in every cell."""
+    with store.begin() as tx:
+        return batches.experience(tx, domain=domain)
