@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from tdsys.core.program import Optimizer
+    from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
@@ -106,7 +107,14 @@ class Runtime:
         """Everything that can make an example."""
         from tdsys.llm.workshop import ModelWorkshop  # noqa: PLC0415
 
-        return ModelWorkshop(lambda: self.program_model)
+        return ModelWorkshop(lambda: self.program_model, threads=self.settings.lm_threads)
+
+    @cached_property
+    def solver(self) -> Solver:
+        """Solves synthetic problems once more: the judge's model, so that it can be another."""
+        from tdsys.llm.synthesis import ModelSolver  # noqa: PLC0415
+
+        return ModelSolver(self.judge_model, threads=self.settings.lm_threads)
 
     @property
     def program_model(self) -> Model:
@@ -153,7 +161,7 @@ class Runtime:
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
         require_optuna()
-        _ = self.judge, self.optimizer
+        _ = self.judge, self.optimizer, self.solver
 
     @property
     def scoring_limits(self) -> Limits:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tdsys.core.example import Cell, Document
 from tdsys.core.lifecycle import State
+from tdsys.core.resolving import MOST_SOLUTIONS
 from tdsys.core.rubric import Check
 
 TEMPLATES = "templates"
@@ -69,6 +70,7 @@ class Order(NamedTuple):
     domain: str
     cell: Cell
     parents: tuple[Parent, ...] = ()
+    context: str = ""
 
 
 class Draft(NamedTuple):
@@ -178,6 +180,11 @@ def _reason(one: Tally) -> str:
     return told if one.state in {None, State.REJECTED} else f"{one.state}: {told}"
 
 
+def calls_per_try(maker: int) -> int:
+    """The most calls an attempt takes: the maker's own, and whoever solves it again."""
+    return maker + MOST_SOLUTIONS if maker else 0
+
+
 def most_tries(wanted: int) -> int:
     """How many attempts one strategy gets in a portion."""
     return wanted * TRIES_PER_EXAMPLE + SPARE_TRIES
@@ -192,3 +199,9 @@ def why_given_up(before: Standing, tries: int, *, wanted: int) -> str:
 def chosen(pool: Sequence[Parent], count: int, turn: int) -> tuple[Parent, ...]:
     """So many different parents out of the pool; every turn begins with another one."""
     return tuple(pool[(turn + k) % len(pool)] for k in range(min(count, len(pool))))
+
+
+def setting(pool: Sequence[Parent], turn: int) -> str:
+    """The context of one of the pool's examples; empty where they have none."""
+    told = pool[turn % len(pool)].inputs.get("context") if pool else None
+    return told if isinstance(told, str) else ""

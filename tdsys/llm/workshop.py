@@ -7,16 +7,16 @@ from functools import cache
 from typing import Any
 
 from tdsys.core.batch import GENERATOR, TEMPLATES, Maker
-from tdsys.errors import InvalidInput
 from tdsys.llm import generators
 from tdsys.llm.generators import GeneratorMaker, TemplateMaker
+from tdsys.llm.prompting import named, strategies
 
 
 class ModelWorkshop:
     """Generators, templates, and the strategies of a model; each is made when it is asked for."""
 
-    def __init__(self, model: Callable[[], Any]) -> None:
-        self._model = model
+    def __init__(self, model: Callable[[], Any], *, threads: int) -> None:
+        self._model, self._threads = model, threads
         self._made: dict[str, Maker] = {}
 
     def maker(self, strategy: str) -> Maker:
@@ -25,13 +25,21 @@ class ModelWorkshop:
             self._made[strategy] = self._new(strategy)
         return self._made[strategy]
 
+    def calls(self, strategy: str) -> int:
+        """The most calls an attempt takes its maker; InvalidInput when there is none."""
+        if strategy == TEMPLATES:
+            return 0
+        if strategy.startswith(GENERATOR):
+            return self.maker(strategy).calls
+        return int(bool(named(strategy)))
+
     def topics(self, generator: str, domain: str) -> Sequence[str]:
         """What a generator says it knows of a domain; empty when it says nothing."""
         return generators.topics(_loaded(generator), domain) if generator else ()
 
     def strategies(self) -> Sequence[str]:
         """The strategies of the model that are used unless others are named."""
-        return (TEMPLATES,)
+        return [one.name for one in strategies().values() if not one.off]
 
     def _new(self, strategy: str) -> Maker:
         if strategy == TEMPLATES:
@@ -39,7 +47,10 @@ class ModelWorkshop:
         if strategy.startswith(GENERATOR):
             name = strategy.removeprefix(GENERATOR)
             return GeneratorMaker(name, _loaded(name), self._model)
-        raise InvalidInput(f"there is no strategy {strategy!r}", remedy="see `tdsys strategy list`")
+        chosen = named(strategy)
+        from tdsys.llm.synthesis import ModelMaker  # noqa: PLC0415  # dspy takes seconds to import
+
+        return ModelMaker(chosen, self._model(), threads=self._threads)
 
 
 @cache

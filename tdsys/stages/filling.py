@@ -15,9 +15,9 @@ from tdsys.core.batch import (
     TEMPLATES,
     Fallback,
     Kind,
-    Maker,
     Standing,
     Tally,
+    calls_per_try,
     standing,
 )
 from tdsys.core.example import Cell, Document, level
@@ -56,8 +56,8 @@ class Request(BaseModel):
 class Supply(Protocol):
     """What a batch can be made with."""
 
-    def maker(self, strategy: str) -> Maker:
-        """The maker of that name; InvalidInput when there is none."""
+    def calls(self, strategy: str) -> int:
+        """The most calls an attempt takes its maker; InvalidInput when there is none."""
         ...
 
     def topics(self, generator: str, domain: str) -> Sequence[str]:
@@ -120,7 +120,7 @@ def draft(store: Store, supply: Supply, request: Request) -> Drafted:
         held[Cell(one.topic, one.difficulty)] += one.n * (one.state in HELD)
     cells = _cells(request, policy, [c for c, n in held.items() if n], supply)
     names = _strategies(request, supply)
-    offers = [Offer(name, supply.maker(name).calls) for name in names]
+    offers = [Offer(name, calls_per_try(supply.calls(name))) for name in names]
     wanted = quotas(cells, held, request.count, policy)
     planned = plan(
         wanted, offers, known, before={c: held[c] for c in cells},

@@ -28,15 +28,20 @@ from tdsys.core.batch import (
     Refused,
     Standing,
     Workshop,
+    calls_per_try,
     chosen,
     most_tries,
+    setting,
     standing,
     why_given_up,
 )
 from tdsys.core.contamination import Registered
 from tdsys.core.example import Capture, Document, Malformed, Source
+from tdsys.core.resolving import Solver
+from tdsys.core.rubric import Verifier
 from tdsys.errors import Conflict, StoreUnavailable, TdsysError
 from tdsys.stages.leases import kept
+from tdsys.stages.proving import proved
 from tdsys.stages.scoring import Clock, backoff
 from tdsys.store import Store, Tx, batches, benchmarks, examples, making
 from tdsys.store.batches import Batch
@@ -51,6 +56,14 @@ SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC
 NO_BUDGET = "budget: the batch may make no further call"
 
 
+class Means(NamedTuple):
+    """What examples are made and proved with."""
+
+    workshop: Workshop
+    verifier: Verifier
+    solver: Solver
+
+
 class Worked(NamedTuple):
     """What one bell achieved; `more` when the bell should ring again."""
 
@@ -63,7 +76,7 @@ class Worked(NamedTuple):
 def make_due(
     store: Store,
     *,
-    workshop: Workshop,
+    means: Means,
     clock: Clock,
     lease: timedelta,
     block: int,
@@ -79,7 +92,7 @@ def make_due(
             return Worked(portions, made, refused, more=False)
         if is_more:
             share()
-        work = _Portion(store, claimed, workshop, clock, lease, block)
+        work = _Portion(store, claimed, means, clock, lease, block)
         work.settle()
         portions, made, refused = portions + 1, made + work.made, refused + work.refused
     return Worked(portions, made, refused, more=True)
@@ -100,12 +113,12 @@ class _Portion:
         self,
         store: Store,
         claimed: Claimed,
-        workshop: Workshop,
+        means: Means,
         clock: Clock,
         lease: timedelta,
         block: int,
     ) -> None:
-        self._store, self._claimed, self._workshop = store, claimed, workshop
+        self._store, self._claimed, self._means = store, claimed, means
         self._clock, self._lease, self._block = clock, lease, block
         self.made = self.refused = 0
 
@@ -156,16 +169,22 @@ class _Portion:
             return desk.end(f"{found.waiting} wait for a person" if found.waiting else None)
         if left <= 0:
             return desk.step_down()
-        maker = self._workshop.maker(now.strategy)
+        maker = self._means.workshop.maker(now.strategy)
         size = desk.affordable(maker, min(lacking, left, self._block))
         return _Block(desk.batch, maker, desk.orders(maker, size)) if size else desk.end(NO_BUDGET)
 
     def _attempt(self, block: _Block) -> bool:
         """Make a block and keep what it came to; False when the model has to be waited for."""
         began = time.monotonic()
-        outcomes = block.maker.make(block.orders)
+        outcomes = self._without_benchmarks(block.maker.make(block.orders))
+        if block.maker.calls:  # templates and generators prove, or vouch for, their own
+            outcomes = proved(
+                outcomes,
+                domain=block.batch.domain,
+                verifier=self._means.verifier,
+                solver=self._means.solver,
+            )
         seconds = (time.monotonic() - began) / len(block.orders)
-        outcomes = self._without_benchmarks(outcomes)
         pairs = [
             (order, _checked(block, order, outcome, self._clock()))
             for order, outcome in zip(block.orders, outcomes, strict=True)
@@ -246,14 +265,15 @@ class _Desk(NamedTuple):
 
     def affordable(self, maker: Maker, size: int) -> int:
         """So many attempts, with their calls set aside."""
-        while size and not making.reserve(self.tx, claimed=self.now, calls=size * maker.calls):
+        each = calls_per_try(maker.calls)
+        while size and not making.reserve(self.tx, claimed=self.now, calls=size * each):
             size -= 1
         return size
 
     def orders(self, maker: Maker, size: int) -> list[Order]:
         """The next attempts."""
         domain, cell = self.batch.domain, self.now.cell
-        pool = making.parents(self.tx, domain=domain, cell=cell) if maker.parents else []
+        pool = making.parents(self.tx, domain=domain, cell=cell) if maker.calls else []
         first = making.last_number(self.tx, cell_id=self.now.id) + 1
         return [
             Order(
@@ -262,6 +282,7 @@ class _Desk(NamedTuple):
                 domain=domain,
                 cell=cell,
                 parents=chosen(pool, maker.parents, self.now.id + number),
+                context=setting(pool, self.now.id + number),
             )
             for number in range(first, first + size)
         ]

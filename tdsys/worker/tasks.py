@@ -12,6 +12,7 @@ from tdsys.stages import (
     scoring,
     synthesizing,
 )
+from tdsys.stages.synthesizing import Means
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -34,7 +35,7 @@ def generate() -> object:
     here = runtime.current()
     outcome = synthesizing.make_due(
         here.store,
-        workshop=here.workshop,
+        means=Means(here.workshop, here.verifier, here.solver),
         clock=here.now,
         lease=here.lease,
         block=here.settings.lm_threads,
