@@ -36,10 +36,14 @@ class Experience(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """A strategy to choose from; `calls` is the most it asks a model for one example."""
+    """A strategy to choose from; `calls` is the most it asks a model for one example.
+
+    One that needs no material can be turned to where others fail for want of it.
+    """
 
     strategy: str
     calls: int
+    needs_material: bool = False
 
 
 class Planned(NamedTuple):

@@ -7,6 +7,8 @@ promises before anybody else looks at it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -24,7 +26,7 @@ from tdsys.core.similarity import THRESHOLD, jaccard, shingles
 from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.judge import fenced
 from tdsys.llm.prompting import Strategy, form
-from tdsys.llm.session import Model, SharedTracker, run_all, translate, using
+from tdsys.llm.session import Model, SharedTracker, translate, using
 from tdsys.llm.session import Outcome as Answer
 
 # A row is made again later anyway; long waits would only outlive its lease.
@@ -138,8 +140,21 @@ def asked(
 ) -> tuple[list[Answer], int]:
     """Each request put once, and the tokens of all: a garbled answer is not asked for again."""
     tracker: SharedTracker
+
+    def attempt(request: Mapping[str, Any]) -> Answer:
+        try:
+            return Answer(program(**request), None)
+        except Exception as error:  # noqa: BLE001  # `_refused` sorts them
+            return Answer(None, error)
+
+    # Not DSPy's own: its progress bar, though disabled, does not bear several at once.
     with using(model.lm()) as tracker, dspy.context(adapter=_adapter()):
-        return run_all(program, requests, threads=threads), tracker.tokens
+        if len(requests) == 1:
+            return [attempt(requests[0])], tracker.tokens
+        with ThreadPoolExecutor(min(threads, max(1, len(requests)))) as pool:
+            running = [pool.submit(copy_context().run, attempt, one) for one in requests]
+            answers = [one.result() for one in running]
+        return answers, tracker.tokens
 
 
 def _adapter() -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from tdsys.core.batch import GENERATOR, TEMPLATES, Maker
+from tdsys.core.batch import GENERATOR, TEMPLATES, Maker, calls_per_try
+from tdsys.core.filling import Offer
 from tdsys.llm import generators
 from tdsys.llm.generators import GeneratorMaker, TemplateMaker
 from tdsys.llm.prompting import named, strategies
@@ -25,13 +26,11 @@ class ModelWorkshop:
             self._made[strategy] = self._new(strategy)
         return self._made[strategy]
 
-    def calls(self, strategy: str) -> int:
-        """The most calls an attempt takes its maker; InvalidInput when there is none."""
-        if strategy == TEMPLATES:
-            return 0
-        if strategy.startswith(GENERATOR):
-            return self.maker(strategy).calls
-        return int(bool(named(strategy)))
+    def offer(self, strategy: str) -> Offer:
+        """What a strategy takes; InvalidInput when there is none of that name."""
+        if strategy == TEMPLATES or strategy.startswith(GENERATOR):
+            return Offer(strategy, calls_per_try(self.maker(strategy).calls))
+        return Offer(strategy, calls_per_try(1), needs_material=named(strategy).parents > 0)
 
     def topics(self, generator: str, domain: str) -> Sequence[str]:
         """What a generator says it knows of a domain; empty when it says nothing."""

@@ -17,7 +17,6 @@ from tdsys.core.batch import (
     Kind,
     Standing,
     Tally,
-    calls_per_try,
     standing,
 )
 from tdsys.core.example import Cell, Document, level
@@ -33,7 +32,6 @@ DIFFICULTIES = ("easy", "medium", "hard")
 HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
 # Strategies may do worse than they did before by so much.
 SPARE_BUDGET = 3
-SHORT_LADDER = 2
 
 
 class Request(BaseModel):
@@ -56,8 +54,8 @@ class Request(BaseModel):
 class Supply(Protocol):
     """What a batch can be made with."""
 
-    def calls(self, strategy: str) -> int:
-        """The most calls an attempt takes its maker; InvalidInput when there is none."""
+    def offer(self, strategy: str) -> Offer:
+        """What a strategy takes; InvalidInput when there is none of that name."""
         ...
 
     def topics(self, generator: str, domain: str) -> Sequence[str]:
@@ -120,7 +118,7 @@ def draft(store: Store, supply: Supply, request: Request) -> Drafted:
         held[Cell(one.topic, one.difficulty)] += one.n * (one.state in HELD)
     cells = _cells(request, policy, [c for c, n in held.items() if n], supply)
     names = _strategies(request, supply)
-    offers = [Offer(name, calls_per_try(supply.calls(name))) for name in names]
+    offers = [supply.offer(name) for name in names]
     wanted = quotas(cells, held, request.count, policy)
     planned = plan(
         wanted, offers, known, before={c: held[c] for c in cells},
@@ -158,12 +156,13 @@ def _strategies(request: Request, supply: Supply) -> list[str]:
 
 
 def _ladder(name: str, offers: Sequence[Offer], known: Sequence[Experience]) -> tuple[str, ...]:
-    """A strategy, the most successful other one, the templates."""
+    """A strategy, the most successful other one that needs no material, the templates."""
     admitted: Counter[str] = Counter()
     for one in known:
         admitted[one.strategy] += one.admitted
-    others = sorted((o.strategy for o in offers if o.strategy != name), key=lambda o: -admitted[o])
-    rungs = (name, *others[: SHORT_LADDER - 1])
+    others = [o for o in offers if o.strategy != name]
+    others.sort(key=lambda o: (o.needs_material, -admitted[o.strategy]))
+    rungs = (name, *(o.strategy for o in others[:1]))
     return rungs if TEMPLATES in rungs else (*rungs, TEMPLATES)
 
 

@@ -10,6 +10,7 @@ import logging
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from hashlib import blake2b
@@ -48,11 +49,13 @@ from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed, Item
 
 log = logging.getLogger("tdsys.synthesizing")
-PORTIONS_PER_BELL = 3
+# Portions may be small: those of several cells are made side by side.
+PORTIONS_AT_ONCE = 4
 # Five seconds, doubling: a model that is away for five minutes ends a portion.
 MOST_OUTAGES = 7
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
+DETAIL_SHOWN = 500
 NO_BUDGET = "budget: the batch may make no further call"
 
 
@@ -82,20 +85,25 @@ def make_due(
     block: int,
     share: Callable[[], object] = lambda: None,
 ) -> Worked:
-    """Work on a few portions; `share` is called when others could work on some meanwhile."""
-    portions = made = refused = 0
-    for _ in range(PORTIONS_PER_BELL):
-        with store.begin() as tx:
-            claimed = making.claim(tx, lease=lease, now=clock())
-            is_more = making.is_more_due(tx, lease=lease, now=clock())
-        if claimed is None:
-            return Worked(portions, made, refused, more=False)
-        if is_more:
-            share()
-        work = _Portion(store, claimed, means, clock, lease, block)
-        work.settle()
-        portions, made, refused = portions + 1, made + work.made, refused + work.refused
-    return Worked(portions, made, refused, more=True)
+    """Work on a few portions, with `block` attempts at once in all of them.
+
+    `share` is called when others could work on some meanwhile.
+    """
+    with store.begin() as tx:
+        claimed = making.claim(tx, limit=PORTIONS_AT_ONCE, lease=lease, now=clock())
+        is_more = making.is_more_due(tx, lease=lease, now=clock())
+    if not claimed:
+        return Worked(0, 0, 0, more=False)
+    if is_more:
+        share()
+    each = max(1, block // len(claimed))
+    work = [_Portion(store, one, means, clock, lease, each) for one in claimed]
+    with ThreadPoolExecutor(len(work), thread_name_prefix="tdsys-portion") as pool:
+        # Every portion comes to its end, then the first that failed is heard.
+        for done in [pool.submit(one.settle) for one in work]:
+            done.result()
+    made, refused = sum(one.made for one in work), sum(one.refused for one in work)
+    return Worked(len(work), made, refused, more=True)
 
 
 class _Block(NamedTuple):
@@ -138,7 +146,9 @@ class _Portion:
             expected = isinstance(bug, TdsysError)
             if not expected:
                 log.exception("portion %d cannot be made", self._claimed.id)
-            self._fall_short(str(bug) if expected else f"crash: {type(bug).__name__}: {bug}"[:500])
+            self._fall_short(
+                str(bug) if expected else f"crash: {type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
+            )
 
     def _prolong(self) -> bool:
         with self._store.begin() as tx:
@@ -176,14 +186,7 @@ class _Portion:
     def _attempt(self, block: _Block) -> bool:
         """Make a block and keep what it came to; False when the model has to be waited for."""
         began = time.monotonic()
-        outcomes = self._without_benchmarks(block.maker.make(block.orders))
-        if block.maker.calls:  # templates and generators prove, or vouch for, their own
-            outcomes = proved(
-                outcomes,
-                domain=block.batch.domain,
-                verifier=self._means.verifier,
-                solver=self._means.solver,
-            )
+        outcomes = self._outcomes(block)
         seconds = (time.monotonic() - began) / len(block.orders)
         pairs = [
             (order, _checked(block, order, outcome, self._clock()))
@@ -193,6 +196,26 @@ class _Portion:
             self._keep(desk, block, pairs, seconds)
             later = [one for _, one in pairs if isinstance(one, Refused) and one.later]
             return True if len(later) < len(pairs) else desk.wait_for_model(later[0])
+
+    def _outcomes(self, block: _Block) -> list[Draft | Refused]:
+        """What making and proving came to; a bug that they wake costs these attempts only."""
+        try:
+            outcomes = self._without_benchmarks(block.maker.make(block.orders))
+            if not block.maker.calls:  # templates and generators vouch for their own answers
+                return outcomes
+            return proved(
+                outcomes,
+                domain=block.batch.domain,
+                verifier=self._means.verifier,
+                solver=self._means.solver,
+            )
+        except TdsysError:
+            raise
+        except Exception as bug:
+            log.exception("%s cannot make portion %d", block.maker.version, self._claimed.id)
+            calls = calls_per_try(block.maker.calls)  # it may have made all of them
+            told = f"{type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
+            return [Refused("crash", told, calls=calls) for _ in block.orders]
 
     def _keep(
         self, desk: _Desk, block: _Block, pairs: Sequence[tuple[Order, _Checked]], seconds: float

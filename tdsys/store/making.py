@@ -24,6 +24,7 @@ from tdsys.store.leases import is_due
 from tdsys.store.schema import ADMITTED, CANDIDATE, example_bodies, examples
 
 MOST_PARENTS = 200
+FEWEST_PARENTS = 5
 
 
 class Claimed(BaseModel):
@@ -72,8 +73,8 @@ class Item(NamedTuple):
     simulated: bool
 
 
-def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Claimed | None:
-    """Take the portion that is due longest; one that waits for decisions once all are there."""
+def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claimed]:
+    """Take the portions that are due longest; those that wait for decisions once all are there."""
     cell = batch_cells.c
     undecided = (
         select(batch_items.c.number)
@@ -89,21 +90,17 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Claimed | None:
             or_(cell.state == CellState.DUE.value, ~undecided),
         )
         .order_by(cell.due_at, cell.id)
-        .limit(1)
+        .limit(limit)
         .with_for_update(skip_locked=True)
-        .scalar_subquery()
+        .cte("due")
     )
-    row = (
-        tx.execute(
-            update(batch_cells)
-            .where(cell.id == due)
-            .values(state=CellState.DUE.value, attempts=cell.attempts + 1, due_at=now + lease)
-            .returning(batch_cells)
-        )
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else Claimed.model_validate(row)
+    rows = tx.execute(
+        update(batch_cells)
+        .where(cell.id == due.c.id)
+        .values(state=CellState.DUE.value, attempts=cell.attempts + 1, due_at=now + lease)
+        .returning(batch_cells)
+    ).mappings()
+    return [Claimed.model_validate(row) for row in rows]
 
 
 def hold(tx: Tx, *, claimed: Claimed) -> Claimed:
@@ -269,22 +266,21 @@ def is_more_due(tx: Tx, *, lease: timedelta, now: datetime) -> bool:
 
 
 def parents(tx: Tx, *, domain: str, cell: Cell) -> list[Parent]:
-    """Admitted examples to make new ones of: of the cell, else of its topic, else of the domain.
+    """Admitted examples to make new ones of: of the cell, else of its topic at any difficulty.
 
-    Not from a batch first: what was made of what was made drifts.
+    Those from batches come last, for what was made of what was made drifts.
     """
     kept = examples.c
     from_batch = select(batch_items.c.number).where(batch_items.c.example_id == kept.id).exists()
     rows = tx.execute(
-        select(kept.id, example_bodies.c.payload)
+        select(kept.id, kept.difficulty, from_batch.label("drifts"), example_bodies.c.payload)
         .join_from(examples, example_bodies)
-        .where(kept.domain == domain, kept.state == ADMITTED)
-        .order_by(
-            (kept.topic == cell.topic).desc(),
-            (kept.difficulty == cell.difficulty).desc(),
-            from_batch,
-            kept.id,
-        )
+        .where(kept.domain == domain, kept.state == ADMITTED, kept.topic == cell.topic)
+        .order_by((kept.difficulty == cell.difficulty).desc(), from_batch, kept.id)
         .limit(MOST_PARENTS)
-    )
-    return [Parent(row.id, row.payload["inputs"], row.payload["outputs"]) for row in rows]
+    ).all()
+    ours = [row for row in rows if row.difficulty == cell.difficulty]
+    pool = ours if len(ours) >= FEWEST_PARENTS else rows
+    first = [row for row in pool if not row.drifts]
+    pool = first if len(first) >= FEWEST_PARENTS else pool
+    return [Parent(row.id, row.payload["inputs"], row.payload["outputs"]) for row in pool]

@@ -36,7 +36,10 @@ PLACES = 60
 MOST_STEPS = 8
 QUESTION = re.compile(r"[^.?!]*\?")
 PLAIN = re.compile(r"([\d.]+)\s*([-+*/])\s*([\d.]+)")
-SUM = re.compile(r"\d[\d.]*(?:\s*[-+*/]\s*\d[\d.]*)+")
+SUM = re.compile(
+    r"(?:what is|calculate|compute|work out)\s+(\d[\d.]*(?:\s*[-+*/]\s*\d[\d.]*)+)\s*[?.]?\s*\Z",
+    re.IGNORECASE,
+)
 WORDS = (
     ("altogether", "in total"),
     ("in total", "taken together"),
@@ -86,12 +89,12 @@ def solve(asked: Asked, draw: Draw) -> dict[str, Any]:  # noqa: ARG001  # one sh
     """It can calculate what is written out; a story it does not understand is unknown to it."""
     data = _data(asked.inputs["problem"])
     told = str(data.get("problem", "")) if isinstance(data, dict) else ""
-    for found in sorted(SUM.findall(told), key=len, reverse=True):
+    if found := SUM.search(told):
         try:
-            value = format_number(evaluate(found))
+            value = format_number(evaluate(found[1]))
         except NotArithmetic:
-            continue
-        return {"solution": f"{found} = <<{found}={value}>>{value}", "answer": value}
+            value = "unknown"
+        return {"solution": f"{found[1]} = <<{found[1]}={value}>>{value}", "answer": value}
     return {"solution": "The story does not say what to calculate.", "answer": "unknown"}
 
 
