@@ -38,10 +38,10 @@ class Solver(Protocol):
 
 
 def is_split(stated: str, answers: Sequence[str | None]) -> bool:
-    """Whether one more solution could decide: not all say the same about the stated answer."""
-    agree, differ = _counts(stated, answers)
-    usable = sum(one is not None for one in answers)
-    return not (agree == len(answers) or differ == len(answers) or not usable)
+    """Whether one more solution could decide: they agree neither with it nor on another answer."""
+    agree, _ = _counts(stated, answers)
+    usable = [one for one in answers if one is not None]
+    return bool(usable) and agree < len(answers) and not _agree_on_another(stated, usable)
 
 
 def check(stated: str, answers: Sequence[str | None], *, label: str, simulated: bool) -> Check:

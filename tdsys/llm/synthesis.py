@@ -225,15 +225,15 @@ def _refused(error: Exception, tokens: int) -> Refused:
     meaning = translate(error)
     if isinstance(meaning, ConfigurationError):
         raise meaning
-    later = isinstance(meaning, ModelUnavailable)
-    return Refused("model_unavailable" if later else "refused", str(meaning)[:SHOWN], calls=1,
-                   tokens=tokens, later=later)  # fmt: skip
+    if isinstance(meaning, ModelUnavailable):  # nobody pays for what is not answered
+        return Refused("model_unavailable", str(meaning)[:SHOWN], later=True)
+    return Refused("refused", str(meaning)[:SHOWN], calls=1, tokens=tokens)
 
 
 def _solution(answer: Answer, tokens: int) -> Solution:
     if answer.error is not None:
         refused = _refused(answer.error, tokens)
-        return Solution(None, 1, tokens, refused.later, refused.detail)
+        return Solution(None, refused.calls, refused.tokens, refused.later, refused.detail)
     said = text_of(answer.prediction.get("answer")).strip()
     usable = said and level(said) != UNKNOWN
     return Solution(said if usable else None, 1, tokens)

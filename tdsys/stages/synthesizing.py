@@ -143,12 +143,11 @@ class _Portion:
         except StoreUnavailable:
             raise
         except Exception as bug:
-            expected = isinstance(bug, TdsysError)
-            if not expected:
+            told = str(bug)
+            if not isinstance(bug, TdsysError):
                 log.exception("portion %d cannot be made", self._claimed.id)
-            self._fall_short(
-                str(bug) if expected else f"crash: {type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
-            )
+                told = f"crash: {type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
+            self._fall_short(told)
 
     def _prolong(self) -> bool:
         with self._store.begin() as tx:
