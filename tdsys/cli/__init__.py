@@ -23,8 +23,11 @@ from tdsys.cli import (
     report,
     spool,
     stack,
+    strategy,
     synthesis,
     verify,
+    why,
+    yields,
 )
 
 
@@ -45,6 +48,8 @@ for command in (
     synthesis.bootstrap,
     synthesis.synthesize,
     batch.batch,
+    strategy.strategy,
+    why.why,
     examples.examples,
     policy.policy,
     replay.replay,
@@ -59,5 +64,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
+for report_ in (yields.yield_, yields.sources):
+    report.report.add_command(report_)
 
 __all__ = ["cli"]

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain
 from tdsys.cli.printing import note, say, show_table
-from tdsys.core.batch import IMPORT, BatchState
+from tdsys.core.batch import IMPORT, REVIEW, BatchState
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
-from tdsys.stages import filling
+from tdsys.stages import filling, mixing
 from tdsys.stages.filling import CellReport, Report
 from tdsys.store.batches import Batch
 from tdsys.wire import Task
@@ -31,6 +31,10 @@ NO_WORKER = (
 )
 TITLES = ("batch", "domain", "kind", "state", "wanted", "calls", "asked for at", "by")
 CELLS = ("topic", "difficulty", "strategy", "wanted", "made", "admitted", "waiting", "why not more")
+RESORTS = {
+    IMPORT: "nothing is left but to import: tdsys import FILE --domain '{domain}'",
+    REVIEW: "look at them: tdsys examples list --state in_review --domain '{domain}'",
+}
 batch_id = click.argument("batch_id", type=click.UUID, metavar="BATCH")
 calls_at_most = click.option(
     "--max-calls", type=click.IntRange(0), help="Ask the model no more often than this."
@@ -153,10 +157,12 @@ def _moving(report: Report, rate: float) -> str:
 
 def tell(report: Report, *, as_json: bool) -> None:
     """Print how far a batch is; whatever is missing with its reason and what to do."""
-    if as_json:
-        say(json.dumps(filling.ended(report)))
-        return
     batch, whole = report.batch, report.whole
+    mixture = mixing.mixture_of(runtime.current().store, domain=batch.domain)
+    if as_json:
+        ratio = {name: getattr(mixture, name) for name in ("synthetic", "real", "imported")}
+        say(json.dumps({**filling.ended(report), "mixture": ratio}))
+        return
     say(
         f"batch {batch.id} of {batch.domain} is {batch.state}: {batch.wanted} wanted, "
         f"{whole.made} made, {whole.admitted} admitted, {whole.waiting} wait for a person; "
@@ -166,12 +172,9 @@ def tell(report: Report, *, as_json: bool) -> None:
     if whole.reasons:
         say(f"not admitted: {', '.join(f'{n} × {why}' for why, n in whole.reasons.items())}")
     for one in report.fallbacks:
-        following = (
-            f"nothing is left but to import: tdsys import FILE --domain {batch.domain!r}"
-            if one.next == IMPORT
-            else f"then {one.next}"
-        )
-        say(f"{one.topic}, {one.difficulty}: {one.given_up} gave up: {one.because}; {following}")
+        following = RESORTS.get(one.next, "then {next}").format(next=one.next, domain=batch.domain)
+        say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
+    say(mixture.in_words())
 
 
 def _row(one: Batch) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from tdsys.core.rubric import Check
 
 TEMPLATES = "templates"
 GENERATOR = "generator:"
-# The last resort of every cell; only a person can take it.
-IMPORT = "import"
+# The last resorts of a cell; only a person can take them.
+IMPORT, REVIEW = "import", "review"
 # So many attempts for each example that is wanted, before another strategy gets its turn.
 TRIES_PER_EXAMPLE = 3
 SPARE_TRIES = 3
@@ -142,8 +142,12 @@ class Standing(BaseModel):
 
     @property
     def held(self) -> int:
-        """What counts towards what was wanted; a person's word is not anticipated."""
+        """What may still be admitted, and what is."""
         return self.admitted + self.waiting + self.undecided
+
+    def lacking(self, wanted: int, *, is_manual: bool) -> int:
+        """How many to make; where nothing is admitted without a person, people are waited for."""
+        return wanted - self.undecided - self.admitted - (self.waiting if is_manual else 0)
 
 
 class Fallback(BaseModel):

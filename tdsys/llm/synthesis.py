@@ -168,11 +168,7 @@ def _fewest(maker: ModelMaker) -> int:
 
 
 def _material(parents: Sequence[Parent]) -> list[Document]:
-    return [
-        {"problem": one.outputs.get("problem"), "solution": one.outputs.get("solution"),
-         "answer": one.outputs.get("answer")}
-        for one in parents
-    ]  # fmt: skip
+    return [{name: one.outputs.get(name) for name in FIELDS} for one in parents]
 
 
 def _promises(

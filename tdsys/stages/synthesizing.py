@@ -20,6 +20,7 @@ from uuid import UUID
 from tdsys.core.arrival import Arrival, from_capture
 from tdsys.core.batch import (
     IMPORT,
+    REVIEW,
     CellState,
     Draft,
     Fallback,
@@ -38,13 +39,14 @@ from tdsys.core.batch import (
 )
 from tdsys.core.contamination import Registered
 from tdsys.core.example import Capture, Document, Malformed, Source
+from tdsys.core.policy import Policy
 from tdsys.core.resolving import Solver
 from tdsys.core.rubric import Verifier
 from tdsys.errors import Conflict, StoreUnavailable, TdsysError
 from tdsys.stages.leases import kept
 from tdsys.stages.proving import proved
 from tdsys.stages.scoring import Clock, backoff
-from tdsys.store import Store, Tx, batches, benchmarks, examples, making
+from tdsys.store import Store, Tx, batches, benchmarks, examples, making, policies
 from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed, Item
 
@@ -160,7 +162,8 @@ class _Portion:
             now = making.hold(tx, claimed=self._claimed)
             batch = batches.find(tx, batch_id=now.batch_id)
             found = standing(batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id))
-            yield _Desk(tx, now, batch, found, self._clock())
+            _, policy = policies.current(tx, domain=batch.domain)
+            yield _Desk(tx, now, batch, found, policy, self._clock())
 
     def _go_on(self) -> bool:
         """One block of attempts, or one step down the ladder; False when nothing is left to do."""
@@ -171,11 +174,12 @@ class _Portion:
     def _next(self, desk: _Desk) -> _Block | bool:
         """What to try next; True: look again, False: the portion has ended or waits."""
         now, found = desk.now, desk.found
-        lacking, left = now.wanted - found.held, most_tries(now.wanted) - now.tries
+        lacking = found.lacking(now.wanted, is_manual=desk.policy.collection == "manual")
+        left = most_tries(now.wanted) - now.tries
         if found.undecided and min(lacking, left) <= 0:
             return desk.wait(CellState.JUDGING, desk.at)
         if lacking <= 0:
-            return desk.end(f"{found.waiting} wait for a person" if found.waiting else None)
+            return desk.end(None if found.admitted >= now.wanted else desk.waiting())
         if left <= 0:
             return desk.step_down()
         maker = self._means.workshop.maker(now.strategy)
@@ -254,6 +258,7 @@ class _Desk(NamedTuple):
     now: Claimed
     batch: Batch
     found: Standing
+    policy: Policy
     at: datetime
 
     def wait(self, state: CellState, due_at: datetime, outages: int = 0) -> bool:
@@ -268,9 +273,14 @@ class _Desk(NamedTuple):
             return self.end(f"{refused.reason}: {refused.detail}")
         return self.wait(CellState.DUE, self.at + backoff(outages), outages)
 
+    def waiting(self) -> str:
+        """Why it ends although nothing is to be made."""
+        return f"{self.found.waiting} wait for a person"
+
     def end(self, reason: str | None) -> bool:
         """End the portion, and the batch with its last one."""
-        last = self._fallback(IMPORT, reason) if reason else None
+        resort = REVIEW if reason == self.waiting() else IMPORT
+        last = self._fallback(resort, reason) if reason else None
         making.end(self.tx, claimed=self.now, reason=reason, last=last)
         whole = standing(batches.tallies(self.tx, batch_id=self.batch.id))
         batches.close_if_over(self.tx, batch_id=self.batch.id, admitted=whole.admitted, now=self.at)

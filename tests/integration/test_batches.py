@@ -65,6 +65,7 @@ class Line:
 
     def run(self, batch_id: UUID) -> Report:
         """Until the batch has ended, or it has had more than an hour."""
+        report = filling.report(self.store, batch_id=batch_id)
         for _ in range(200):
             while self.make().more:
                 pass
