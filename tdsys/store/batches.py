@@ -97,6 +97,7 @@ def open_(tx: Tx, *, opening: Opening, now: datetime) -> UUID:
             "difficulty": one.difficulty,
             "ladder": list(one.ladder),
             "wanted": one.wanted,
+            "fallbacks": [],
             "state": CellState.DUE.value,
             "due_at": now,
         }

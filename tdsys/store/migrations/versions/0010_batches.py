@@ -47,7 +47,7 @@ CREATE TABLE batch_cells (
     attempts integer NOT NULL DEFAULT 0,
     outages integer NOT NULL DEFAULT 0,
     reserved integer NOT NULL DEFAULT 0,
-    fallbacks json NOT NULL DEFAULT '[]',
+    fallbacks json NOT NULL,
     reason text,
     CONSTRAINT pk_batch_cells PRIMARY KEY (id),
     CONSTRAINT fk_batch_cells_batch_id FOREIGN KEY (batch_id)
@@ -69,7 +69,7 @@ CREATE TABLE batch_items (
     reason text,
     detail text,
     content json,
-    evidence json NOT NULL DEFAULT '[]',
+    evidence json NOT NULL,
     made_by json,
     calls integer NOT NULL,
     tokens integer NOT NULL,
