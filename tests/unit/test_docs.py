@@ -87,6 +87,7 @@ GUIDES = (
     "import.md",
     "import-formats.md",
     "requirements.md",
+    "synthesis.md",
 )
 
 
