@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextvars import copy_context
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -19,6 +22,7 @@ from tdsys.reference import DOMAINS, ReferenceGenerator
 
 GROUP = "tdsys.generators"
 REASON_SHOWN = 500
+PATIENCE_SECONDS = 120.0
 
 
 def names() -> list[str]:
@@ -56,8 +60,17 @@ class GeneratorMaker:
     calls = 0
     parents = 0
 
-    def __init__(self, name: str, generator: Any, model: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        generator: Any,
+        model: Callable[[], Any],
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
         self._name, self._generator, self._model = name, generator, model
+        self._patience = patience
+        self._hangs = False
         self.version = f"{GENERATOR}{name}"
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
@@ -71,13 +84,13 @@ class GeneratorMaker:
 
     def _one(self, order: Order) -> Draft | Refused:
         try:
-            inputs, outputs = _parts(_asked(self._generator, order))
+            inputs, outputs = _parts(self._answer(order))
             check_document({"inputs": inputs, "outputs": outputs})
         except Malformed as bad:
             return Refused("malformed", str(bad)[:REASON_SHOWN])
         except Exception as failed:  # noqa: BLE001  # a stranger's code raises what it likes
             told = f"{type(failed).__name__}: {failed}"[:REASON_SHOWN]
-            return Refused("generator_failed", told)
+            return Refused("generator_hangs" if self._hangs else "generator_failed", told)
         if not outputs:
             return Refused("malformed", "it returned no output fields")
         made_by: Document = {"strategy": self.version, "version": self.version,
@@ -87,6 +100,27 @@ class GeneratorMaker:
             made_by["model"] = self._model().label
             simulated = self._model().simulated
         return Draft(inputs, outputs, made_by, simulated=simulated)
+
+    def _answer(self, order: Order) -> Any:
+        """What it says in time; one that hangs is not asked again, its thread is left alone."""
+        if self._hangs:
+            raise TimeoutError("it did not answer before")
+        answer: Future[Any] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(_asked(self._generator, order))
+            except Exception as failed:  # noqa: BLE001  # `_one` hears of it
+                answer.set_exception(failed)
+
+        # Not a pool's: that would wait for it when this process ends.
+        context = copy_context()
+        threading.Thread(target=context.run, args=(ask,), daemon=True).start()
+        try:
+            return answer.result(self._patience)
+        except TimeoutError:
+            self._hangs = not answer.done()
+            raise
 
 
 class TemplateMaker:

@@ -30,7 +30,8 @@ class ModelWorkshop:
         """What a strategy takes; InvalidInput when there is none of that name."""
         if strategy == TEMPLATES or strategy.startswith(GENERATOR):
             return Offer(strategy, calls_per_try(self.maker(strategy).calls))
-        return Offer(strategy, calls_per_try(1), needs_material=named(strategy).parents > 0)
+        wanted = named(strategy)
+        return Offer(strategy, calls_per_try(1), wanted.parents > 0 and not wanted.differs)
 
     def topics(self, generator: str, domain: str) -> Sequence[str]:
         """What a generator says it knows of a domain; empty when it says nothing."""

@@ -117,15 +117,14 @@ def draft(store: Store, supply: Supply, request: Request) -> Drafted:
     for one in counts:
         held[Cell(one.topic, one.difficulty)] += one.n * (one.state in HELD)
     cells = _cells(request, policy, [c for c, n in held.items() if n], supply)
-    names = _strategies(request, supply)
-    offers = [supply.offer(name) for name in names]
+    offers = _offers(request, supply, has_material=any(c.state == State.ADMITTED for c in counts))
     wanted = quotas(cells, held, request.count, policy)
     planned = plan(
         wanted, offers, known, before={c: held[c] for c in cells},
         seed=request.count + sum(held.values()), price=request.price,
     )  # fmt: skip
     limit = request.max_calls if request.max_calls is not None else planned.calls * SPARE_BUDGET
-    ladders = {name: _ladder(name, offers, known) for name in names}
+    ladders = {o.strategy: _ladder(o.strategy, offers, known) for o in offers}
     return Drafted(request, planned, ladders, limit, is_new)
 
 
@@ -149,10 +148,14 @@ def _cells(request: Request, policy: Policy, seen: Sequence[Cell], supply: Suppl
     return [Cell(topic, difficulty) for topic in topics for difficulty in difficulties]
 
 
-def _strategies(request: Request, supply: Supply) -> list[str]:
+def _offers(request: Request, supply: Supply, *, has_material: bool) -> list[Offer]:
+    """The strategies that are asked for, else all that can begin with what there is."""
     if request.kind is Kind.BOOTSTRAP:
-        return [f"{GENERATOR}{request.generator}"]
-    return list(request.strategies or supply.strategies())
+        return [supply.offer(f"{GENERATOR}{request.generator}")]
+    if request.strategies:
+        return [supply.offer(name) for name in request.strategies]
+    every = [supply.offer(name) for name in supply.strategies()]
+    return [one for one in every if has_material or not one.needs_material]
 
 
 def _ladder(name: str, offers: Sequence[Offer], known: Sequence[Experience]) -> tuple[str, ...]:

@@ -138,18 +138,25 @@ class _Portion:
             with self._store.begin() as tx:
                 making.forfeit(tx, claimed=self._claimed)
             with kept(self._prolong, lease=self._lease):
-                while self._go_on():
+                while self._go_on_or_give_up():
                     pass
         except Conflict as gone:
             log.info("%s", gone)
-        except StoreUnavailable:
+
+    def _go_on_or_give_up(self) -> bool:
+        """As `_go_on`; a strategy that raises has had its turn."""
+        try:
+            return self._go_on()
+        except (Conflict, StoreUnavailable):
             raise
         except Exception as bug:
             told = str(bug)
             if not isinstance(bug, TdsysError):
                 log.exception("portion %d cannot be made", self._claimed.id)
                 told = f"crash: {type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
-            self._fall_short(told)
+            with self._held() as desk:
+                making.settle(desk.tx, claimed=desk.now, spent=0, tokens=0)
+                return desk.give_up(told)
 
     def _prolong(self) -> bool:
         with self._store.begin() as tx:
@@ -184,7 +191,9 @@ class _Portion:
             return desk.step_down()
         maker = self._means.workshop.maker(now.strategy)
         size = desk.affordable(maker, min(lacking, left, self._block))
-        return _Block(desk.batch, maker, desk.orders(maker, size)) if size else desk.end(NO_BUDGET)
+        return (
+            _Block(desk.batch, maker, desk.orders(maker, size)) if size else desk.give_up(NO_BUDGET)
+        )
 
     def _attempt(self, block: _Block) -> bool:
         """Make a block and keep what it came to; False when the model has to be waited for."""
@@ -245,11 +254,6 @@ class _Portion:
         registered = Registered({name: array("q", marks) for name, marks in packed.items()})
         return [_uncontaminated(one, registered) for one in outcomes] if registered else outcomes
 
-    def _fall_short(self, reason: str) -> None:
-        with self._held() as desk:
-            making.settle(desk.tx, claimed=desk.now, spent=0, tokens=0)
-            desk.end(reason)
-
 
 class _Desk(NamedTuple):
     """A portion and its batch, held for one transaction."""
@@ -270,7 +274,7 @@ class _Desk(NamedTuple):
         """The model gave no answer: try again later, but not for ever."""
         outages = self.now.outages + 1
         if outages >= MOST_OUTAGES:
-            return self.end(f"{refused.reason}: {refused.detail}")
+            return self.give_up(f"{refused.reason}: {refused.detail}")
         return self.wait(CellState.DUE, self.at + backoff(outages), outages)
 
     def waiting(self) -> str:
@@ -280,8 +284,8 @@ class _Desk(NamedTuple):
     def end(self, reason: str | None) -> bool:
         """End the portion, and the batch with its last one."""
         resort = REVIEW if reason == self.waiting() else IMPORT
-        last = self._fallback(resort, reason) if reason else None
-        making.end(self.tx, claimed=self.now, reason=reason, last=last)
+        told = self._fallback(resort, reason) if reason else None
+        making.end(self.tx, claimed=self.now, reason=reason, last=told)
         whole = standing(batches.tallies(self.tx, batch_id=self.batch.id))
         batches.close_if_over(self.tx, batch_id=self.batch.id, admitted=whole.admitted, now=self.at)
         return False
@@ -289,10 +293,18 @@ class _Desk(NamedTuple):
     def step_down(self) -> bool:
         """The next strategy's turn; after the last, the end."""
         because = why_given_up(self.found, self.now.tries, wanted=self.now.wanted)
-        if self.now.rung + 1 == len(self.now.ladder):
+        return self._go_to(self.now.rung + 1, because)
+
+    def give_up(self, because: str) -> bool:
+        """The last strategy's turn, the templates' that ask nobody; after it, the end."""
+        last = len(self.now.ladder) - 1
+        return self._go_to(max(last, self.now.rung + 1), because)
+
+    def _go_to(self, rung: int, because: str) -> bool:
+        if rung >= len(self.now.ladder):
             return self.end(because)
-        following = self._fallback(self.now.ladder[self.now.rung + 1], because)
-        making.fall_back(self.tx, claimed=self.now, fallback=following)
+        following = self._fallback(self.now.ladder[rung], because)
+        making.fall_back(self.tx, claimed=self.now, rung=rung, fallback=following)
         return True
 
     def affordable(self, maker: Maker, size: int) -> int:

@@ -233,13 +233,13 @@ def put_off(tx: Tx, *, claimed: Claimed, state: CellState, due_at: datetime, out
     )
 
 
-def fall_back(tx: Tx, *, claimed: Claimed, fallback: Fallback) -> None:
-    """Give a held portion's next strategy its turn."""
+def fall_back(tx: Tx, *, claimed: Claimed, rung: int, fallback: Fallback) -> None:
+    """Give another of a held portion's strategies its turn."""
     told = [one.model_dump() for one in (*claimed.fallbacks, fallback)]
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
-        .values(rung=claimed.rung + 1, tries=0, outages=0, fallbacks=told)
+        .values(rung=rung, tries=0, outages=0, fallbacks=told)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -16,14 +17,14 @@ from tdsys.core.contamination import marks
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Unscored
 from tdsys.core.sections import Cells
-from tdsys.errors import InvalidInput, NotReady
-from tdsys.stages import filling, scoring, synthesizing
+from tdsys.errors import ConfigurationError, InvalidInput, NotReady
+from tdsys.stages import filling, mixing, planning, scoring, synthesizing, telling
 from tdsys.stages.filling import Report, Request
 from tdsys.stages.scoring import Limits
 from tdsys.stages.synthesizing import Means
 from tdsys.store import Store, benchmarks, making, policies
 from tdsys.store.benchmarks import Benchmark
-from tests.factories import NOW, make_assessment, make_capture, make_verdict
+from tests.factories import NOW, PROBLEM, make_assessment, make_capture, make_verdict
 from tests.making import ScriptedMaker, ScriptedSolver, ScriptedWorkshop, drafted
 from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
 from tests.stored import admit, count
@@ -86,14 +87,14 @@ def line(store: Store) -> Line:
 @pytest.mark.criterion("2.2")
 @pytest.mark.criterion("2.4")
 def test_exactly_what_was_asked_for_is_made_in_every_cell_judged_and_admitted(line: Line) -> None:
-    report = line.run(line.ask(50))
-    assert (report.batch.state, report.batch.wanted) == ("finished", 50)
-    assert (report.whole.made, report.whole.admitted) == (50, 50)
-    assert sorted(one.admitted for one in report.cells) == [12, 12, 13, 13]
+    report = line.run(line.ask(22))
+    assert (report.batch.state, report.batch.wanted) == ("finished", 22)
+    assert (report.whole.made, report.whole.admitted) == (22, 22)
+    assert sorted(one.admitted for one in report.cells) == [5, 5, 6, 6]
     with line.store.begin() as tx:
         rows = tx.execute(text("SELECT source, state, count(*) FROM examples GROUP BY 1, 2")).all()
         payload = tx.scalar(text("SELECT payload FROM example_bodies ORDER BY example_id LIMIT 1"))
-    assert rows == [("bootstrapped", "admitted", 50)]
+    assert rows == [("bootstrapped", "admitted", 22)]
     provenance = payload["metadata"]["provenance"]
     assert provenance["batch"] == str(report.batch.id)
     assert provenance["strategy"] == "s"
@@ -277,6 +278,31 @@ def test_a_model_that_is_away_is_waited_for_and_then_reported(store: Store) -> N
     assert {one.reason for one in report.cells} == {"model_unavailable: 503"}
 
 
+@pytest.mark.criterion("2.5")
+def test_templates_step_in_where_the_model_is_away_or_refuses_us_or_costs_too_much(
+    store: Store,
+) -> None:
+    def refusing(_: Order) -> Draft:
+        raise ConfigurationError("the model refused us", remedy="check the key")
+
+    cell = {"topics": ("sums",), "difficulties": ("easy",)}
+    model = ScriptedMaker(refusing, calls=1)
+    line = Line(store, ScriptedWorkshop(model, templates=ScriptedMaker()))
+    refused = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
+    model.answer = lambda _: Refused("model_unavailable", "503", later=True)
+    away = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
+    dear = line.run(line.ask(2, Kind.SYNTHESIS, max_calls=0, **cell))
+    told = []
+    for report in (refused, away, dear):
+        assert (report.batch.state, report.whole.admitted) == ("finished", 2)
+        assert set(report.by_strategy) == {"templates"}
+        told += [one.because for one in report.fallbacks if one.next == "templates"]
+    said = " ".join(told)
+    assert "the model refused us" in said
+    assert "model_unavailable: 503" in said
+    assert "budget" in said
+
+
 def test_a_cancelled_batch_keeps_what_is_there_and_can_be_gone_on_with(line: Line) -> None:
     batch_id = line.ask(60)
     line.make()
@@ -424,3 +450,50 @@ def test_the_cells_a_policy_wants_are_filled(line: Line) -> None:
         ("sums", "easy", 2),
         ("sums", "odd", 2),
     ]
+
+
+@pytest.mark.criterion("10.4")
+def test_what_was_made_is_mixed_with_what_was_captured_in_one_dataset_version(
+    store: Store,
+) -> None:
+    policy = Policy(min_examples=30, settle_seconds=0)
+    with store.begin() as tx:
+        policies.put(tx, domain="d", policy=policy, author="ann", now=NOW)
+        inputs = {"topic": "sums", "difficulty": "easy"}
+        words = [
+            "oak",
+            "elm",
+            "ash",
+            "fir",
+            "yew",
+            "box",
+            "bay",
+            "fig",
+            "gum",
+            "tea",
+            "nut",
+            "pea",
+            "ivy",
+            "rue",
+            "may",
+            "sap",
+        ]
+        outputs = [
+            {**PROBLEM, "problem": f"{one} {two} and {one} near {two}?"}
+            for one, two in itertools.product(words, words[:2])
+        ]
+        admit(tx, [make_capture(domain="d", inputs=inputs, outputs=one) for one in outputs])
+    line = Line(store, ScriptedWorkshop(ScriptedMaker(paid, calls=1)))
+    assert line.run(line.ask(12, Kind.SYNTHESIS)).batch.state == "finished"
+    line.clock.forward(hours=1)
+    (considered,) = planning.plan_due(store, model="offline", clock=line.clock)
+    with store.begin() as tx:
+        rows = tx.execute(text("SELECT source, count(*) FROM dataset_members GROUP BY 1")).all()
+        example_id = tx.scalar(text("SELECT max(example_id) FROM dataset_members"))
+        assert example_id is not None
+    assert dict(rows) == {"captured": 32, "synthetic": 12}, considered
+    story = telling.story(telling.history(store, example_id=example_id))
+    told = {event.what: event.told for event in story}
+    assert "in version 1 of d, split" in told["dataset"]
+    mixture = mixing.mixture_of(store, domain="d")
+    assert (mixture.synthetic, mixture.real, mixture.imported) == (12, 32, 0)

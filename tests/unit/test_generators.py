@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,21 @@ def test_whatever_it_raises_or_returns_is_a_reason(generator: Any, reason: str) 
     assert isinstance(found, Refused)
     assert found.reason == reason
     assert found.detail
+
+
+@pytest.mark.criterion("2.5")
+def test_one_that_hangs_is_asked_once() -> None:
+    asked, free = [], threading.Event()
+
+    def hang() -> None:
+        asked.append(1)
+        free.wait(30)
+
+    maker = GeneratorMaker("g", hang, Model, patience=0.05)
+    found = maker.make([ORDER, ORDER])
+    free.set()
+    assert [one.reason for one in found if isinstance(one, Refused)] == ["generator_hangs"] * 2
+    assert len(asked) == 1
 
 
 @pytest.mark.criterion("2.5")
