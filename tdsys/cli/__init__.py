@@ -64,7 +64,6 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
-for report_ in (yields.yield_, yields.sources):
-    report.report.add_command(report_)
+report.report.add_command(yields.yield_)
 
 __all__ = ["cli"]

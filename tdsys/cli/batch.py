@@ -17,9 +17,9 @@ from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import IMPORT, REVIEW, BatchState
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
-from tdsys.stages import filling, mixing
+from tdsys.stages import filling
 from tdsys.stages.filling import CellReport, Report
-from tdsys.store.batches import Batch
+from tdsys.store.filling import Batch
 from tdsys.wire import Task
 
 LOOK_EVERY = 0.2
@@ -158,10 +158,8 @@ def _moving(report: Report, rate: float) -> str:
 def tell(report: Report, *, as_json: bool) -> None:
     """Print how far a batch is; whatever is missing with its reason and what to do."""
     batch, whole = report.batch, report.whole
-    mixture = mixing.mixture_of(runtime.current().store, domain=batch.domain)
     if as_json:
-        ratio = {name: getattr(mixture, name) for name in ("synthetic", "real", "imported")}
-        say(json.dumps({**filling.ended(report), "mixture": ratio}))
+        say(json.dumps(filling.ended(report)))
         return
     say(
         f"batch {batch.id} of {batch.domain} is {batch.state}: {batch.wanted} wanted, "
@@ -174,7 +172,7 @@ def tell(report: Report, *, as_json: bool) -> None:
     for one in report.fallbacks:
         following = RESORTS.get(one.next, "then {next}").format(next=one.next, domain=batch.domain)
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
-    say(mixture.in_words())
+    say(f"{batch.domain}: {report.mixture.in_words()}")
 
 
 def _row(one: Batch) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`tdsys report yield`, `report sources`: what strategies bring, what a domain is made of."""
+"""`tdsys report yield`: what strategies bring."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from collections.abc import Sequence
 import click
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, of_domain
+from tdsys.cli.arguments import as_json, of_domain
 from tdsys.cli.printing import say, show_table
 from tdsys.core.filling import Experience
-from tdsys.stages import filling, mixing
+from tdsys.stages import filling
 
 YIELD = ("strategy", "cells", "tried", "admitted", "share", "calls", "calls per admitted", "tokens")
-SOURCES = ("source", "admitted", "simulated", "mean quality")
-MIXED = ("topic", "difficulty", "synthetic", "real", "imported")
-WEEKS = ("week of", "synthetic", "real", "imported")
 
 
 @click.command("yield")
@@ -35,23 +32,6 @@ def yield_(domain: str | None, *, as_json: bool) -> None:
         by_strategy[one.strategy].append(one)
     rows = [_row(name, ours) for name, ours in by_strategy.items()]
     show_table(YIELD, sorted(rows, key=_cost))
-
-
-@click.command()
-@for_domain
-@as_json
-def sources(domain: str, *, as_json: bool) -> None:
-    """Show synthetic : real : imported by cell and by week, and what each source is worth."""
-    found = mixing.mixture_of(runtime.current().store, domain=domain)
-    if as_json:
-        parts = {name: [one._asdict() for one in getattr(found, name)]
-                 for name in ("cells", "weeks", "sources")}  # fmt: skip
-        say(json.dumps({**found._asdict(), **parts}))
-        return
-    say(found.in_words())
-    show_table(MIXED, [tuple(map(str, one)) for one in found.cells])
-    show_table(WEEKS, [tuple(map(str, one)) for one in found.weeks])
-    show_table(SOURCES, [tuple(map(str, one)) for one in found.sources])
 
 
 def _row(strategy: str, found: Sequence[Experience]) -> tuple[str, ...]:

@@ -19,17 +19,25 @@ from tdsys.core.batch import (
     Tally,
     standing,
 )
-from tdsys.core.example import Cell, Document, level
+from tdsys.core.example import Cell, Document, Source, level
 from tdsys.core.filling import Experience, FillingPlan, Offer, plan, quotas
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.errors import InvalidInput, NotReady
 from tdsys.stages.scoring import Clock
-from tdsys.store import Store, batches, examples, policies
-from tdsys.store.batches import Batch, Kept, Opening, Portion
+from tdsys.store import Store, Tx, examples, policies
+from tdsys.store import filling as batches
+from tdsys.store.filling import Batch, Kept, Opening, Portion
 
 DIFFICULTIES = ("easy", "medium", "hard")
 HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
+GROUPS = {
+    Source.SYNTHETIC: "synthetic",
+    Source.CAPTURED: "real",
+    Source.BOOTSTRAPPED: "real",
+    Source.IMPORTED: "imported",
+    Source.MANUAL: "imported",
+}
 # Strategies may do worse than they did before by so much.
 SPARE_BUDGET = 3
 
@@ -91,14 +99,34 @@ class CellReport(NamedTuple):
     reason: str | None
 
 
+class Mixture(NamedTuple):
+    """Where a domain's admitted examples come from: a model, a generator, a person's files."""
+
+    synthetic: int
+    real: int
+    imported: int
+    allowed_share: float
+
+    def in_words(self) -> str:
+        """The ratio in one sentence."""
+        all_ = self.synthetic + self.real + self.imported
+        share = self.synthetic / all_ if all_ else 0.0
+        return (
+            f"admitted, synthetic : real : imported = {self.synthetic} : {self.real} : "
+            f"{self.imported}; {share:.0%} synthetic, a dataset version takes at most "
+            f"{self.allowed_share:.0%}"
+        )
+
+
 class Report(NamedTuple):
-    """How far a batch is."""
+    """How far a batch is, and what its domain is made of now."""
 
     batch: Batch
     whole: Standing
     cells: list[CellReport]
     fallbacks: list[Fallback]
     by_strategy: dict[str, dict[str, int]]
+    mixture: Mixture
 
 
 def draft(store: Store, supply: Supply, request: Request) -> Drafted:
@@ -218,13 +246,26 @@ def report(store: Store, *, batch_id: UUID) -> Report:
         batch = batches.find(tx, batch_id=batch_id)
         portions = batches.portions(tx, batch_id=batch_id)
         tallies = batches.tallies(tx, batch_id=batch_id)
+        mixture = _mixture(tx, batch.domain)
     return Report(
         batch=batch,
         whole=standing(tallies),
         cells=_cell_reports(portions, tallies),
         fallbacks=[one for portion in portions for one in portion.fallbacks],
         by_strategy=_by_strategy(tallies),
+        mixture=mixture,
     )
+
+
+def _mixture(tx: Tx, domain: str) -> Mixture:
+    _, policy = policies.current(tx, domain=domain)
+    counts = examples.counts(tx)
+    admitted = Counter[str]()
+    for one in counts:
+        if one.domain == domain and one.state == State.ADMITTED:
+            admitted[GROUPS[Source(one.source)]] += one.n
+    groups = (admitted[name] for name in ("synthetic", "real", "imported"))
+    return Mixture(*groups, allowed_share=policy.synthetic_share)
 
 
 def _cell_reports(portions: Sequence[Kept], tallies: Sequence[Tally]) -> list[CellReport]:
@@ -283,6 +324,7 @@ def ended(report: Report) -> Document:
         "tokens": batch.tokens,
         "max_calls": batch.max_calls,
         "model": batch.model,
+        "mixture": report.mixture._asdict(),
     }
 
 

@@ -19,8 +19,9 @@ from tdsys.core.intake import Faulty
 from tdsys.core.lifecycle import Move, State
 from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
-from tdsys.store import Store, Tx, batches, examples, imports, invariants
-from tdsys.store.batches import Opening, Portion
+from tdsys.store import Store, Tx, examples, imports, invariants
+from tdsys.store import filling as batches
+from tdsys.store.filling import Opening, Portion
 from tdsys.store.examples import Batch, Refusal
 from tdsys.store.invariants import INVARIANTS, Finding
 from tests.factories import NOW, make_capture, make_captures
