@@ -17,8 +17,19 @@ HOUR = 3600.0
 BACKSTOPS = {
     Task.INGEST: 5.0,
     **dict.fromkeys(
-        (Task.GENERATE, Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE), BACKSTOP_SECONDS
+        (
+            Task.GENERATE,
+            Task.PARSE,
+            Task.SCORE,
+            Task.PLAN,
+            Task.OPTIMIZE,
+            Task.OPERATE,
+            Task.CATCH_UP,
+        ),
+        BACKSTOP_SECONDS,
     ),
+    Task.PRUNE: 600.0,
+    Task.ALERTS: 60.0,
 }
 
 app.conf.beat_schedule = {
@@ -30,10 +41,13 @@ app.conf.beat_schedule = {
         }
         for task, seconds in BACKSTOPS.items()
     },
-    "freshness report": {
-        "task": Task.FRESHNESS.value,
-        "schedule": HOUR,
-        "options": {"expires": HOUR},
+    **{
+        f"hourly {task.value}": {
+            "task": task.value,
+            "schedule": HOUR,
+            "options": {"expires": HOUR},
+        }
+        for task in (Task.FRESHNESS, Task.DRIFT)
     },
 }
 app.conf.beat_max_loop_interval = 5

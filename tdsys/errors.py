@@ -3,6 +3,8 @@
 TdsysError
 ├── ConfigurationError   the process cannot start as configured; exit 78
 ├── InvalidInput         the caller's data is wrong; say where and how to mend it; exit 2
+│   └── NotFound          there is no such thing, or none that this person may see
+├── NotAllowed           the person has not the right; nothing was done
 ├── NotReady             a precondition is missing; nothing is broken; exit 3
 ├── Conflict             somebody else was faster, or the move is not legal; row unchanged
 ├── Transient            try the same row again later
@@ -39,6 +41,14 @@ class InvalidInput(TdsysError):
     """The data handed in is wrong; nothing of it was kept."""
 
     exit_code = 2
+
+
+class NotFound(InvalidInput):
+    """There is no such thing, or none that this person may see: the two look the same."""
+
+
+class NotAllowed(TdsysError):
+    """The person has not the right; nothing was done."""
 
 
 class NotReady(TdsysError):

@@ -26,12 +26,14 @@ from tdsys.store import Store
 if TYPE_CHECKING:
     from redis import Redis
 
+    from tdsys.core.canaries import Canary
     from tdsys.core.program import Optimizer
     from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
+    from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
@@ -75,6 +77,13 @@ class Runtime:
         return Inbox(self.broker, lease=INGEST_LEASE)
 
     @cached_property
+    def passwords(self) -> Passwords:
+        """Hashes and compares passwords."""
+        from tdsys.stages.passwords import Passwords  # noqa: PLC0415  # only the web and `user`
+
+        return Passwords()
+
+    @cached_property
     def verifier(self) -> EvidenceVerifier:
         """Checks by evidence, with its guarded child."""
         from tdsys.verify import EvidenceVerifier  # noqa: PLC0415  # only workers need it
@@ -93,7 +102,14 @@ class Runtime:
         """The judge model with its rubric."""
         from tdsys.llm.judge import ModelJudge  # noqa: PLC0415  # dspy takes seconds to import
 
-        return ModelJudge(self.judge_model, threads=self.settings.lm_threads)
+        return ModelJudge(self.judge_model, width=self.settings.lm_threads, named=self._panel_model)
+
+    @cached_property
+    def canaries(self) -> tuple[Canary, ...]:
+        """Examples whose worth is known."""
+        from tdsys.llm.canaries import shipped  # noqa: PLC0415  # only workers need it
+
+        return shipped()
 
     @cached_property
     def optimizer(self) -> Optimizer:
@@ -128,6 +144,11 @@ class Runtime:
         same = name == self.settings.lm
         address = self.settings.judge_lm_api_base or (self.settings.lm_api_base if same else None)
         return self._model(setting, name, address)
+
+    def _panel_model(self, name: str) -> Model:
+        """A model that a policy names for its panel."""
+        known = {self.settings.lm: self.program_model, self._judge_named()[1]: self.judge_model}
+        return known.get(name) or self._model("judges.panel", name, None)
 
     def _judge_named(self) -> tuple[str, str]:
         """The setting that names the judge's model, and the name."""

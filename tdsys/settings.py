@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     scoring_block: int = Field(50, ge=1)
     lease_seconds: int = Field(120, ge=5)
     max_attempts: int = Field(5, ge=1)
+    web_host: str = "127.0.0.1"
+    web_port: int = Field(8080, ge=1, le=65535)
+    web_origin: str | None = Field(None, pattern=r"^https?://[^/?#]+$")
+    web_proxy: str | None = None
 
 
 def addresses(home: Path) -> dict[str, str]:

@@ -44,8 +44,13 @@ class Task(StrEnum):
     SCORE = "scoring.score"
     PARSE = "imports.parse"
     PLAN = "lifecycle.plan"
+    PRUNE = "lifecycle.prune"
     OPTIMIZE = "optimization.run"
+    OPERATE = "lifecycle.operate"
     FRESHNESS = "reports.freshness"
+    CATCH_UP = "reports.catch_up"
+    ALERTS = "reports.alerts"
+    DRIFT = "reports.drift"
 
     @property
     def queue(self) -> Queue:

@@ -16,7 +16,7 @@ pytest_plugins = [
     "tests.ticker",
 ]
 
-FOLDERS = ("unit", "integration", "e2e", "faults", "bench")
+FOLDERS = ("unit", "integration", "e2e", "faults", "web", "bench")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,7 +9,17 @@ from typing import Any
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate, Capture, Source, fingerprint
 from tdsys.core.program import Item
-from tdsys.core.rubric import Assessment, Check, Dimension, DimensionScore, Outcome, Verdict
+from tdsys.core.rubric import (
+    Answer,
+    Assessment,
+    Check,
+    Dimension,
+    DimensionScore,
+    Judgement,
+    Juror,
+    Outcome,
+    Verdict,
+)
 from tdsys.reference import ReferenceGenerator
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -108,6 +118,17 @@ def make_assessment(value: float = 0.9, **dimensions: float) -> Assessment:
         judge_model="scripted",
         rubric_version="r1",
         prompt_version="p1",
+    )
+
+
+def make_judgement(juror: Juror, told: Assessment) -> Judgement:
+    """The numbers of an assessment as answers to twenty criteria."""
+    yes = {d: round(told.scores[d].value * 20) for d in Dimension}
+    return Judgement(
+        juror=juror,
+        answers={d: (Answer.YES,) * n + (Answer.NO,) * (20 - n) for d, n in yes.items()},
+        values={d: told.scores[d].value for d in Dimension},
+        rationales={d: told.scores[d].rationale for d in Dimension},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue
@@ -10,8 +11,9 @@ from pydantic import JsonValue
 from tdsys.core.example import Candidate, Document
 from tdsys.core.policy import Signature
 from tdsys.core.program import Artefact, Auto, DemoRef, Grader, Item, ItemScore, Trial
-from tdsys.core.rubric import Assessment, Unscored, Verdict
-from tests.factories import NOW, make_assessment, make_verdict
+from tdsys.core.rubric import Assessment, Judgement, Juror, Question, Unscored, Verdict
+from tdsys.core.sections import Member
+from tests.factories import NOW, make_assessment, make_judgement, make_verdict
 
 
 class Clock:
@@ -30,16 +32,29 @@ class Clock:
 class ScriptedJudge:
     """Answers every candidate by `answer`."""
 
+    width = 4
+
     def __init__(self, answer: Callable[[Candidate], Assessment | Unscored] | None = None) -> None:
         self.answer = answer or (lambda _: make_assessment())
         self.asked: list[tuple[int, int]] = []
 
-    def assess(
-        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], *, attempt: int
-    ) -> list[Assessment | Unscored]:
-        assert len(candidates) == len(verdicts)
-        self.asked += [(c.id, attempt) for c in candidates]
-        return [self.answer(c) for c in candidates]
+    def juror(self, member: Member) -> Juror:
+        return Juror(model=member.model or "scripted", rubric="r1", prompt=member.prompt)
+
+    def ask(self, question: Question) -> Future[Judgement | Unscored]:
+        self.asked.append((question.candidate.id, question.sample))
+        answer: Future[Judgement | Unscored] = Future()
+        try:
+            answer.set_result(self.said(question))
+        except Exception as error:  # noqa: BLE001  # as an executor does
+            answer.set_exception(error)
+        return answer
+
+    def said(self, question: Question) -> Judgement | Unscored:
+        told = self.answer(question.candidate)
+        if isinstance(told, Unscored):
+            return told
+        return make_judgement(self.juror(question.member), told)
 
 
 class ScriptedVerifier:

@@ -104,7 +104,8 @@ def divided(tx: Tx, domain: str) -> list[Member]:
 
 def upload(tx: Tx, *chunks: bytes, domain: str = "arithmetic", sha256: str = "") -> UUID:
     """A file that waits to be read."""
-    import_id = imports.open_(tx, domain=domain, filename="f", options={}, actor="ann", now=NOW)
+    import_id = imports.open_(tx, domain=domain, filename="f", options={}, actor="ann",
+                             policy_version=1, now=NOW)  # fmt: skip
     for position, chunk in enumerate(chunks):
         imports.append(tx, import_id=import_id, position=position, content=chunk)
     size = sum(map(len, chunks))
@@ -130,6 +131,7 @@ def enqueue(tx: Tx, version: DatasetVersion, *, now: datetime = NOW) -> UUID | N
         tx,
         domain=version.domain,
         version_id=version.id,
+        policy_version=version.policy_version,
         seed=9,
         auto="light",
         model="offline",

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
 from tdsys.cli.printing import note, say, show_table
-from tdsys.core.lifecycle import Move, State
+from tdsys.core.browsing import Filter
+from tdsys.core.example import Source
+from tdsys.core.lifecycle import BY_PEOPLE, Move, State
 from tdsys.errors import Conflict, InvalidInput, TdsysError
-from tdsys.stages import curation
+from tdsys.stages import curation, operating
+from tdsys.store.browse_schema import Outcome
 from tdsys.store.examples import Listed
+from tdsys.store.operations import Operation
 
-# What a person may do; the other moves are the pipeline's.
-MOVES = (
-    Move.APPROVE,
-    Move.REJECT,
-    Move.UNPARK,
-    Move.RETIRE,
-    Move.RESTORE,
-    Move.FLAG,
-    Move.REPLAY,
-)
 ID = click.IntRange(1, 2**63 - 1)
+LOOK_EVERY = 0.2
+DONE = {
+    Outcome.WAITING.value: "would move",
+    Outcome.MOVED.value: "moved",
+    Outcome.UNDONE.value: "moved back",
+    Outcome.KEPT.value: "moved since by somebody",
+}
 TITLES = ("id", "domain", "topic", "difficulty", "reason", "problem")
 PROBLEM_SHOWN = 80
 
@@ -53,7 +58,7 @@ def list_(state: str, domain: str | None, limit: int, *, as_json: bool) -> None:
 
 @examples.command()
 @click.argument("ids", nargs=-1, required=True, type=ID, metavar="ID...")
-@click.option("--to", "move_", type=click.Choice([m.value for m in MOVES]), required=True)
+@click.option("--to", "move_", type=click.Choice([m.value for m in BY_PEOPLE]), required=True)
 @click.option("--reason", required=True, help="Why; kept with the example's history.")
 def move(ids: tuple[int, ...], move_: str, reason: str) -> None:
     """Move examples by hand; one that cannot be moved does not hold the others up."""
@@ -81,6 +86,119 @@ def _moved(example_id: int, move_: Move, reason: str) -> TdsysError | None:
         return bad
     say(f"example {example_id}: {state}")
     return None
+
+
+@examples.command()
+@of_domain
+@click.option("--state", type=click.Choice([s.value for s in State]))
+@click.option("--source", type=click.Choice([s.value for s in Source]))
+@click.option("--topic")
+@click.option("--difficulty")
+@click.option("--reason", "why", help="The reason they stand where they stand for.")
+@click.option("--quality-from", metavar="0..1")
+@click.option("--quality-to", metavar="0..1")
+@click.option("--text", help="Words of the problem.")
+@click.option("--captured-from", metavar="DAY")
+@click.option("--captured-to", metavar="DAY")
+@click.option("--move", "move_", type=click.Choice([m.value for m in BY_PEOPLE]), required=True)
+@click.option("--because", required=True, help="Why; kept with each example's history.")
+@click.option("--dry-run", is_flag=True, help="Say what it would come to, move nothing.")
+@click.option("--yes", is_flag=True, help="Do it.")
+@as_json
+def bulk(  # each is an option
+    *,
+    move_: str,
+    because: str,
+    why: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Move all examples that a filter means; `examples undo` takes it back.
+
+    An example whose state forbids the move is left alone and counted.
+    """
+    if dry_run is yes:
+        raise InvalidInput("say whether to do it", remedy="use --yes, or --dry-run to see what")
+    here = runtime.current()
+    asked = Filter.read({name: value for name, value in {**given, "reason": why}.items() if value})
+    operation_id = operating.begin(
+        here.store,
+        asked=asked,
+        move=Move(move_),
+        reason=because,
+        actor=person(),
+        domains=None,
+        now=here.now(),
+    )
+    done = _followed(operation_id)
+    if yes:
+        operating.confirm(here.store, operation_id=operation_id, now=here.now())
+        done = _followed(operation_id)
+    else:
+        operating.discard(here.store, operation_id=operation_id)
+    _tell(done, as_json=as_json)
+
+
+@examples.command()
+@click.argument("operation_id", type=ID, metavar="OPERATION")
+@as_json
+def undo(operation_id: int, *, as_json: bool) -> None:
+    """Take a bulk action back, but for what somebody has moved since."""
+    here = runtime.current()
+    operating.undo(here.store, operation_id=operation_id, actor=person(), now=here.now())
+    _tell(_followed(operation_id), as_json=as_json)
+
+
+@examples.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@as_json
+def operations(*, limit: int, as_json: bool) -> None:
+    """Show the bulk actions, the newest first."""
+    found = operating.newest(runtime.current().store, limit=limit)
+    if as_json:
+        say(json.dumps([one.model_dump(mode="json") for one in found]))
+    else:
+        show_table(("operation", "state", "who", "move", "filter", "result"), map(_action, found))
+
+
+def _followed(operation_id: int) -> Operation:
+    """Go on with it here until it waits for a word, showing how far it is."""
+    here = runtime.current()
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("examples", total=None)
+
+        def tell(one: Operation) -> None:
+            done, total = one.progress
+            progress.update(bar, description=one.state.value, completed=done, total=total)
+
+        found = operating.go_on(here.store, operation_id=operation_id, clock=here.now, tell=tell)
+        while found.is_open:  # a worker has it in hand
+            time.sleep(LOOK_EVERY)
+            found = operating.go_on(
+                here.store, operation_id=operation_id, clock=here.now, tell=tell
+            )
+    return found
+
+
+def _tell(done: Operation, *, as_json: bool) -> None:
+    if as_json:
+        say(json.dumps(done.model_dump(mode="json")))
+    else:
+        say(f"operation {done.id} is {done.state}: {_result(done)}")
+
+
+def _action(one: Operation) -> tuple[str, ...]:
+    asked = " ".join(f"{name}={value}" for name, value in one.filter.written().items())
+    return str(one.id), one.state, one.actor, one.move, asked, _result(one)
+
+
+def _result(one: Operation) -> str:
+    left = {name: n for name, n in one.counts.items() if name not in DONE}
+    parts = [f"{one.counts[name]} {said}" for name, said in DONE.items() if name in one.counts]
+    skipped = [f"{n} left alone ({name})" for name, n in sorted(left.items())]
+    return ", ".join([*parts, *skipped]) or "no example is meant"
 
 
 def _row(one: Listed) -> tuple[str, ...]:

@@ -27,10 +27,10 @@ p {{ color: var(--soft) }}
 .bars {{ display: flex; align-items: flex-end; gap: 2px; height: 2.2rem; width: 11rem }}
 .bars i {{ flex: 1; background: var(--bar); min-height: 1px }}
 .wide {{ overflow-x: auto }}
-</style></head><body>
+</style></head><body><main>
 <h1>{title}</h1>
 """
-TAIL = "</body></html>\n"
+TAIL = "</main></body></html>\n"
 
 
 class Bars(NamedTuple):

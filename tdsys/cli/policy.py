@@ -10,7 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, pairs, person
-from tdsys.cli.printing import say, show_table
+from tdsys.cli.printing import note, say, show_table
 from tdsys.cli.source import CHUNK_BYTES, Source
 from tdsys.core.compatibility import conflicts
 from tdsys.core.mistakes import first_mistake
@@ -209,13 +209,16 @@ def _read(file: str, *, as_json: bool) -> Written:
 def _told(change: Change, *, as_json: bool, done: bool) -> None:
     changes = bool(change.differences or change.made)
     if as_json:
-        told = {"domain": change.domain, "version": change.version, "new_domain": change.made}
-        say(
-            json.dumps(
-                {**told, "applied": done and changes, "changed": _fields(change.differences)}
-            )
-        )
+        told: dict[str, Any] = {
+            "domain": change.domain,
+            "version": change.version,
+            "new_domain": change.made,
+        }
+        told |= {"applied": done and changes, "changed": _fields(change.differences)}
+        say(json.dumps({**told, "warnings": [one._asdict() for one in change.warnings]}))
         return
+    for warning in change.warnings:
+        note(f"{warning.field}: {warning.message} — {warning.remedy}")
     for one in change.differences:
         say(_text(one))
     name = f"{change.domain}, a new domain," if change.made else change.domain

@@ -6,14 +6,12 @@ name that the import strips; a record that could not be read keeps its text ther
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from tdsys.core.conversion import REJECTED
-from tdsys.core.intake import Faulty
+from tdsys.core.intake import Faulty, repair_line
 from tdsys.errors import InvalidInput
 
 
@@ -40,7 +38,7 @@ class ErrorsFile:
 
     def add(self, one: Faulty) -> None:
         """One record more."""
-        self._file.write(line(one) + "\n")
+        self._file.write(repair_line(one) + "\n")
 
     def close(self) -> None:
         """Put the file in its place."""
@@ -52,19 +50,3 @@ class ErrorsFile:
         for one in rejects:
             self.add(one)
         self.close()
-
-
-def line(one: Faulty) -> str:
-    """A record and what is wrong with it, as one line of JSON."""
-    wrong: dict[str, object] = {
-        "record": one.record,
-        "line": one.line,
-        "column": one.column,
-        "field": one.field,
-        "code": one.code,
-        "message": one.message,
-        "remedy": one.remedy,
-    }
-    if one.value is None:
-        wrong["raw"] = one.raw
-    return json.dumps({**(one.value or {}), REJECTED: wrong}, ensure_ascii=False)

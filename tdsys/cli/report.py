@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from tdsys.cli.arguments import as_json, for_domain
 from tdsys.cli.page import Bars, page, table
 from tdsys.cli.printing import note, say, show_table, write_text
 from tdsys.stages import reporting
-from tdsys.stages.reporting import Coverage, Covered, Quality, Spread
+from tdsys.stages.reporting import Agreed, Coverage, Covered, Quality, Spread
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDEST = 30
@@ -38,8 +39,12 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
 
     Each bar is a tenth, from 0 to 1. An example without a score is in no bar.
     """
-    found = reporting.quality(runtime.current().store, domain=domain)
-    lead = _quality_in_words(found)
+    store = runtime.current().store
+    found, agreed = (
+        reporting.quality(store, domain=domain),
+        reporting.agreement(store, domain=domain),
+    )
+    lead = [*_quality_in_words(found), *_agreement_in_words(agreed)]
     reasons = [(state, reason, str(n)) for state, reason, n in found.reasons]
     if path:
         spreads = [(o.dimension, Bars(o.all), Bars(o.admitted), *_limits(o)) for o in found.spreads]
@@ -48,7 +53,10 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
     if as_json:
         told = [dict(zip(("state", "reason", "n"), row, strict=True)) for row in found.reasons]
         spread = [one._asdict() for one in found.spreads]
-        say(json.dumps({**found._asdict(), "spreads": spread, "reasons": told}))
+        beside = asdict(agreed) if agreed else None
+        say(
+            json.dumps({**found._asdict(), "spreads": spread, "reasons": told, "agreement": beside})
+        )
     elif not path:
         for sentence in lead:
             say(sentence)
@@ -84,6 +92,20 @@ def _quality_in_words(found: Quality) -> list[str]:
         f"from: {_listed(found.sources)}",
         judged,
     ]
+
+
+def _agreement_in_words(agreed: Agreed | None) -> list[str]:
+    """What people say of the judge, where somebody said something."""
+    if agreed is None or not agreed.n:
+        return []
+    simulated = ", SIMULATED" if agreed.simulated else ""
+    kappa, precision = agreed.kappa, agreed.accepted.precision
+    told = f"kappa {kappa.value:.2f} [{kappa.low:.2f}, {kappa.high:.2f}]" if kappa else "no kappa"
+    good = (
+        f"{precision.value:.0%} [{precision.low:.0%}, {precision.high:.0%}]" if precision else "–"
+    )
+    labels = f"judge and people over {agreed.n} examples{simulated}: {told}"
+    return [f"{labels}; good of what it accepts: {good}"]
 
 
 def _coverage_in_words(found: Coverage) -> str:

@@ -14,7 +14,7 @@ from tdsys.cli.printing import say
 @click.option("--no-flower", is_flag=True, help="Without the task monitor.")
 @as_json
 def up(*, detach: bool, no_flower: bool, as_json: bool) -> None:
-    """Start the servers, the workers, beat and Flower."""
+    """Start the servers, the workers, beat, the web application and Flower."""
     from tdsys.embedded import terminal  # noqa: PLC0415  # only `up` needs the wheels
 
     runtime.current().check_settings()

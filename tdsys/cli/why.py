@@ -17,13 +17,23 @@ from tdsys.stages import telling
 @as_json
 def why(example_id: int, *, as_json: bool) -> None:
     """Tell where an example comes from, what was found out about it, and what uses it."""
-    found = telling.history(runtime.current().store, example_id=example_id)
-    events = telling.story(found)
+    found = telling.story(runtime.current().store, example_id=example_id)
     if as_json:
-        content = {**found.now._asdict(), "created_at": found.now.created_at.isoformat()}
-        say(json.dumps({"example": content, "story": [one._asdict() for one in events]}))
+        example = found.example
+        content = {
+            "id": example.id,
+            "domain": example.domain,
+            "source": example.source,
+            "state": example.state,
+            "reason": example.reason,
+            "quality": example.quality,
+            "simulated": example.simulated,
+            "inputs": example.inputs,
+            "outputs": example.outputs,
+            "metadata": example.metadata,
+        }
+        say(json.dumps({"example": content, "story": [one._asdict() for one in found.events]}))
         return
-    outputs = found.now.payload.get("outputs")
-    for name, value in outputs.items() if isinstance(outputs, dict) else ():
+    for name, value in found.example.outputs.items():
         say(f"{name}: {value}")
-    show_table(("when", "what", ""), events)
+    show_table(("when", "what", ""), found.events)

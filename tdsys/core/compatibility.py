@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tdsys.core import budget
-from tdsys.core.dataset import SMALLEST_SPLIT
+from tdsys.core.dataset import SMALLEST_SPLIT, holds
+from tdsys.core.example import Document
 from tdsys.core.policy import PerDimension, Policy, Shares, Signature
+from tdsys.core.screening import NEEDED
 
 _MEMBERS = """
 append append_instructions completions construct copy delete dict dump_state equals fields
@@ -30,7 +32,6 @@ RESERVED = frozenset(_MEMBERS.split())
 TAKEN = frozenset({"config", "demos", "lm", "new_signature"})
 # DSPy hides fields that begin like this from prompts.
 HIDDEN = "dspy_"
-PROVABLE = ("solution", "answer")
 
 
 class Conflict(NamedTuple):
@@ -54,6 +55,24 @@ def conflicts(policy: Policy) -> list[Conflict]:
     ]
 
 
+def unlabelled(signature: Signature, examples: Sequence[Document]) -> list[Conflict]:
+    """Fields that no example of a domain holds as the signature wants them.
+
+    No mistake of the document, since examples may come; but as it is no version would.
+    """
+    sides = (("inputs", signature.inputs), ("outputs", signature.outputs))
+    return [
+        Conflict(
+            f"signature.{side}.{name}",
+            f"none of the newest {len(examples)} examples holds it as {kind}; none would fit",
+            f"capture it, import it with --map THEIRS={name}, or take it out",
+        )
+        for side, fields in sides
+        for name, kind in fields.items()
+        if examples and not any(holds(one[side], name, kind) for one in examples)
+    ]
+
+
 def _in_signature(signature: Signature) -> Iterator[Conflict]:
     for side, fields in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for name in fields:
@@ -65,18 +84,13 @@ def _in_signature(signature: Signature) -> Iterator[Conflict]:
             "nothing is said; DSPy would write `Given the fields ..., produce the fields ...`",
             "say what the program does, or leave the line out",
         )
-    if "problem" not in signature.outputs:
-        yield Conflict(
-            "signature.outputs",
-            "without `problem` the metric finds nothing new, and every grade is 0",
-            "add `problem: text`",
-        )
-    if not set(PROVABLE) & set(signature.outputs):
-        yield Conflict(
-            "signature.outputs",
-            "without `solution` and `answer` nothing can be proved, and every grade is 0",
-            "add `solution: text` or `answer: text`",
-        )
+    for name in NEEDED:
+        if signature.outputs.get(name) != "text":
+            yield Conflict(
+                f"signature.outputs.{name}",
+                f"without a text `{name}` the verifier fails every answer: each grade would be 0",
+                f"add `{name}: text`",
+            )
 
 
 def _unfit(name: str) -> str:

@@ -193,13 +193,12 @@ def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
     ]
 
 
-def lacking(examples: Iterable[Admitted], policy: Policy) -> list[str]:
+def lacking(held: Mapping[Cell, int], policy: Policy) -> list[str]:
     """Which wanted cells have fewer than their minimum, and how many; empty when none."""
-    held = Counter(e.cell for e in examples)
     return [
-        f"{cell.topic}, {cell.difficulty}: {held[cell]} of at least {least}"
+        f"{cell.topic}, {cell.difficulty}: {held.get(cell, 0)} of at least {least}"
         for cell in policy.wanted_cells()
-        if held[cell] < (least := policy.cells.least(cell))
+        if held.get(cell, 0) < (least := policy.cells.least(cell))
     ]
 
 
@@ -219,6 +218,11 @@ def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType
     usual = list(dict.fromkeys(n for keys, _ in orders.most_common() for n in keys))
     common = [(n, k) for (n, k), count in kinds.items() if count >= COMMON_FIELD * len(documents)]
     return dict(sorted(common, key=lambda pair: usual.index(pair[0])))
+
+
+def holds(document: JsonValue, name: str, kind: FieldType) -> bool:
+    """Whether the inputs or outputs of an example have such a field."""
+    return isinstance(document, dict) and _kind(document.get(name)) == kind
 
 
 def _kind(value: JsonValue) -> FieldType | None:

@@ -5,6 +5,7 @@ One rule: everything here crosses a process border, so it is plain values only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -12,7 +13,7 @@ from typing import NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from tdsys.core.arrival import Arrival
-from tdsys.core.conversion import ImportOptions
+from tdsys.core.conversion import REJECTED, ImportOptions
 from tdsys.core.example import Document
 from tdsys.errors import TdsysError
 
@@ -100,3 +101,19 @@ class Intake(Protocol):
 
 class ReaderDied(TdsysError):
     """The process that read a file ended on it: memory, time, or a crash."""
+
+
+def repair_line(one: Faulty) -> str:
+    """A record and what is wrong with it, as one line of JSON."""
+    wrong: dict[str, object] = {
+        "record": one.record,
+        "line": one.line,
+        "column": one.column,
+        "field": one.field,
+        "code": one.code,
+        "message": one.message,
+        "remedy": one.remedy,
+    }
+    if one.value is None:
+        wrong["raw"] = one.raw
+    return json.dumps({**(one.value or {}), REJECTED: wrong}, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import StrEnum
 
 from tdsys.errors import Conflict
@@ -49,6 +50,37 @@ MOVES: dict[tuple[State, Move], State] = {
         for decided in (State.ADMITTED, State.IN_REVIEW, State.REJECTED)
     },
 }
+
+# What a person may do; the other moves are the pipeline's.
+BY_PEOPLE = (
+    Move.APPROVE,
+    Move.REJECT,
+    Move.UNPARK,
+    Move.RETIRE,
+    Move.RESTORE,
+    Move.FLAG,
+    Move.REPLAY,
+)
+
+
+def open_to_people(state: State) -> list[Move]:
+    """What a person may do with an example in this state."""
+    return [move for move in BY_PEOPLE if (state, move) in MOVES]
+
+
+def way(start: State, end: State) -> tuple[Move, ...]:
+    """The fewest moves that lead from one state to another; Conflict when none do."""
+    ways: dict[State, tuple[Move, ...]] = {start: ()}
+    ahead = deque([start])
+    while ahead and end not in ways:
+        here = ahead.popleft()
+        for (state, move), to in MOVES.items():
+            if state is here and to not in ways:
+                ways[to] = (*ways[here], move)
+                ahead.append(to)
+    if end not in ways:
+        raise Conflict(f"no moves lead from {start} to {end}")
+    return ways[end]
 
 
 def after(state: State, move: Move) -> State:

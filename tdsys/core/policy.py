@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tdsys.core.example import Cell
-from tdsys.core.sections import AlertRules, Cells, Labels, Lifecycle
+from tdsys.core.sections import AlertRules, Cells, Judges, Labels, Lifecycle
 
 FieldType = Literal["text", "list"]
 # Three splits of at least ten examples each; with fewer no interval means anything.
@@ -112,6 +112,13 @@ class Policy(BaseModel):
         description="below in any dimension: to a person",
     )
     admit_quality: float = Field(0.6, ge=0, le=1, description="below overall: to a person")
+    judges: Judges = Field(Judges(), description="who scores, and what if they disagree")
+    audit_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="of what scores alone would decide, by lot to a person; 0: none",
+    )
     min_examples: int = Field(50, ge=FEWEST_EXAMPLES, description="before the first version")
     max_examples: int = Field(
         400,
@@ -175,6 +182,23 @@ class Policy(BaseModel):
         topics = self.topics or sorted({cell.topic for cell in known})
         difficulties = self.difficulties or sorted({cell.difficulty for cell in known})
         return [Cell(topic, difficulty) for topic in topics for difficulty in difficulties]
+
+
+# What another version of a policy may say without a run coming out otherwise.
+_BESIDES_RUNS = frozenset({
+    "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
+    "max_daily_calls", "lifecycle", "alerts",
+})  # fmt: skip
+
+
+def runs_alike(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) -> bool:
+    """Whether two documents ask for the same run; what an older one lacks has its default."""
+    default = Policy().model_dump(mode="json")
+    return all(
+        before.get(name, default[name]) == after.get(name, default[name])
+        for name in default
+        if name not in _BESIDES_RUNS
+    )
 
 
 class Difference(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -80,6 +80,43 @@ class Cells(_Bounds):
 
     def _of(self, cell: Cell) -> _Bounds:
         return next((one for one in self.exceptions if one.cell == cell), self)
+
+
+Prompt = Literal["v2", "v2_doubting"]
+
+
+class Member(_Section):
+    """One member of a panel."""
+
+    model: str | None = Field(
+        None, description="left out: TDSYS_JUDGE_LM", examples=["openai/gpt-5-mini"]
+    )
+    prompt: Prompt = Field("v2", description="which wording of the question")
+
+
+class Judges(_Section):
+    """Who scores, and what happens when they disagree."""
+
+    panel: tuple[Member, ...] = Field(
+        (Member(),), min_length=1, max_length=9, description="each is asked about each example"
+    )
+    agreement: Literal["unanimous", "mean"] = Field(
+        "unanimous", description="whether each member alone, or their mean, must be content"
+    )
+    disagreement: float = Field(
+        0.4, gt=0, le=1, description="further apart in any dimension: to a person"
+    )
+    canaries: int = Field(
+        1, ge=0, le=20,
+        description="known examples among each block of candidates; a bad one that passes "
+        "stops automatic admission",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _each_member_once(self) -> Judges:
+        if len(set(self.panel)) < len(self.panel):
+            raise ValueError("a member is in the panel twice")
+        return self
 
 
 class Lifecycle(_Section):

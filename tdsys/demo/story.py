@@ -179,9 +179,14 @@ class _Story:
         self._stages[name] = round(time.monotonic() - began, 2)
 
     def _hold(self, *, held: bool) -> None:
-        """Optimization waits until everything is in, so that the end state has one cause."""
+        """Optimization waits until everything is in, so that the end state has one cause.
+
+        Nobody is there to decide what an audit would draw.
+        """
         for domain in (*DOMAINS, IMPORTED_DOMAIN):
-            policy = Policy(optimization="hold" if held else "automatic", settle_seconds=0)
+            policy = Policy(
+                optimization="hold" if held else "automatic", settle_seconds=0, audit_share=0
+            )
             rules.put(
                 self._here.store, domain=domain, policy=policy, author="demo", now=self._here.now()
             )

@@ -27,6 +27,7 @@ WORKER_ENVIRONMENT = {"REMAP_SIGTERM": "SIGQUIT"}
 CELERY = ("-m", "celery", "-A", "tdsys.worker.app")
 FLOWER = "flower"
 FLOWER_USER = "tdsys"
+WEB = "web"
 
 
 class Program(NamedTuple):
@@ -43,10 +44,10 @@ MIGRATE = Program("migrate", ("-m", "tdsys", "db", "upgrade"))
 
 
 def programs(home: Path, *, flower: bool = True) -> tuple[Program, ...]:
-    """One worker per group of queues, beat, and Flower if wanted."""
+    """One worker per group of queues, beat, the web application, and Flower if wanted."""
     workers = tuple(worker(name, queues) for name, queues in WORKERS.items())
     last = (Program(FLOWER, (*CELERY, "flower")),) if flower else ()
-    return (*workers, beat(home), *last)
+    return (*workers, beat(home), web(), *last)
 
 
 def worker(name: str, queues: tuple[Queue, ...]) -> Program:
@@ -66,6 +67,11 @@ def beat(home: Path) -> Program:
     schedule = str(home / "beat" / "schedule")
     arguments = ("-m", "celery", "-A", "beat_schedule", "beat", "-s", schedule, "--loglevel=INFO")
     return Program("beat", arguments, said_when_ready="beat: Starting...")
+
+
+def web() -> Program:
+    """The curation web application; its port comes from the environment."""
+    return Program(WEB, ("-m", "tdsys", "web"), said_when_ready="Uvicorn running on")
 
 
 def import_path(env: Mapping[str, str]) -> str:

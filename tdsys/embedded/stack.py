@@ -1,4 +1,4 @@
-"""The whole of tdsys on one machine: servers, migrations, workers, beat and Flower.
+"""The whole of tdsys on one machine: servers, migrations, workers, beat, web and Flower.
 
 The one rule: TDSYS_DATABASE_URL and TDSYS_REDIS_URL, when set, take the place of our servers, and
 nothing else changes. What lies where in `home` is told in `tdsys.embedded.home`.
@@ -21,7 +21,15 @@ from tdsys.embedded.brokers import BrokerLook
 from tdsys.embedded.home import open_home, password, write_json
 from tdsys.embedded.ports import LOOPBACK, answers, choose
 from tdsys.embedded.postgres import EmbeddedPostgres
-from tdsys.embedded.programs import FLOWER, FLOWER_USER, MIGRATE, Program, import_path, programs
+from tdsys.embedded.programs import (
+    FLOWER,
+    FLOWER_USER,
+    MIGRATE,
+    WEB,
+    Program,
+    import_path,
+    programs,
+)
 from tdsys.embedded.supervisor import (
     Child,
     Life,
@@ -86,7 +94,7 @@ class Stack:
             raise ConfigurationError(
                 "the embedded stack needs Linux", remedy="use docker compose up instead"
             )
-        for name in ("postgres", "valkey", FLOWER):
+        for name in ("postgres", "valkey", WEB, FLOWER):
             self._asked(name)
         self._lock = lock.take(self.home, self.report)
         try:
@@ -209,15 +217,21 @@ class Stack:
 
     def _child(self, program: Program) -> Child:
         flower = program.name == FLOWER
-        own = self._flower_environment() if flower else dict(program.environment)
         return Child(
             name=program.name,
             argv=(sys.executable, *program.arguments),
-            env={**self._environment(), **own},
+            env={**self._environment(), **self._own_environment(program)},
             cwd=self.home,
-            address=str(self._addresses["flower_url"]) if flower else program.address,
+            address=str(self._addresses.get(f"{program.name}_url", program.address)),
             ready=self._flower_answers if flower else _says(program.said_when_ready),
         )
+
+    def _own_environment(self, program: Program) -> dict[str, str]:
+        if program.name == FLOWER:
+            return self._flower_environment()
+        if program.name == WEB:
+            return {"TDSYS_WEB_HOST": LOOPBACK, "TDSYS_WEB_PORT": str(self._port_of(WEB))}
+        return dict(program.environment)
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -235,14 +249,14 @@ class Stack:
         return {
             "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{password(self.home, FLOWER)}",
             "FLOWER_ADDRESS": LOOPBACK,
-            "FLOWER_PORT": str(self._flower_port()),
+            "FLOWER_PORT": str(self._port_of(FLOWER)),
         }
 
     def _flower_answers(self, _life: Life) -> bool:
-        return answers(self._flower_port())
+        return answers(self._port_of(FLOWER))
 
-    def _flower_port(self) -> int:
-        return int(str(self._addresses["flower_url"]).rpartition(":")[2])
+    def _port_of(self, name: str) -> int:
+        return int(str(self._addresses[f"{name}_url"]).rpartition(":")[2])
 
     def _write_addresses(self) -> None:
         self._addresses = {
@@ -250,10 +264,12 @@ class Stack:
             "redis_url": self._env["TDSYS_REDIS_URL"],
             "pid": os.getpid(),
         }
-        if any(program.name == FLOWER for program in self._run):
-            port = choose(self.home, FLOWER, self._asked(FLOWER))
+        named = {program.name for program in self._run}
+        for name in sorted(named & {FLOWER, WEB}):
+            port = choose(self.home, name, self._asked(name))
+            self._addresses[f"{name}_url"] = f"http://{LOOPBACK}:{port}"
+        if FLOWER in named:
             self._addresses |= {
-                "flower_url": f"http://{LOOPBACK}:{port}",
                 "flower_user": FLOWER_USER,
                 "flower_password": password(self.home, FLOWER),
             }

@@ -87,6 +87,7 @@ def as_data(home: Path, lines: Sequence[ProcessState]) -> dict[str, object]:
         "home": str(home),
         "addresses": str(home / ADDRESS_FILE),
         "flower_url": known.get("flower_url"),
+        "web_url": known.get("web_url"),
         "processes": [line._asdict() for line in lines],
     }
 
@@ -120,6 +121,8 @@ def _cells(line: ProcessState) -> tuple[str | Text, ...]:
 
 def _foot(home: Path, addresses: Mapping[str, object]) -> list[Text]:
     lines = [Text(f"data    {home}")]
+    if url := addresses.get("web_url"):
+        lines.append(Text(f"Web     {url}  first account: tdsys user create NAME --role admin"))
     if url := addresses.get("flower_url"):
         user = addresses["flower_user"]
         lines.append(Text(f"Flower  {url}  user {user}, password in {home / ADDRESS_FILE}"))

@@ -1,50 +1,37 @@
-"""The judge: a model counts rubric criteria; the verifier's word stands above it.
+"""The judge: a model answers the rubric's criteria; the verifier's word stands above it.
 
 Its rule: only the content of an example is shown, as fenced data; source, metadata and labels never
-are. Rubric and prompt are versioned files, and an answer that is not four counts is no score.
+are. Rubrics and prompts are versioned files, and an answer that leaves a criterion out is no score.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 
 import dspy
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from tdsys.core.example import Candidate, canonical
-from tdsys.core.rubric import (
-    Assessment,
-    Dimension,
-    DimensionScore,
-    Unscored,
-    Verdict,
-)
+from tdsys.core.example import canonical
+from tdsys.core.rubric import Answer, Dimension, Judgement, Juror, Question, Unscored, worth
 from tdsys.core.screening import clean_for_prompt
+from tdsys.core.sections import Member
 from tdsys.errors import ConfigurationError, ModelUnavailable
-from tdsys.llm.session import Model, Outcome, run_all, translate, using
+from tdsys.llm.session import Model, translate, using
 
-RUBRIC = "rubric_v1"
-PROMPT = "judge_prompt_v1"
-CRITERIA = 5
+RUBRIC = "rubric_v2"
+ESSENTIAL = "(essential)"
 MAX_CHARS = 8000
 RETRIES = 3
-# A failed check of one of these proves the mathematics wrong, whatever the judge thinks.
-PROOFS = frozenset({"steps", "answer", "complete"})
-
-
-class Counts(BaseModel):
-    """How many criteria of each dimension hold; out of bounds is refused because it is nested."""
-
-    accuracy: int = Field(ge=0, le=CRITERIA)
-    coherence: int = Field(ge=0, le=CRITERIA)
-    relevance: int = Field(ge=0, le=CRITERIA)
-    educational_value: int = Field(ge=0, le=CRITERIA)
+_CRITERION = re.compile(r"\d+\. ")
+_BLANK = re.compile(r"\n\s*\n")
 
 
 class Rationales(BaseModel):
@@ -56,61 +43,85 @@ class Rationales(BaseModel):
     educational_value: str
 
 
-class Ratings(BaseModel):
-    """Numbers before free text: a rationale that quotes the example cannot move a score."""
-
-    # Named to sort first: DSPy shows the schema to the model in alphabetical order.
-    counts: Counts
-    rationales: Rationales
-
-
 class ModelJudge:
-    """Scores examples with a model, several at a time."""
+    """Asks models, `width` questions at a time; `named` finds those a policy names."""
 
-    def __init__(self, model: Model, *, threads: int = 16) -> None:
-        # A row is asked again later anyway; long waits would only outlive its lease.
-        self._model = replace(model, retries=min(model.retries, RETRIES))
-        self._threads = threads
+    def __init__(
+        self, model: Model, *, width: int = 16, named: Callable[[str], Model] | None = None
+    ) -> None:
+        self._model = model
+        self._named = named or (lambda name: replace(model, name=name))
+        self.width = width
 
-    def assess(
-        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], *, attempt: int
-    ) -> list[Assessment | Unscored]:
-        """One answer per candidate, in order; `attempt` > 0 asks for a fresh sample.
-
-        A failure is Unscored, for its own candidate only: the other answers are paid for. It is
-        transient when it is ours or the provider's, not the answer's.
-        """
-        # The cache would repeat an unusable answer for ever, were the sample not a new one.
-        fresh = {"rollout_id": attempt, "temperature": 1.0} if attempt else {}
-        requests = [
-            {**_shown(candidate, verdict), "config": fresh}
-            for candidate, verdict in zip(candidates, verdicts, strict=True)
-        ]
-        with using(self._model.lm()):
-            outcomes = run_all(_program(), requests, threads=self._threads)
-        return [
-            self._answer(outcome, verdict)
-            for outcome, verdict in zip(outcomes, verdicts, strict=True)
-        ]
-
-    def _answer(self, outcome: Outcome, verdict: Verdict) -> Assessment | Unscored:
-        if outcome.error is not None:
-            return _unscored(outcome.error)
-        ratings: Ratings = outcome.prediction.assessment
-        scores = {
-            d: DimensionScore(
-                value=getattr(ratings.counts, d) / CRITERIA,
-                rationale=getattr(ratings.rationales, d),
-            )
-            for d in Dimension
-        }
-        return Assessment(
-            scores=scores | _veto(verdict),
-            judge_model=self._model.label,
-            rubric_version=RUBRIC,
-            prompt_version=PROMPT,
-            simulated=self._model.simulated,
+    def juror(self, member: Member) -> Juror:
+        """Who a member is: its model, its prompt, and a hash of what it is told."""
+        model = self._model_of(member)
+        told = hashlib.blake2b(_instructions(member.prompt).encode(), digest_size=8).hexdigest()
+        return Juror(
+            model=model.label,
+            rubric=RUBRIC,
+            prompt=f"judge_prompt_{member.prompt}",
+            texts=told,
+            simulated=model.simulated,
         )
+
+    def ask(self, question: Question) -> Future[Judgement | Unscored]:
+        """A thread of its own waits for the answer.
+
+        No answer is Unscored: transient when it is ours or the provider's fault, not the answer's.
+        """
+        return self._threads.submit(self._answer, question)
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.width, thread_name_prefix="tdsys-judge")
+
+    def _answer(self, question: Question) -> Judgement | Unscored:
+        try:
+            return self._asked(question)
+        except ConfigurationError as wrong:
+            return Unscored(reason="configuration", detail=str(wrong), transient=True)
+        except Exception as error:  # noqa: BLE001  # sorted here, for its own question only
+            return _unscored(error)
+
+    def _asked(self, question: Question) -> Judgement:
+        # The cache would repeat an unusable answer for ever, were the sample not a new one.
+        sample = question.sample
+        fresh = {"rollout_id": sample, "temperature": 1.0} if sample else {}
+        with using(self._model_of(question.member).lm()):
+            said = _program(question.member.prompt)(**_shown(question), config=fresh).assessment
+        answers = {d: tuple(map(Answer, getattr(said.answers, d))) for d in Dimension}
+        return Judgement(
+            juror=self.juror(question.member),
+            answers=answers,
+            values={d: worth(answers[d], essential()[d]) for d in Dimension},
+            rationales={d: getattr(said.rationales, d) for d in Dimension},
+        )
+
+    def _model_of(self, member: Member) -> Model:
+        found = self._model if member.model is None else self._named(member.model)
+        # A row is asked again later anyway; long waits would only outlive its lease.
+        return replace(found, retries=min(found.retries, RETRIES))
+
+
+def criteria(rubric: str = RUBRIC) -> dict[Dimension, tuple[str, ...]]:
+    """The yes/no criteria of a rubric, by dimension."""
+    found: dict[Dimension, tuple[str, ...]] = {}
+    for part in _BLANK.split(_file(rubric).strip()):
+        title, *lines = part.splitlines()
+        found[Dimension(title.partition(" - ")[0])] = tuple(
+            _CRITERION.sub("", line, count=1) for line in lines
+        )
+    return found
+
+
+@lru_cache(maxsize=16)
+def essential(rubric: str = RUBRIC) -> dict[Dimension, frozenset[int]]:
+    """Which criteria of each dimension, from 0, no other makes up for."""
+    return {
+        dimension: frozenset(n for n, text in enumerate(asked) if text.startswith(ESSENTIAL))
+        for dimension, asked in criteria(rubric).items()
+    }
 
 
 def fenced(content: object) -> str:
@@ -120,11 +131,12 @@ def fenced(content: object) -> str:
     return f"<<<DATA {nonce}\n{text}\nDATA {nonce}>>>"
 
 
-def _shown(candidate: Candidate, verdict: Verdict) -> dict[str, str]:
+def _shown(question: Question) -> dict[str, str]:
     """Everything the judge gets to see."""
+    candidate = question.candidate
     evidence = [
         {"check": c.name, "outcome": c.outcome.value, "evidence": c.evidence}
-        for c in verdict.checks
+        for c in question.verdict.checks
     ]
     return {
         "request": fenced({"domain": candidate.domain, **candidate.inputs}),
@@ -144,14 +156,6 @@ def _clean(content: object) -> object:
     return content
 
 
-def _veto(verdict: Verdict) -> dict[Dimension, DimensionScore]:
-    proofs = [check for check in verdict.failed() if check.name in PROOFS]
-    if not proofs:
-        return {}
-    reason = "; ".join(f"{check.name}: {check.evidence or 'failed'}" for check in proofs)
-    return {Dimension.ACCURACY: DimensionScore(value=0.0, rationale=f"verifier: {reason}")}
-
-
 def _unscored(error: Exception) -> Unscored:
     if not isinstance(error, dspy.LMError):
         return Unscored(reason="unparseable", detail=" ".join(str(error).split())[:300])
@@ -163,20 +167,39 @@ def _unscored(error: Exception) -> Unscored:
     return Unscored(reason="refused", detail=str(meaning))
 
 
-def _program() -> Any:
+@lru_cache(maxsize=16)
+def _program(prompt: str) -> Any:
     fields = {
         "request": (str, dspy.InputField(desc="what was asked for")),
         "example": (str, dspy.InputField(desc="what was produced")),
         "evidence": (str, dspy.InputField(desc="what recomputing it showed")),
-        "assessment": (Ratings, dspy.OutputField(desc="counts first, then rationales")),
+        "assessment": (_form(RUBRIC), dspy.OutputField(desc="answers first, then rationales")),
     }
-    return dspy.Predict(dspy.Signature(fields, _instructions()))
+    return dspy.Predict(dspy.Signature(fields, _instructions(prompt)))
 
 
-@lru_cache(maxsize=1)
-def _instructions() -> str:
-    return _file(PROMPT).format(rubric=_file(RUBRIC)).strip()
+@lru_cache(maxsize=16)
+def _form(rubric: str) -> type[BaseModel]:
+    """The shape of an answer: nested, because DSPy enforces it only then.
+
+    Answers before free text: a rationale that quotes the example cannot move a score. The names
+    sort so, because DSPy shows the schema to the model in alphabetical order.
+    """
+    shapes: dict[str, Any] = {
+        dimension.value: Annotated[
+            list[Answer], Field(min_length=len(asked), max_length=len(asked))
+        ]
+        for dimension, asked in criteria(rubric).items()
+    }
+    answers = create_model("Answers", **shapes)
+    return create_model("Ratings", answers=answers, rationales=Rationales)
 
 
+@lru_cache(maxsize=16)
+def _instructions(prompt: str) -> str:
+    return _file(f"judge_prompt_{prompt}").format(rubric=_file(RUBRIC)).strip()
+
+
+@lru_cache(maxsize=16)
 def _file(name: str) -> str:
     return (files("tdsys.llm") / f"{name}.txt").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from tdsys.core.arrival import Arrival, arrivals, read_exactly
 from tdsys.core.example import Malformed
 from tdsys.errors import ConfigurationError, InvalidInput, Transient
 from tdsys.inbox import Delivery, Inbox
-from tdsys.stages.scoring import Clock
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, examples
 from tdsys.store.examples import Batch, Ingested, Refusal
 

@@ -24,7 +24,7 @@ from tdsys.core.filling import Experience, FillingPlan, Offer, plan, quotas
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.errors import InvalidInput, NotReady
-from tdsys.stages.scoring import Clock
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, examples, policies
 from tdsys.store import filling as batches
 from tdsys.store.filling import Batch, Kept, Opening, Portion
@@ -264,8 +264,9 @@ def _mixture(tx: Tx, domain: str) -> Mixture:
     for one in counts:
         if one.domain == domain and one.state == State.ADMITTED:
             admitted[GROUPS[Source(one.source)]] += one.n
-    groups = (admitted[name] for name in ("synthetic", "real", "imported"))
-    return Mixture(*groups, allowed_share=policy.synthetic_share)
+    return Mixture(
+        admitted["synthetic"], admitted["real"], admitted["imported"], policy.synthetic_share
+    )
 
 
 def _cell_reports(portions: Sequence[Kept], tallies: Sequence[Tally]) -> list[CellReport]:

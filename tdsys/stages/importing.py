@@ -16,8 +16,7 @@ from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import Source
 from tdsys.core.intake import Block, Faulty, Intake, Job, ReaderDied
 from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
-from tdsys.stages.leases import kept
-from tdsys.stages.scoring import Clock
+from tdsys.stages.leases import Clock, kept
 from tdsys.store import Store, Tx, benchmarks, examples, imports, integration
 from tdsys.store.import_schema import ImportState
 from tdsys.store.imports import Import, Progress

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tdsys.errors import StoreUnavailable
 
 BEATS_PER_LEASE = 4
+Clock = Callable[[], datetime]
 
 
 @contextmanager

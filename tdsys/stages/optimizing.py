@@ -26,8 +26,8 @@ from tdsys.errors import (
     NotReady,
     StoreUnavailable,
 )
-from tdsys.stages.leases import kept
-from tdsys.stages.scoring import Clock, backoff
+from tdsys.stages.leases import Clock, kept
+from tdsys.stages.scoring import backoff
 from tdsys.store import Store, Tx, datasets, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram

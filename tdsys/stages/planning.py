@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -10,17 +11,17 @@ from uuid import UUID
 from tdsys.core import dataset
 from tdsys.core.budget import plan as budget
 from tdsys.core.dataset import Admitted, Member, Split
-from tdsys.core.policy import Policy, Signature
+from tdsys.core.policy import Policy, Signature, runs_alike
 from tdsys.core.program import Plan
 from tdsys.core.similarity import clusters
 from tdsys.errors import NotReady
-from tdsys.stages.scoring import Clock
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, datasets, examples, policies, programs, runs
 from tdsys.store.datasets import DatasetVersion
+from tdsys.store.policies import Versioned
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
 
-OPEN = ("due", "running")
 # A steady stream must not put planning off for ever, nor a candidate whose judge is away.
 PATIENCE = timedelta(minutes=10)
 AGAIN_AFTER = timedelta(hours=1)
@@ -86,7 +87,7 @@ def retry(store: Store, *, domain: str, model: str, clock: Clock) -> Considered:
             raise NotReady(f"{domain} has no dataset version yet", remedy="see optimize status")
         if over := _over_budget(tx, domain, policy, _cost(latest.counts, policy), clock()):
             raise NotReady(over, remedy="wait, or raise max_daily_calls")
-        run_id = _enqueue(tx, latest, policy, model=model, now=clock())
+        run_id = _enqueue(tx, latest, (version, policy), model=model, now=clock())
     if run_id is None:
         raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
     return Considered(domain, run_id, (f"version {latest.number}, policy {version}",))
@@ -154,7 +155,9 @@ def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Conside
             members=drafted.members,
             now=clock(),
         )
-        run_id = _enqueue(tx, frozen, known.policy, model=model, now=clock())
+        run_id = _enqueue(
+            tx, frozen, (known.policy_version, known.policy), model=model, now=clock()
+        )
     because = f"version {frozen.number} with {len(drafted.members)} examples"
     return Considered(domain, run_id, (because if run_id else "a run is open",))
 
@@ -165,17 +168,36 @@ def _not_yet(tx: Tx, domain: str, now: datetime) -> list[str]:
     if policy.optimization == "hold":
         return ["the policy holds optimization"]
     last = runs.last_for(tx, domain=domain)
-    if last and last.state in OPEN:
+    if last and last.is_open:
         return [f"a run is {last.state}"]
     latest = datasets.latest(tx, domain=domain)
     if reasons := _unsettled(tx, domain, policy, latest, now):
         return reasons
-    if latest is None or latest.policy_version != version or _may_try_again(last, latest, now):
+    if latest is None or _may_go_on(tx, latest, last, version, now):
         return []
     new = examples.admissions(tx, domain=domain, since=latest.created_at)
     if dataset.has_grown(new, latest.size, policy):
         return []
     return [f"{new} new examples, {policy.growth:.0%} of {latest.size} start the next run"]
+
+
+def _may_go_on(
+    tx: Tx, latest: DatasetVersion, last: Run | None, policy_version: int, now: datetime
+) -> bool:
+    """Whether a run may start though nothing has grown: one failed, or the policy is another."""
+    if _may_try_again(last, latest, now):
+        return True
+    before, after = (
+        policies.document(tx, domain=latest.domain, version=version)
+        for version in (_followed(latest, last), policy_version)
+    )
+    return not runs_alike(before, after)
+
+
+def _followed(latest: DatasetVersion, last: Run | None) -> int:
+    """The policy that the newest version, or a later run on it, followed."""
+    on_it = last is not None and last.version_id == latest.id
+    return max(latest.policy_version, last.policy_version if last and on_it else 0)
 
 
 def _unsettled(
@@ -214,7 +236,11 @@ def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
     """Why there is no new version, after all was read."""
     missing = dataset.shortcomings(drafted.members, known.policy)
     if known.latest is None and not missing:
-        missing = dataset.lacking((m.example for m in drafted.members), known.policy)
+        missing = dataset.lacking(Counter(m.example.cell for m in drafted.members), known.policy)
+    usable = len(known.admitted) - len(drafted.left_out)
+    if missing and len(drafted.members) < min(usable, known.policy.max_examples):
+        capped = usable - len(drafted.members)
+        missing.append(f"{capped} stay out by cells.max, cluster_cap or synthetic_share")
     if missing and drafted.left_out:
         missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
     if missing:
@@ -228,12 +254,14 @@ def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
 
 
 def _enqueue(
-    tx: Tx, version: DatasetVersion, policy: Policy, *, model: str, now: datetime
+    tx: Tx, version: DatasetVersion, rules: Versioned, *, model: str, now: datetime
 ) -> UUID | None:
+    policy_version, policy = rules
     return runs.enqueue(
         tx,
         domain=version.domain,
         version_id=version.id,
+        policy_version=policy_version,
         seed=policy.seed,
         auto=policy.auto,
         model=model,

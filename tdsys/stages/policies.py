@@ -7,20 +7,27 @@ from typing import NamedTuple
 
 from pydantic import JsonValue, ValidationError
 
+from tdsys.core.compatibility import Conflict, unlabelled
 from tdsys.core.mistakes import first_mistake
 from tdsys.core.policy import Difference, Policy, differences
 from tdsys.errors import InvalidInput
-from tdsys.store import Store, policies
+from tdsys.store import Store, examples, policies
 from tdsys.store.policies import Version
+
+SEEN = 200
 
 
 class Change(NamedTuple):
-    """What putting a policy in force does; `version` is the one in force, 0 for a new domain."""
+    """What putting a policy in force does; `version` is the one in force, 0 for a new domain.
+
+    `warnings` are no mistakes, but with the examples that are there nothing would come of it.
+    """
 
     domain: str
     version: int
     made: bool
     differences: list[Difference]
+    warnings: list[Conflict]
 
     @property
     def next(self) -> int:
@@ -55,9 +62,11 @@ def compare(store: Store, *, domain: str, policy: Policy) -> Change:
     """What would change; nothing does."""
     with store.begin() as tx:
         known = policies.currents(tx, names=[domain])
+        seen = examples.newest(tx, domain=domain, limit=SEEN) if policy.signature else []
     version, before = known.get(domain, (0, Policy()))
     changed = differences(before.model_dump(mode="json"), policy.model_dump(mode="json"))
-    return Change(domain, version, domain not in known, changed)
+    warnings = unlabelled(policy.signature, seen) if policy.signature else []
+    return Change(domain, version, domain not in known, changed, warnings)
 
 
 def version(store: Store, *, domain: str, number: int | None = None) -> Version:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import decide, endorsed, placed
-from tdsys.stages.scoring import Clock
+from tdsys.core.rubric import About, decide, ruled
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, policies, replays
 from tdsys.store.engine import Tx
 from tdsys.store.replays import Anew, Judged
@@ -78,9 +78,9 @@ def _write(tx: Tx, changed: list[Anew], version: int, actor: str, clock: Clock) 
 
 def _anew(one: Judged, policy: Policy) -> Anew | None:
     """What is decided of it now; None when that changes nothing."""
-    decision = placed(decide(one.verdict, one.assessment, policy), one.cell, policy)
-    if one.trusted_by:
-        decision = endorsed(decision, one.verdict, by=one.trusted_by)
+    about = About(one.cell, one.fingerprint)
+    alone = decide(one.verdict, one.assessment, policy)
+    decision = ruled(alone, one.verdict, policy, about, trusted_by=one.trusted_by)
     found = Anew(one, decision)
     was, now = one.quality, decision.quality
     rated = was is None or now is None or abs(was - now) > SAME

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from tdsys.core.agreement import Kappa, kappa
+from tdsys.core.calibration import Accepted, accepted
 from tdsys.core.example import Cell
-from tdsys.core.lifecycle import State
+from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Dimension
-from tdsys.store import Store, examples, policies
+from tdsys.stages.calibrating import weighed
+from tdsys.store import Store, calibrations, examples, policies
 from tdsys.store.examples import Tenth
 
 TENTHS = 10
@@ -25,6 +29,16 @@ class Spread(NamedTuple):
     admitted: list[int]
     reject_below: float
     admit_from: float
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """How far the judge that scored last and people agree about the `n` examples both looked at."""
+
+    n: int
+    kappa: Kappa | None
+    accepted: Accepted
+    simulated: bool
 
 
 class Quality(NamedTuple):
@@ -73,8 +87,8 @@ def quality(store: Store, *, domain: str) -> Quality:
     """The domain's states, reasons and scores; InvalidInput when there is no such domain."""
     with store.begin() as tx:
         version, policy = policies.current(tx, domain=domain)
-        counts = [one for one in examples.counts(tx) if one.domain == domain]
-        reasons = [one for one in examples.reasons(tx) if one.domain == domain]
+        counts = examples.counts(tx, domains=[domain])
+        reasons = examples.reasons(tx, domains=[domain])
         tenths = examples.tenths(tx, domain=domain)
     states, sources = Counter[str](), Counter[str]()
     for one in counts:
@@ -93,6 +107,23 @@ def quality(store: Store, *, domain: str) -> Quality:
         simulated=sum(one.simulated for one in first),
         spreads=[_spread(d, tenths, policy) for d in Dimension],
     )
+
+
+def agreement(store: Store, *, domain: str) -> Agreed | None:
+    """How far judge and people agree; None where no judge scored yet.
+
+    It reads what became of every scored example: seconds in a domain of a million.
+    """
+    with store.begin() as tx:
+        _, policy = policies.current(tx, domain=domain)
+        judge = calibrations.newest_judge(tx, domain=domain)
+        if judge is None:
+            return None
+        found = weighed(tx, domain=domain, judge=judge, policy=policy)
+    accepts = [one.move is Move.ADMIT for one in found.items]
+    goods, counted = [o.good for o in found.items], [o.weight for o in found.items]
+    agreed = kappa(accepts, goods, weights=counted)
+    return Agreed(len(accepts), agreed, accepted(found.items, accepts), found.simulated)
 
 
 def _spread(dimension: Dimension, tenths: list[Tenth], policy: Policy) -> Spread:

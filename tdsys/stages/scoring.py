@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from functools import partial
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
-from tdsys.core.example import Candidate
+from tdsys.core.canaries import Canary
+from tdsys.core.example import Candidate, fingerprint
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import (
     TRUSTED,
+    About,
     Assessment,
     Decision,
     Judge,
+    Judgement,
+    Juror,
     Unscored,
     Verdict,
     Verifier,
     decide,
-    endorsed,
-    placed,
+    ruled,
     veto,
 )
-from tdsys.errors import TdsysError
-from tdsys.stages.leases import kept
-from tdsys.store import Store, examples, policies
+from tdsys.errors import ConfigurationError
+from tdsys.stages.judging import Answered, Panel, unconfigured, verified
+from tdsys.stages.leases import Clock, kept
+from tdsys.store import Store, Tx, examples, judgements, policies
 
-log = logging.getLogger("tdsys.scoring")
-Clock = Callable[[], datetime]
 ACTOR = "scoring"
 BLOCKS_PER_BELL = 20
 BACKOFF_SECONDS = 5
@@ -52,112 +52,177 @@ class Scored(NamedTuple):
     more: bool
 
 
-class Answered(NamedTuple):
-    """A candidate with its evidence and the judge's answer."""
-
-    candidate: Candidate
-    verdict: Verdict
-    answer: Assessment | Unscored
-
-
 def score_due(
-    store: Store, *, judge: Judge, verifier: Verifier, clock: Clock, limits: Limits
+    store: Store,
+    *,
+    judge: Judge,
+    verifier: Verifier,
+    clock: Clock,
+    limits: Limits,
+    canaries: Sequence[Canary] = (),
 ) -> Scored:
-    """Work through what is due, block by block; `more` when the bell should ring again."""
-    decided = postponed = 0
-    for _ in range(BLOCKS_PER_BELL):
-        with store.begin() as tx:
-            claimed = examples.claim(tx, limit=limits.block, lease=limits.lease, now=clock())
-        if not claimed:
-            return Scored(decided, postponed, more=False)
-        with kept(partial(_prolong, store, claimed, clock, limits), lease=limits.lease):
-            answered = think(claimed, judge=judge, verifier=verifier)
-        settled = _record(store, answered, clock=clock, limits=limits)
-        decided += settled
-        postponed += len(answered) - settled
-        if _is_away(answered):
-            # Every further block would only burn its turn; beat rings again.
-            return Scored(decided, postponed, more=False)
-    return Scored(decided, postponed, more=True)
+    """Work through what is due; `more` when the bell should ring again.
 
-
-def _prolong(store: Store, claimed: list[Candidate], clock: Clock, limits: Limits) -> bool:
-    with store.begin() as tx:
-        return examples.prolong(tx, claimed=claimed, until=clock() + limits.lease)
-
-
-def _is_away(answered: list[Answered]) -> bool:
-    return all(isinstance(one.answer, Unscored) and one.answer.transient for one in answered)
-
-
-def think(claimed: list[Candidate], *, judge: Judge, verifier: Verifier) -> list[Answered]:
-    """Evidence first, then the judge; no transaction is open meanwhile.
-
-    Whoever got an unusable answer is asked for a fresh sample. A bug that one candidate wakes
-    must not hold up its neighbours: then each is thought about alone.
+    The next block is claimed while answers on the last one are still on their way, so the model
+    always has as many questions as it takes at once.
     """
-    try:
-        return _think(claimed, judge=judge, verifier=verifier)
-    except TdsysError:
-        raise
-    except Exception as bug:
-        if len(claimed) > 1:
-            return [a for c in claimed for a in think([c], judge=judge, verifier=verifier)]
-        log.exception("example %d cannot be scored", claimed[0].id)
-        detail = f"{type(bug).__name__}: {bug}"[:300]
-        return [Answered(claimed[0], Verdict(checks=()), Unscored(reason="crash", detail=detail))]
+    return _Scoring(store, judge, verifier, clock, limits, canaries).run()
 
 
-def _think(claimed: list[Candidate], *, judge: Judge, verifier: Verifier) -> list[Answered]:
-    verdicts = {c.id: verifier.verify(c.domain, c.inputs, c.outputs) for c in claimed}
-    answered: list[Answered] = []
-    for attempt in sorted({c.unusable_answers for c in claimed}):
-        group = [c for c in claimed if c.unusable_answers == attempt]
-        answers = judge.assess(group, [verdicts[c.id] for c in group], attempt=attempt)
-        answered += [Answered(c, verdicts[c.id], a) for c, a in zip(group, answers, strict=True)]
-    return answered
+class _Scoring:
+    """One bell's work."""
 
+    def __init__(
+        self,
+        store: Store,
+        judge: Judge,
+        verifier: Verifier,
+        clock: Clock,
+        limits: Limits,
+        canaries: Sequence[Canary],
+    ) -> None:
+        self._store = store
+        self._verifier = verifier
+        self._clock = clock
+        self._limits = limits
+        self._canaries = canaries
+        self._panel = Panel(store, judge, clock=clock)
+        self._held: dict[int, Candidate] = {}
+        self._blocks = BLOCKS_PER_BELL
+        self._exhausted = False
+        self._decided = self._postponed = 0
 
-def _record(store: Store, answered: list[Answered], *, clock: Clock, limits: Limits) -> int:
-    """Write a block in one transaction; how many candidates left their state."""
-    with store.begin() as tx:
-        rules = {d: policies.current(tx, domain=d) for d in {a.candidate.domain for a in answered}}
-        settled = 0
-        for one in answered:
-            version, policy = rules[one.candidate.domain]
-            decision = settle(one, policy, limits)
-            if decision is None:
-                assert isinstance(one.answer, Unscored)  # noqa: S101  # settle decides the rest
-                examples.retry(
-                    tx,
-                    candidate=one.candidate,
-                    verdict=one.verdict,
-                    answer=one.answer,
-                    policy_version=version,
-                    due_at=clock() + backoff(one.candidate.attempts),
-                    now=clock(),
-                )
-                continue
-            settled += examples.record(
-                tx,
-                candidate=one.candidate,
-                verdict=one.verdict,
-                answer=one.answer,
-                decision=decision,
-                policy_version=version,
-                actor=_actor(one.candidate, decision),
-                now=clock(),
+    def run(self) -> Scored:
+        with kept(self._prolong, lease=self._limits.lease):
+            while self._claim() or not self._panel.is_idle():
+                self._record(self._panel.advance())
+        # Every further block would only burn its turn while the model is away; beat rings again.
+        more = not (self._exhausted or self._panel.is_away)
+        return Scored(self._decided, self._postponed, more)
+
+    def _prolong(self) -> bool:
+        held = list(self._held.copy().values())
+        if not held:
+            return False
+        with self._store.begin() as tx:
+            return examples.prolong(tx, claimed=held, until=self._clock() + self._limits.lease)
+
+    def _claim(self) -> bool:
+        """Take another block while the judge has room for it; whether one was taken."""
+        spent = self._exhausted or not self._blocks or self._panel.is_away
+        if spent or not self._panel.has_room():
+            return False
+        with self._store.begin() as tx:
+            claimed = examples.claim(
+                tx, limit=self._limits.block, lease=self._limits.lease, now=self._clock()
             )
-    return settled
+        self._blocks -= 1
+        self._exhausted = not claimed
+        self._held |= {one.id: one for one in claimed}
+        self._record(self._put(claimed))
+        return bool(claimed)
+
+    def _put(self, claimed: Sequence[Candidate]) -> list[Answered]:
+        """Have the judges asked; what needs or gets no question comes back at once."""
+        looked = list(verified(claimed, self._verifier))
+        answered = [one for one in looked if isinstance(one, Answered)]
+        blocks: dict[str, list[tuple[Candidate, Verdict]]] = {}
+        for one in looked:
+            if not isinstance(one, Answered):
+                blocks.setdefault(one[0].domain, []).append(one)
+        with self._store.begin() as tx:
+            for domain, block in blocks.items():
+                _, policy = policies.current(tx, domain=domain)
+                try:
+                    self._panel.watch(tx, self._canaries, policy)
+                    self._panel.put(tx, block, policy.judges.panel)
+                except ConfigurationError as wrong:
+                    answered += unconfigured(block, wrong)
+        return answered
+
+    def _record(self, answered: Sequence[Answered]) -> None:
+        """Write decisions in one transaction."""
+        if not answered:
+            return
+        with self._store.begin() as tx:
+            rules = Rules(tx, answered)
+            settled = sum(_write(tx, one, rules, self._clock, self._limits) for one in answered)
+        for one in answered:
+            self._held.pop(one.candidate.id, None)
+        self._decided += settled
+        self._postponed += len(answered) - settled
+
+
+class Rules:
+    """What decides about answers: the policies in force, and who may not admit."""
+
+    def __init__(self, tx: Tx, answered: Sequence[Answered]) -> None:
+        domains = {one.candidate.domain for one in answered}
+        self._policies = {domain: policies.current(tx, domain=domain) for domain in domains}
+        said = [s for one in answered for s in _judgements(one)]
+        self._suspended = judgements.suspended(tx, keys={one.juror.key for one in said})
+
+    def of(self, one: Answered) -> tuple[int, Policy]:
+        """The policy of its domain, and its version."""
+        return self._policies[one.candidate.domain]
+
+    def stopped(self, one: Answered) -> Juror | None:
+        """A juror of its panel that may not admit."""
+        jurors = (said.juror for said in _judgements(one))
+        return next((juror for juror in jurors if juror.key in self._suspended), None)
+
+
+def _judgements(one: Answered) -> tuple[Judgement, ...]:
+    return one.answer.judgements if isinstance(one.answer, Assessment) else ()
+
+
+def _write(tx: Tx, one: Answered, rules: Rules, clock: Clock, limits: Limits) -> bool:
+    """Write what is decided of a candidate, or when it is asked about again."""
+    version, policy = rules.of(one)
+    decision = settle(one, policy, limits)
+    if decision is None:
+        assert isinstance(one.answer, Unscored)  # noqa: S101  # settle decides the rest
+        examples.retry(
+            tx,
+            candidate=one.candidate,
+            verdict=one.verdict,
+            answer=one.answer,
+            policy_version=version,
+            due_at=clock() + backoff(one.candidate.attempts),
+            now=clock(),
+        )
+        return False
+    decision = _unless_suspended(decision, rules.stopped(one))
+    return examples.record(
+        tx,
+        candidate=one.candidate,
+        verdict=one.verdict,
+        answer=one.answer,
+        decision=decision,
+        policy_version=version,
+        actor=_actor(one.candidate, decision),
+        now=clock(),
+    )
+
+
+def _unless_suspended(decision: Decision, stopped: Juror | None) -> Decision:
+    """A judge that let a canary pass admits nothing by itself."""
+    if stopped is None or decision.move is not Move.ADMIT or decision.reason == TRUSTED:
+        return decision
+    detail = f"{stopped} let a canary pass; else {decision.reason}"
+    return decision.model_copy(
+        update={"move": Move.REVIEW, "reason": "judge_suspended", "detail": detail}
+    )
 
 
 def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:
     """The decision, or None when the judge should be asked again later."""
     if isinstance(one.answer, Assessment):
-        decision = decide(one.verdict, one.answer, policy)
-        decision = placed(decision, one.candidate.cell, policy)
-        by = one.candidate.trusted_by
-        return endorsed(decision, one.verdict, by=by) if by else decision
+        found = decide(one.verdict, one.answer, policy)
+        candidate = one.candidate
+        content = fingerprint(candidate.domain, candidate.inputs, candidate.outputs)
+        about = About(candidate.cell, content)
+        return ruled(found, one.verdict, policy, about, trusted_by=candidate.trusted_by)
     if refuted := veto(one.verdict):
         return refuted
     if one.answer.transient or one.candidate.unusable_answers + 1 < limits.max_attempts:

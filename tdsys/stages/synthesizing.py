@@ -43,9 +43,9 @@ from tdsys.core.policy import Policy
 from tdsys.core.resolving import Solver
 from tdsys.core.rubric import Verifier
 from tdsys.errors import Conflict, StoreUnavailable, TdsysError
-from tdsys.stages.leases import kept
+from tdsys.stages.leases import Clock, kept
 from tdsys.stages.proving import proved
-from tdsys.stages.scoring import Clock, backoff
+from tdsys.stages.scoring import backoff
 from tdsys.store import Store, Tx, benchmarks, examples, making, policies
 from tdsys.store import filling as batches
 from tdsys.store.filling import Batch

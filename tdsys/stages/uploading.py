@@ -13,7 +13,7 @@ from uuid import UUID
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import check_domain
 from tdsys.errors import InvalidInput
-from tdsys.stages.scoring import Clock
+from tdsys.stages.leases import Clock
 from tdsys.store import Store, imports, policies
 from tdsys.store.imports import Import
 
@@ -49,6 +49,7 @@ def receive(
             filename=filename,
             options=options.model_dump(mode="json"),
             actor=actor,
+            policy_version=policies.current(tx, domain=domain)[0],
             now=clock(),
         )
     found, size = _upload(store, import_id, pieces)

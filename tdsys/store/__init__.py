@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from tdsys.store import alert_schema as alert_schema  # every table is known with the store
 from tdsys.store import batch_schema as batch_schema
+from tdsys.store import browse_schema as browse_schema
+from tdsys.store import calibration_schema as calibration_schema
 from tdsys.store import import_schema as import_schema
+from tdsys.store import judgement_schema as judgement_schema
+from tdsys.store import people_schema as people_schema
 from tdsys.store.engine import Store, Tx
 
 __all__ = ["Store", "Tx"]

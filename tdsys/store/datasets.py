@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import case, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import case, select, true, update
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.dataset import Member, Split
 from tdsys.core.policy import Signature
-from tdsys.errors import InvalidInput
+from tdsys.errors import NotFound
 from tdsys.store import programs
 from tdsys.store.engine import Tx
 from tdsys.store.schema import dataset_members, dataset_versions, domains
@@ -21,6 +21,15 @@ from tdsys.store.schema import dataset_members, dataset_versions, domains
 _IN_ORDER = case(
     {split.value: place for place, split in enumerate(Split)}, value=dataset_members.c.split
 )
+
+
+class Placed(NamedTuple):
+    """One member of a version, without its content."""
+
+    example_id: int
+    split: str
+    topic: str
+    difficulty: str
 
 
 class DatasetVersion(BaseModel):
@@ -88,14 +97,14 @@ def freeze(
 
 
 def version(tx: Tx, *, id: int) -> DatasetVersion:  # noqa: A002  # a version's only name here
-    """The version of that id; InvalidInput when there is none."""
+    """The version of that id; NotFound when there is none."""
     row = (
         tx.execute(select(dataset_versions).where(dataset_versions.c.id == id))
         .mappings()
         .one_or_none()
     )
     if row is None:
-        raise InvalidInput(f"there is no dataset version {id}", remedy="list them per domain")
+        raise NotFound(f"there is no dataset version {id}", remedy="list them per domain")
     return DatasetVersion.model_validate(row)
 
 
@@ -123,6 +132,29 @@ def versions(tx: Tx, *, domain: str) -> list[DatasetVersion]:
         .order_by(dataset_versions.c.number)
     ).mappings()
     return [DatasetVersion.model_validate(row) for row in rows]
+
+
+def newest(tx: Tx, *, domains: Collection[str] | None) -> list[DatasetVersion]:
+    """The version of each domain that was frozen last."""
+    found = dataset_versions.c
+    rows = tx.execute(
+        select(dataset_versions)
+        .ext(distinct_on(found.domain))
+        .where(true() if domains is None else found.domain.in_(sorted(domains)))
+        .order_by(found.domain, found.frozen_at.desc(), found.number.desc())
+    ).mappings()
+    return [DatasetVersion.model_validate(row) for row in rows]
+
+
+def placed(tx: Tx, *, version_id: int) -> dict[str, Placed]:
+    """Which examples a version holds, by fingerprint."""
+    kept = dataset_members.c
+    rows = tx.execute(
+        select(kept.fingerprint, kept.example_id, kept.split, kept.topic, kept.difficulty)
+        .where(kept.version_id == version_id)
+        .order_by(kept.topic, kept.difficulty, kept.fingerprint)
+    )
+    return {row[0]: Placed(*row[1:]) for row in rows}
 
 
 def members(tx: Tx, *, version_id: int) -> list[Member]:

@@ -72,6 +72,7 @@ imports = Table(
     count("faulty"),
     count("checked"),
     flag("is_checked"),
+    Column("policy_version", Integer, nullable=False),
     one_of("state", ImportState),
     CheckConstraint(
         "(state IN ('due', 'running')) = (due_at IS NOT NULL)", name="only_open_imports_are_due"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.intake import Faulty
-from tdsys.errors import Conflict, InvalidInput
+from tdsys.errors import Conflict, NotFound
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import ImportState, import_chunks, import_rejects
 from tdsys.store.import_schema import imports as imports_table
@@ -49,6 +49,7 @@ class Import(BaseModel):
     done: int
     how: str
     actor: str
+    policy_version: int
     reason: str | None
     created_at: datetime
     finished_at: datetime | None
@@ -73,6 +74,7 @@ def open_(
     filename: str,
     options: Mapping[str, JsonValue],
     actor: str,
+    policy_version: int,
     now: datetime,
 ) -> UUID:
     """An import without any bytes yet; nobody claims it before it is sealed."""
@@ -85,6 +87,7 @@ def open_(
             options=dict(options),
             state=ImportState.UPLOADING.value,
             actor=actor,
+            policy_version=policy_version,
             created_at=now,
         )
         .returning(imports_table.c.id)
@@ -273,15 +276,30 @@ def finish(tx: Tx, *, import_id: UUID, state: str, reason: str | None, now: date
 
 
 def status(tx: Tx, *, import_id: UUID) -> Import:
-    """The import of that id; InvalidInput when there is none."""
+    """The import of that id; NotFound when there is none."""
     row = (
         tx.execute(select(imports_table).where(imports_table.c.id == import_id))
         .mappings()
         .one_or_none()
     )
     if row is None:
-        raise InvalidInput(f"there is no import {import_id}", remedy="`tdsys import` prints it")
+        raise NotFound(f"there is no import {import_id}", remedy="`tdsys import` prints it")
     return Import.model_validate(row)
+
+
+def within(
+    tx: Tx, *, domains: Collection[str] | None, limit: int, before: datetime | None = None
+) -> list[Import]:
+    """The newest imports into these domains (None: into all) that were begun before then."""
+    kept = imports_table.c
+    rows = tx.execute(
+        select(imports_table)
+        .where(true() if domains is None else kept.domain.in_(sorted(domains)))
+        .where(true() if before is None else kept.created_at < before)
+        .order_by(kept.created_at.desc(), kept.id)
+        .limit(limit)
+    ).mappings()
+    return [Import.model_validate(row) for row in rows]
 
 
 def rejects(tx: Tx, *, import_id: UUID, limit: int, after: int = 0) -> list[Faulty]:

@@ -340,7 +340,22 @@ BATCHES = (
     ),
 )
 
-INVARIANTS = (*ARRIVALS, *LIFECYCLE, *IMPORTS, *DATASETS, *MOTION, *BATCHES)
+
+_COUNTED = """SELECT domain, topic, difficulty, source, state, left(coalesce(reason, ''), 100)
+                  AS reason, count(*) AS n FROM examples GROUP BY 1, 2, 3, 4, 5, 6"""
+COUNTS = (
+    Invariant(
+        "counts are what is there",
+        "what is counted while writing is what counting anew would come to",
+        f"""SELECT DISTINCT coalesce(kept.domain, told.domain) FROM ({_COUNTED}) AS kept
+            FULL JOIN (SELECT domain, topic, difficulty, source, state, reason, sum(n) AS n
+                       FROM example_counts GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(n) <> 0) AS told
+            USING (domain, topic, difficulty, source, state, reason)
+            WHERE kept.n IS DISTINCT FROM told.n""",  # noqa: S608
+    ),
+)
+
+INVARIANTS = (*ARRIVALS, *LIFECYCLE, *IMPORTS, *DATASETS, *MOTION, *BATCHES, *COUNTS)
 
 
 def as_of_now(tx: Tx) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.batch import CellState, Fallback, Parent
 from tdsys.core.example import Cell
+from tdsys.core.rubric import Check
 from tdsys.errors import Conflict
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items, batches
 from tdsys.store.engine import Tx
@@ -71,6 +72,17 @@ class Item(NamedTuple):
     tokens: int
     seconds: float
     simulated: bool
+
+
+class MadeAs(NamedTuple):
+    """The attempt of a batch that an example is."""
+
+    batch_id: UUID
+    number: int
+    strategy: str
+    evidence: list[Check]
+    calls: int
+    tokens: int
 
 
 def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claimed]:
@@ -263,6 +275,21 @@ def is_more_due(tx: Tx, *, lease: timedelta, now: datetime) -> bool:
         .limit(1)
     )
     return found is not None
+
+
+def made_as(tx: Tx, *, example_id: int) -> MadeAs | None:
+    """The attempt that an example is; None for one that no batch made."""
+    item = batch_items.c
+    row = tx.execute(
+        select(item.number, item.strategy, item.evidence, item.calls, item.tokens)
+        .add_columns(batch_cells.c.batch_id)
+        .join_from(batch_items, batch_cells, batch_cells.c.id == item.cell_id)
+        .where(item.example_id == example_id)
+    ).first()
+    if row is None:
+        return None
+    evidence = [Check.model_validate(one) for one in row.evidence]
+    return MadeAs(row.batch_id, row.number, row.strategy, evidence, row.calls, row.tokens)
 
 
 def parents(tx: Tx, *, domain: str, cell: Cell) -> list[Parent]:

@@ -67,6 +67,16 @@ def history(tx: Tx, *, domain: str) -> list[Version]:
     return [Version(*row) for row in rows]
 
 
+def document(tx: Tx, *, domain: str, version: int) -> dict[str, JsonValue]:
+    """One version as it was put in force."""
+    held: dict[str, JsonValue] = tx.scalars(
+        select(policies.c.document).where(
+            policies.c.domain == domain, policies.c.version == version
+        )
+    ).one()
+    return held
+
+
 def version_of(tx: Tx, *, example_id: int) -> int:
     """The policy version in force for an example's domain; InvalidInput when there is no such."""
     domain: str | None = tx.scalar(select(examples.c.domain).where(examples.c.id == example_id))

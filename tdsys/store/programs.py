@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.comparison import Comparison
@@ -39,6 +39,12 @@ class StoredProgram(BaseModel):
     stale: bool
     created_at: datetime
 
+    @property
+    def demos(self) -> int:
+        """How many examples are in its prompt."""
+        found = self.envelope.get("demos")
+        return len(found) if isinstance(found, list) else 0
+
 
 def incumbent(tx: Tx, *, domain: str) -> StoredProgram | None:
     """The domain's active program."""
@@ -60,6 +66,31 @@ def programs(tx: Tx, *, domain: str) -> list[StoredProgram]:
         .order_by(programs_table.c.id.desc())
     ).mappings()
     return [_program(row) for row in rows]
+
+
+def active(tx: Tx, *, domains: Collection[str] | None) -> list[StoredProgram]:
+    """The active program of each domain that has one."""
+    kept = programs_table.c
+    rows = tx.execute(
+        select(programs_table)
+        .where(kept.active, true() if domains is None else kept.domain.in_(sorted(domains)))
+        .order_by(kept.domain)
+    ).mappings()
+    return [_program(row) for row in rows]
+
+
+def of_run(tx: Tx, *, run_id: UUID) -> StoredProgram | None:
+    """The program a run made, if it made one."""
+    query = select(programs_table).where(programs_table.c.run_id == run_id)
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else _program(row)
+
+
+def program(tx: Tx, *, program_id: int) -> StoredProgram | None:
+    """The program of that id."""
+    query = select(programs_table).where(programs_table.c.id == program_id)
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else _program(row)
 
 
 def keep(  # noqa: PLR0913  # each is a column of its own

@@ -9,16 +9,25 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import RowMapping, bindparam, func, insert, select, true, update
+from sqlalchemy import FromClause, RowMapping, bindparam, func, insert, select, true, update
 
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State, after
-from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Verdict
+from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Judgement, Verdict
 from tdsys.store import programs
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import trusted_examples
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
 
+ASSESSED = (
+    *(scores.c[d.value] for d in Dimension),
+    scores.c.rationales,
+    scores.c.judgements,
+    scores.c.judge_model,
+    scores.c.rubric_version,
+    scores.c.prompt_version,
+    scores.c.simulated,
+)
 DECIDED = (State.ADMITTED.value, State.IN_REVIEW.value, State.REJECTED.value)
 
 
@@ -33,6 +42,7 @@ class Judged(NamedTuple):
     assessment: Assessment
     trusted_by: str | None
     cell: Cell
+    fingerprint: bytes
 
 
 class Anew(NamedTuple):
@@ -73,18 +83,7 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
         .limit(1)
         .lateral("last")
     )
-    word = scores.alias("word")
-    evidence = (
-        select(word.c.verdict)
-        .where(
-            word.c.example_id == examples.c.id,
-            word.c.kind == ScoreKind.VERIFIER.value,
-            word.c.id < scores.c.id,
-        )
-        .order_by(word.c.id.desc())
-        .limit(1)
-        .lateral("evidence")
-    )
+    evidence = evidence_before_score()
     rows = tx.execute(
         select(
             examples.c.id,
@@ -92,15 +91,11 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
             examples.c.quality,
             examples.c.topic,
             examples.c.difficulty,
+            examples.c.fingerprint,
             evidence.c.verdict,
             trusted_examples.c.actor.label("trusted_by"),
-            *(scores.c[d.value] for d in Dimension),
             scores.c.id.label("score_id"),
-            scores.c.rationales,
-            scores.c.judge_model,
-            scores.c.rubric_version,
-            scores.c.prompt_version,
-            scores.c.simulated,
+            *ASSESSED,
         )
         .select_from(examples)
         .join(last, true())
@@ -113,24 +108,47 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
     return [_judged(row) for row in rows]
 
 
-def _judged(row: RowMapping) -> Judged:
+def evidence_before_score() -> FromClause:
+    """The verifier's newest word on an example before a score, to be joined with both."""
+    word = scores.alias("word")
+    return (
+        select(word.c.verdict)
+        .where(
+            word.c.example_id == examples.c.id,
+            word.c.kind == ScoreKind.VERIFIER.value,
+            word.c.id < scores.c.id,
+        )
+        .order_by(word.c.id.desc())
+        .limit(1)
+        .lateral("evidence")
+    )
+
+
+def assessment_of(row: RowMapping) -> Assessment:
+    """The judge's answer in a row that holds ASSESSED."""
     shown = {d: DimensionScore(value=row[d.value], rationale=row["rationales"][d.value])
              for d in Dimension}  # fmt: skip
+    return Assessment(
+        scores=shown,
+        judge_model=row["judge_model"],
+        rubric_version=row["rubric_version"],
+        prompt_version=row["prompt_version"],
+        simulated=row["simulated"],
+        judgements=tuple(map(Judgement.model_validate, row["judgements"] or ())),
+    )
+
+
+def _judged(row: RowMapping) -> Judged:
     return Judged(
         row["id"],
         State(row["state"]),
         row["quality"],
         row["score_id"],
         Verdict.model_validate(row["verdict"]),
-        Assessment(
-            scores=shown,
-            judge_model=row["judge_model"],
-            rubric_version=row["rubric_version"],
-            prompt_version=row["prompt_version"],
-            simulated=row["simulated"],
-        ),
+        assessment_of(row),
         row["trusted_by"],
         Cell(row["topic"], row["difficulty"]),
+        row["fingerprint"],
     )
 
 

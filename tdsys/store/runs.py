@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import Select, delete, func, or_, select, update
+from sqlalchemy import Select, delete, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.program import Auto, ItemScore, Plan, Trial
@@ -30,6 +30,7 @@ class Run(BaseModel):
     domain: str
     version_id: int
     state: RunState
+    policy_version: int
     seed: int
     auto: Auto
     model: str
@@ -45,12 +46,18 @@ class Run(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in (RunState.DUE, RunState.RUNNING)
 
-def enqueue(
+
+def enqueue(  # noqa: PLR0913  # a row
     tx: Tx,
     *,
     domain: str,
     version_id: int,
+    policy_version: int,
     seed: int,
     auto: Auto,
     model: str,
@@ -64,6 +71,7 @@ def enqueue(
             domain=domain,
             version_id=version_id,
             state=RunState.DUE.value,
+            policy_version=policy_version,
             seed=seed,
             auto=auto,
             model=model,
@@ -224,6 +232,25 @@ def request_cancel(tx: Tx, *, run_id: UUID) -> bool:
 def runs(tx: Tx, *, domain: str | None, limit: int) -> list[Run]:
     """The newest runs, of one domain or of all."""
     return [Run.model_validate(row) for row in tx.execute(_newest(domain, limit)).mappings()]
+
+
+def within(
+    tx: Tx, *, domains: Collection[str] | None, limit: int, before: datetime | None = None
+) -> list[Run]:
+    """The newest runs of these domains (None: of all) that were queued before then."""
+    kept = runs_table.c
+    query = (
+        _newest(None, limit)
+        .where(true() if domains is None else kept.domain.in_(sorted(domains)))
+        .where(true() if before is None else kept.created_at < before)
+    )
+    return [Run.model_validate(row) for row in tx.execute(query).mappings()]
+
+
+def run(tx: Tx, *, run_id: UUID) -> Run | None:
+    """The run of that id."""
+    row = tx.execute(select(runs_table).where(runs_table.c.id == run_id)).mappings().one_or_none()
+    return None if row is None else Run.model_validate(row)
 
 
 def last_for(tx: Tx, *, domain: str) -> Run | None:

@@ -79,6 +79,7 @@ VERBATIM = JSON(none_as_null=True)
 # parameter with the predicate of a partial index.
 CANDIDATE = literal_column("'candidate'", Text)
 ADMITTED = literal_column("'admitted'", Text)
+APPROVE = literal_column("'approve'", Text)
 IS_OPEN = text("state IN ('due', 'running')")
 
 
@@ -156,6 +157,13 @@ examples = Table(
     Index("ix_examples_claim", "due_at", "id", postgresql_where=text("state = 'candidate'")),
     Index(None, "domain", "state", "topic", "difficulty"),
     Index(None, "domain", "created_at"),
+    # The newest decisions of a domain; a capture that arrives is not in it.
+    Index(
+        "ix_examples_decided",
+        "domain",
+        text("moved_at DESC"),
+        postgresql_where=text("state <> 'candidate'"),
+    ),
 )
 
 example_bodies = Table(
@@ -183,6 +191,8 @@ capture_batches = Table(
     count("refused"),
     count("resent"),
     time_("at"),
+    # The version in force of each domain in it.
+    Column("policies", _JSONB, nullable=False, server_default=text("'{}'")),
 )
 
 # A capture that made no example: its content was there already, or (conflicting) its id was
@@ -201,6 +211,8 @@ capture_duplicates = Table(
     PrimaryKeyConstraint("capture_id", "fingerprint"),
     one_of("source", Source),
     CheckConstraint("conflicting = (payload IS NOT NULL)", name="conflicting_keeps_payload"),
+    # "When was anything captured last?"; an example's own index says the rest.
+    Index(None, "domain", "at"),
 )
 
 capture_refusals = Table(
@@ -230,6 +242,8 @@ scores = Table(
     Column("relevance", REAL),
     Column("educational_value", REAL),
     Column("rationales", _JSONB),
+    # Each juror's answers, criterion by criterion; the columns above are what they say together.
+    Column("judgements", _JSONB),
     Column("judge_model", Text),
     Column("rubric_version", Text),
     Column("prompt_version", Text),
@@ -271,6 +285,8 @@ transitions = Table(
     Index(None, "example_id", "to_state"),
     # Deleting a score (purge only) looks here for its decision.
     Index(None, "score_id"),
+    # "Did a person approve it?", asked when examples are retired.
+    Index("ix_transitions_approved", "example_id", postgresql_where=text("move = 'approve'")),
 )
 
 dataset_versions = Table(
@@ -334,6 +350,7 @@ runs = Table(
     time_("created_at"),
     time_("started_at", nullable=True),
     time_("finished_at", nullable=True),
+    Column("policy_version", Integer, nullable=False),
     one_of("state", RunState),
     CheckConstraint(
         "(state IN ('due', 'running')) = (due_at IS NOT NULL)", name="only_open_runs_are_due"

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from tdsys import runtime
 from tdsys.stages import (
+    alerting,
+    browsing,
     capture,
+    drifting,
     importing,
     monitoring,
+    operating,
     optimizing,
     planning,
+    pruning,
     scoring,
     synthesizing,
 )
@@ -67,6 +72,7 @@ def score() -> object:
         verifier=here.verifier,
         clock=here.now,
         limits=here.scoring_limits,
+        canaries=here.canaries,
     )
     if outcome.more:
         here.ring(Task.SCORE)
@@ -83,6 +89,16 @@ def plan() -> object:
     outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)
+    return outcome
+
+
+@task(Task.PRUNE)
+def prune() -> object:
+    """Retire what the policies say is too old or too much."""
+    here = runtime.current()
+    outcome = pruning.prune_due(here.store, clock=here.now)
+    if any(pruned.more for pruned in outcome):
+        here.ring(Task.PRUNE)
     return outcome
 
 
@@ -104,3 +120,37 @@ def freshness() -> object:
     """Write the freshness report."""
     here = runtime.current()
     return monitoring.report_freshness(here.store, now=here.now())
+
+
+@task(Task.CATCH_UP)
+def catch_up() -> object:
+    """Make what is new searchable, and add up what was counted."""
+    here = runtime.current()
+    outcome = browsing.catch_up(here.store, clock=here.now)
+    if outcome.more:
+        here.ring(Task.CATCH_UP)
+    return outcome
+
+
+@task(Task.OPERATE)
+def operate() -> object:
+    """Go on with the bulk actions that are open."""
+    here = runtime.current()
+    outcome = operating.work(here.store, clock=here.now)
+    here.ring(Task.SCORE)
+    here.ring(Task.PLAN)
+    return [(one.id, one.state, one.counts) for one in outcome]
+
+
+@task(Task.ALERTS)
+def alerts() -> object:
+    """Hold every domain against its alert rules."""
+    here = runtime.current()
+    return alerting.evaluate(here.store, now=here.now())
+
+
+@task(Task.DRIFT)
+def drift() -> object:
+    """Ask whether the judge still does what it was calibrated for."""
+    here = runtime.current()
+    return drifting.watch(here.store, now=here.now())

@@ -96,7 +96,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     someone.types("down")
 
 
-def test_up_starts_the_servers_a_worker_per_queue_group_beat_and_flower(running: Newcomer) -> None:
+def test_up_starts_the_servers_a_worker_per_queue_group_beat_web_and_flower(
+    running: Newcomer,
+) -> None:
     lines = running.processes()
     assert list(lines) == ["postgres", "valkey", *(one.name for one in programs(running.home))]
     wait_for(
@@ -111,6 +113,13 @@ def test_status_for_people_shows_where_flower_is_but_no_password(running: Newcom
     assert known["flower_url"] in shown
     assert known["flower_password"] not in shown
     assert "worker-scoring" in shown
+
+
+def test_status_shows_where_the_web_application_is_and_there_it_is(running: Newcomer) -> None:
+    url = addresses(running.home)["web_url"]
+    assert url in running.types("status").stdout
+    with urllib.request.urlopen(url + "/readyz", timeout=20) as answer:
+        assert json.load(answer) == {"ready": True}
 
 
 @pytest.mark.parametrize("password", [None, "guess"])

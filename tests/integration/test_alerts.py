@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tdsys.core.alerting import Severity
+from tdsys.core.lifecycle import Move
+from tdsys.core.policy import Policy
+from tdsys.core.rubric import Decision, Unscored
 from tdsys.errors import Conflict, InvalidInput
-from tdsys.store import Store, Tx, alerts
+from tdsys.stages import alerting, policies
+from tdsys.store import Store, Tx, alerts, runs
 from tests.commanding import Shell, one_line
-from tests.factories import NOW
+from tests.factories import NOW, make_captures
+from tests.stored import admit, claim, decide, enqueue, freeze, ingest
 
 LATER = NOW + timedelta(hours=1)
 
@@ -83,6 +89,94 @@ def test_one_person_looks_after_an_alert(store: Store) -> None:
             alerts.acknowledge(tx, alert_id=2, actor="bob", now=LATER)
 
 
+def put(store: Store, **policy: Any) -> None:
+    policies.put(store, domain="sums", author="ann", now=NOW, policy=Policy.model_validate(policy))
+
+
+def evaluated(store: Store, *, now: datetime = NOW) -> tuple[int, int]:
+    return alerting.evaluate(store, now=now)
+
+
+def told(store: Store) -> dict[str, str]:
+    with store.begin() as tx:
+        return {one.key: one.detail for one in alerts.listed(tx)}
+
+
+def test_what_a_rule_finds_fires_once_and_is_over_when_it_is_no_more_so(store: Store) -> None:
+    put(store, alerts={"no_capture_hours": 2, "parked": 0})
+    assert evaluated(store, now=NOW + timedelta(hours=2)) == (0, 0)
+    late = NOW + timedelta(hours=3)
+    assert evaluated(store, now=late) == (1, 0)
+    assert evaluated(store, now=late) == (0, 0)
+    assert list(told(store)) == ["no_capture: sums"]
+    with store.begin() as tx:
+        ingest(tx, make_captures(2, domain="sums"))
+        tx.exec_driver_sql("UPDATE examples SET created_at = now() + interval '9 days'")
+        for candidate in claim(tx):
+            parked = Decision(move=Move.PARK, reason="unreadable")
+            assert decide(tx, candidate, parked, answer=Unscored(reason="unreadable"))
+    assert evaluated(store, now=late) == (1, 1)
+    assert told(store) == {"parked: sums": "2, alerts.parked is 0"}
+    put(store)
+    assert evaluated(store, now=late) == (0, 1)
+    assert told(store) == {}
+
+
+def test_a_capture_that_was_there_already_is_heard_of(store: Store) -> None:
+    put(store, alerts={"no_capture_hours": 2})
+    captures = make_captures(1, domain="sums")
+    with store.begin() as tx:
+        ingest(tx, captures)
+        again = [one.model_copy(update={"capture_id": uuid.uuid4()}) for one in captures]
+        ingest(tx, again)
+        tx.exec_driver_sql("UPDATE capture_duplicates SET at = at + interval '2 hours'")
+    assert evaluated(store, now=NOW + timedelta(hours=4)) == (0, 0)
+    assert evaluated(store, now=NOW + timedelta(hours=5)) == (1, 0)
+
+
+def test_the_newest_decisions_are_looked_at_and_no_older_ones(store: Store) -> None:
+    put(store, alerts={"rejected_share": 0.5, "rejected_of": 10})
+    with store.begin() as tx:
+        ingest(tx, make_captures(20, domain="sums"))
+        for number, candidate in enumerate(claim(tx)):
+            at = NOW + timedelta(seconds=number)
+            move = Move.REJECT if number < 16 else Move.ADMIT
+            decision = Decision(move=move, reason="x", quality=0.5)
+            assert decide(tx, candidate, decision, now=at)
+    assert evaluated(store) == (1, 0)
+    assert told(store)["rejected_share: sums"].startswith("6 of the newest 10, ")
+    put(store, alerts={"rejected_share": 0.5, "rejected_of": 8})
+    assert evaluated(store) == (0, 1)
+
+
+def test_a_failed_run_and_a_short_cell_are_told_of(store: Store) -> None:
+    put(store, topics=["sums"], difficulties=["easy"], cells={"min": 4})
+    with store.begin() as tx:
+        inputs = {"topic": "sums", "difficulty": "easy"}
+        admit(tx, make_captures(3, domain="sums", inputs=inputs))
+    assert evaluated(store) == (0, 0)
+    with store.begin() as tx:
+        run_id = enqueue(tx, freeze(tx, domain="sums"))
+        assert run_id
+        runs.finish(tx, run_id=run_id, state="failed", reason="a bug", outcome=None, now=NOW)
+    assert evaluated(store) == (2, 0)
+    assert told(store) == {
+        "failed_run: sums": "a bug",
+        "short_cell: sums": "sums, easy: 3 of at least 4",
+    }
+
+
+def test_one_domains_trouble_is_not_over_because_another_has_none(store: Store) -> None:
+    put(store, alerts={"no_capture_hours": 1})
+    policies.put(store, domain="angles", author="ann", now=NOW, policy=Policy())
+    with store.begin() as tx:
+        fire(tx, "canary: angles")
+    late = NOW + timedelta(hours=2)
+    assert evaluated(store, now=late) == (1, 0)
+    assert evaluated(store, now=late) == (0, 0)
+    assert sorted(told(store)) == ["canary: angles", "no_capture: sums"]
+
+
 def test_alerts_are_listed_and_acknowledged_by_command(tdsys: Shell, store: Store) -> None:
     assert tdsys("alerts", "list").out == "nothing is amiss\n"
     with store.begin() as tx:
@@ -95,8 +189,8 @@ def test_alerts_are_listed_and_acknowledged_by_command(tdsys: Shell, store: Stor
     assert "another" not in shown
     assert "another" in tdsys("alerts", "list", "--all").out
     assert tdsys("alerts", "ack", "1").code == 0
-    (told,) = tdsys("alerts", "list", "--json").document
-    assert told["first_seen_at"] == "2026-11-22T12:00:00Z"
-    assert told["acknowledged_by"]
+    (one,) = tdsys("alerts", "list", "--json").document
+    assert one["first_seen_at"] == "2026-11-22T12:00:00Z"
+    assert one["acknowledged_by"]
     again = tdsys("alerts", "ack", "1")
     assert (again.code, "was acknowledged" in one_line(again)) == (1, True)

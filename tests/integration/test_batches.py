@@ -493,7 +493,7 @@ def test_what_was_made_is_mixed_with_what_was_captured_in_one_dataset_version(
         example_id = tx.scalar(text("SELECT max(example_id) FROM dataset_members"))
         assert example_id is not None
     assert dict(rows) == {"captured": 32, "synthetic": 12}, considered
-    story = telling.story(telling.history(store, example_id=example_id))
-    told = {event.what: event.told for event in story}
+    events = telling.story(store, example_id=example_id).events
+    told = {event.what: event.told for event in events}
     assert "in version 1 of d, split" in told["dataset"]
     assert report.mixture == (12, 32, 0, 1.0)

@@ -14,10 +14,12 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Engine, event, select, text
 
 from tdsys import wire
+from tdsys.core.policy import Policy
+from tdsys.core.sections import AlertRules
 from tdsys.errors import StoreUnavailable
 from tdsys.inbox import LAST_ENTRY, Inbox
-from tdsys.stages import capture
-from tdsys.store import Store
+from tdsys.stages import capture, policies
+from tdsys.store import Store, alerts
 from tdsys.store.schema import capture_refusals, examples
 from tdsys.store.values import storable
 from tdsys.wire import Task
@@ -314,3 +316,16 @@ def test_a_batch_is_one_statement_in_a_transaction_of_its_own(store: Store) -> N
     assert (outcome.new, outcome.refused) == (1, 1)
     assert len(sent) == 1
     assert stored(store) == 1
+
+
+def test_a_bell_for_alerts_has_every_policy_looked_at(desk: Desk, store: Store) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    rules = Policy(alerts=AlertRules(no_capture_hours=24))
+    policies.put(store, domain="sums", policy=rules, author="ann", now=long_ago)
+    desk.send(Task.ALERTS)
+
+    def fired() -> list[str]:
+        with store.begin() as tx:
+            return alerts.firing(tx)
+
+    assert wait_for(fired, "the alert fires") == ["no_capture: sums"]

@@ -21,8 +21,8 @@ from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
 from tdsys.store import Store, Tx, examples, imports, invariants
 from tdsys.store import filling as batches
-from tdsys.store.filling import Opening, Portion
 from tdsys.store.examples import Batch, Refusal
+from tdsys.store.filling import Opening, Portion
 from tdsys.store.invariants import INVARIANTS, Finding
 from tests.factories import NOW, make_capture, make_captures
 from tests.stored import (
@@ -125,8 +125,9 @@ def tx(world: Tx) -> Iterator[Tx]:
 
 
 SECOND_RUN = f"""
-INSERT INTO runs (domain, version_id, state, seed, auto, model, plan, due_at, created_at)
-SELECT domain, id, 'due', 1, 'light', 'm', '{PLAN.model_dump_json()}', '{NOW}', '{NOW}'
+INSERT INTO runs (domain, version_id, policy_version, state, seed, auto, model, plan, due_at,
+                  created_at)
+SELECT domain, id, 1, 'due', 1, 'light', 'm', '{PLAN.model_dump_json()}', '{NOW}', '{NOW}'
 FROM dataset_versions
 """  # noqa: S608
 SECOND_PROGRAM = """
@@ -180,6 +181,7 @@ DAMAGE = {
     "batches end with their portions": "UPDATE batches SET state = 'finished'",
     "budgets hold": "UPDATE batches SET spent = 11",
     "no portion is stuck": "UPDATE batch_cells SET due_at = now() - interval '9 years'",
+    "counts are what is there": "UPDATE example_counts SET n = n + 1",
     "nothing waits for a wrong clock": "UPDATE examples SET due_at = now() + interval '9 years'"
     " WHERE state = 'candidate'",
 }

@@ -80,6 +80,7 @@ def test_a_policy_is_printed_edited_compared_and_applied(
     path.write_text(tdsys("policy", "show", "--domain", "sums").out)
     assert tdsys("policy", "apply", path, "--json").document == {
         "domain": "sums", "version": 2, "new_domain": False, "applied": False, "changed": [],
+        "warnings": [],
     }  # fmt: skip
 
 
@@ -164,3 +165,30 @@ def test_the_policy_of_an_unknown_domain_names_the_known_ones(store: Store, tdsy
         ingest(tx, [make_capture(domain="sums")])
     said = tdsys("policy", "show", "--domain", "summs")
     assert (said.code, "use one of: sums" in one_line(said)) == (2, True)
+
+
+@pytest.mark.criterion("3.4")
+def test_a_field_that_no_example_holds_is_warned_of_when_a_policy_is_compared(
+    store: Store, tdsys: Shell, tmp_path: Path
+) -> None:
+    with store.begin() as tx:
+        ingest(tx, [make_capture(domain="sums")])
+    path = document(
+        tmp_path,
+        "domain: sums",
+        "signature:",
+        "  inputs: {topic: text, grade: text}",
+        "  outputs: {problem: text, solution: text, answer: text, hints: list}",
+    )
+    said = tdsys("policy", "diff", path)
+    assert said.code == 0
+    assert [line.split(":")[0] for line in said.err.splitlines()] == [
+        "signature.inputs.grade",
+        "signature.outputs.hints",
+    ]
+    assert "none of the newest 1 examples holds it as list" in said.err
+    told = tdsys("policy", "apply", path, "--json").document
+    assert (told["applied"], len(told["warnings"])) == (True, 2)
+    assert tdsys("policy", "init", "--domain", "new").code == 0
+    path.write_text(path.read_text().replace("domain: sums", "domain: empty"))
+    assert tdsys("policy", "diff", path).err == ""

@@ -131,6 +131,25 @@ def test_evidence_stays_a_veto_whatever_the_policy_allows(store: Store) -> None:
     assert replayed(store).moved == {}
 
 
+def test_the_lot_draws_the_same_again_and_a_person_who_decided_is_not_asked_twice(
+    store: Store,
+) -> None:
+    ids: list[int] = []
+    in_one_transaction(store, lambda tx: ids.extend(scored(tx, 0.8, 0.1)))
+    put(store, Policy(audit_share=1))
+    assert replayed(store).moved == {
+        (State.ADMITTED, State.IN_REVIEW, "audit"): 1,
+        (State.REJECTED, State.IN_REVIEW, "audit"): 1,
+    }
+    assert replayed(store).moved == {}
+    curation.move(
+        store, example_id=ids[1], move=Move.APPROVE, reason="it is right", actor="bo", now=NOW
+    )
+    put(store, Policy(audit_share=0))
+    assert replayed(store).moved == {(State.IN_REVIEW, State.ADMITTED, "meets_policy"): 1}
+    assert [state for state, _ in states(store)] == ["admitted", "admitted"]
+
+
 def test_a_program_that_learned_from_what_is_admitted_no_more_is_stale(store: Store) -> None:
     with store.begin() as tx:
         scored(tx, *[0.8] * 30)
@@ -173,7 +192,12 @@ def test_replaying_gives_what_deciding_by_that_policy_would_have_given(
 ) -> None:
     bounds = [dict.fromkeys(PerDimension.model_fields, n) for n in sorted((lowest, enough))]
     policy = Policy.model_validate(
-        {"reject_below": bounds[0], "admit_from": bounds[1], "admit_quality": least}
+        {
+            "reject_below": bounds[0],
+            "admit_from": bounds[1],
+            "admit_quality": least,
+            "audit_share": 0,
+        }
     )
     domain = f"d{uuid.uuid4().hex}"
     with store.begin() as tx:

@@ -16,6 +16,7 @@ from tdsys.stages import policies, reporting
 from tdsys.store import Store, Tx
 from tests.commanding import Shell
 from tests.factories import NOW, PROBLEM, make_assessment, make_capture, make_verdict
+from tests.opinions import people
 from tests.stored import claim, count, ingest
 from tests.stored import decide as recorded
 
@@ -69,6 +70,30 @@ def test_only_the_newest_score_of_an_example_counts(store: Store) -> None:
         assert recorded(tx, claim(tx)[0], decision, answer=answer)
     (accuracy, *_) = reporting.quality(store, domain="sums").spreads
     assert accuracy.all == [0] * 9 + [1]
+
+
+@pytest.mark.criterion("4.5")
+def test_judge_and_people_are_compared_where_both_said_something(
+    store: Store, tdsys: Shell
+) -> None:
+    policies.put(store, domain="sums", policy=Policy(), author="a", now=NOW)
+    assert reporting.agreement(store, domain="sums") is None
+    with store.begin() as tx:
+        scored(tx, 0.2)
+    found = reporting.agreement(store, domain="sums")
+    assert found
+    assert (found.n, found.kappa, found.accepted.precision) == (0, None, None)
+    assert "judge and people" not in tdsys("report", "quality", "--domain", "sums").out
+    people(store, *[(0.9, n > 1) for n in range(10)], *[(0.1, False)] * 10)
+    found = reporting.agreement(store, domain="sums")
+    assert found
+    assert found.accepted.precision
+    assert found.accepted.precision.value == pytest.approx(0.8)
+    said = tdsys("report", "quality", "--domain", "sums").out
+    assert "judge and people over 20 examples: kappa 0.80 [0.54, 1.00]" in said
+    assert "good of what it accepts: 80% [49%, 94%]" in said
+    told = tdsys("report", "quality", "--domain", "sums", "--json").document["agreement"]
+    assert (told["n"], told["accepted"]["accepted"]) == (20, 10)
 
 
 @pytest.mark.criterion("4.5")
@@ -160,7 +185,7 @@ def test_a_report_is_a_page_in_which_no_text_is_markup(
         assert ("&lt;script&gt;" in text) is (kind == "coverage")
 
 
-KNOWN_NODES = set("html head meta title style body h1 p div table thead tr th td i".split())  # noqa: SIM905
+KNOWN_NODES = set("html head meta title style body main h1 p div table thead tr th td i".split())  # noqa: SIM905
 
 
 class Nodes(HTMLParser):

@@ -6,7 +6,7 @@ import json
 import threading
 import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,8 @@ from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
-from tdsys.core.rubric import Assessment, Unscored
-from tdsys.core.sections import Cells
+from tdsys.core.rubric import Assessment, Judgement, Question, Unscored, drawn
+from tdsys.core.sections import AlertRules, Cells, Lifecycle
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
 from tdsys.stages import (
     capture,
@@ -114,6 +114,26 @@ def test_what_the_evidence_refutes_is_rejected_with_its_reason(store: Store) -> 
     assert (reason.state, reason.reason) == ("rejected", "steps")
 
 
+def test_what_scores_alone_decide_is_drawn_by_lot_for_a_person(store: Store) -> None:
+    policies.put(store, domain="d", author="t", now=NOW, policy=Policy(audit_share=0.3))
+    captured(store, [record(n) for n in range(40)])
+    score(store, Clock(), ScriptedJudge(lambda c: make_assessment(0.1 if c.id % 2 else 0.9)))
+    with store.begin() as tx:
+        found = tx.exec_driver_sql(
+            "SELECT e.fingerprint, e.state, e.reason, e.quality, t.detail"
+            " FROM examples e JOIN transitions t ON t.example_id = e.id"
+        ).all()
+    audits = [one for one in found if one.reason == "audit"]
+    assert {one.fingerprint for one in audits} == {
+        one.fingerprint for one in found if drawn(one.fingerprint, 0.3)
+    }
+    assert {one.state for one in audits} == {"in_review"}
+    assert all(
+        ("else admit" if one.quality > 0.5 else "else reject") in one.detail for one in audits
+    )
+    assert 4 <= len(audits) <= 20
+
+
 def test_an_unusable_answer_is_asked_again_with_a_fresh_sample_and_then_parked(
     store: Store,
 ) -> None:
@@ -173,7 +193,7 @@ def test_a_worker_that_died_while_thinking_leaves_its_candidates_to_the_next(sto
     clock = Clock()
 
     class Dying(ScriptedJudge):
-        def assess(self, *args: Any, **kwargs: Any) -> Any:
+        def ask(self, question: Question) -> Future[Judgement | Unscored]:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -190,7 +210,7 @@ def ready(store: Store, count: int = 90, **policy: Any) -> Clock:
         domain="d",
         author="test",
         now=NOW,
-        policy=Policy(min_examples=40, settle_seconds=0, **policy),
+        policy=Policy(min_examples=40, settle_seconds=0, audit_share=0, **policy),
     )
     cells = [(t, d) for t in ("sums", "ratios", "angles") for d in ("easy", "medium", "hard")]
     captured(
@@ -324,6 +344,35 @@ def test_a_cell_below_its_minimum_keeps_the_first_version_waiting_and_no_later_o
     assert done.state == "finished"
 
 
+@pytest.mark.criterion("3.5")
+def test_another_policy_starts_one_run_if_a_run_would_come_out_otherwise_and_none_if_not(
+    store: Store,
+) -> None:
+    clock = ready(store)
+    run(store, ScriptedOptimizer(), clock)
+    put(store, growth=0.3, alerts=AlertRules(parked=3), lifecycle=Lifecycle(max_admitted=500))
+    assert run(store, ScriptedOptimizer(), clock) == []
+    put(store, seed=11)
+    clock.forward(minutes=1)
+    (done,) = run(store, ScriptedOptimizer(), clock)
+    assert done.state == "finished"
+    assert run(store, ScriptedOptimizer(), clock) == []
+    with store.begin() as tx:
+        (newest, first) = runs.runs(tx, domain="d", limit=5)
+    assert (newest.seed, newest.policy_version) == (11, 4)
+    assert (first.policy_version, first.version_id) == (2, newest.version_id)
+
+
+@pytest.mark.criterion("3.1")
+def test_a_version_that_caps_keep_too_small_says_so(store: Store) -> None:
+    clock = ready(store, 90, cells=Cells(max=4))
+    (found,) = planning.plan_due(store, model="m", clock=clock)
+    assert list(found.because) == [
+        "36 usable examples, 4 more needed",
+        "54 stay out by cells.max, cluster_cap or synthetic_share",
+    ]
+
+
 def frozen(store: Store) -> list[Admitted]:
     """What the newest version holds."""
     with store.begin() as tx:
@@ -359,7 +408,7 @@ def test_a_run_beyond_the_days_calls_waits_for_the_next_day(store: Store) -> Non
     with store.begin() as tx:
         (first,) = runs.runs(tx, domain="d", limit=5)
     least = first.plan.calls_at_most
-    put(store, max_calls=2 * least - 1, max_daily_calls=2 * least - 1)
+    put(store, seed=11, max_calls=2 * least - 1, max_daily_calls=2 * least - 1)
     (found,) = planning.plan_due(store, model="m", clock=clock)
     assert f"those of the last 24 hours {least}" in found.because[0]
     with pytest.raises(NotReady, match="max_daily_calls is"):
@@ -382,13 +431,15 @@ def test_two_who_plan_at_once_stay_within_the_days_calls(store: Store) -> None:
     with store.begin() as tx:
         (first,) = runs.runs(tx, domain="d", limit=5)
     least = first.plan.calls_at_most
-    put(store, max_calls=least, max_daily_calls=2 * least)
+    put(store, seed=11, max_calls=least, max_daily_calls=2 * least)
     with ThreadPoolExecutor(1) as threads:
         with store.begin() as tx:
             policy_rows.hold(tx, domain="d")
             other = threads.submit(planning.retry, store, domain="d", model="m", clock=clock)
             wait_for(lambda: waits_for_a_lock(store), "the other one waits for this one")
-            given = first.model_dump(include={"domain", "version_id", "seed", "auto", "model"})
+            given = first.model_dump(
+                include={"domain", "version_id", "policy_version", "seed", "auto", "model"}
+            )
             run_id = runs.enqueue(tx, **given, plan=first.plan, now=clock())
             assert run_id
             assert runs.claim(tx, lease=LEASE, now=clock())
@@ -514,7 +565,7 @@ def test_other_instructions_do_not_let_a_worse_program_win(store: Store) -> None
               "outputs": {"problem": "text", "answer": "text"}}  # fmt: skip
     clock = ready(store, signature=Signature(instructions="Write.", **fields))
     run(store, ScriptedOptimizer(0.9), clock)
-    changed = Policy(min_examples=40, settle_seconds=0,
+    changed = Policy(min_examples=40, settle_seconds=0, audit_share=0,
                      signature=Signature(instructions="Write better.", **fields))  # fmt: skip
     policies.put(store, domain="d", author="test", now=NOW, policy=changed)
     (done,) = run(store, ScriptedOptimizer(0.4), clock)
@@ -535,7 +586,7 @@ def test_a_domain_at_its_cap_still_goes_on_when_enough_is_new(store: Store) -> N
 def test_a_steady_stream_does_not_put_the_first_run_off_for_ever(store: Store) -> None:
     clock = ready(store)
     policies.put(store, domain="d", author="test", now=NOW,
-                 policy=Policy(min_examples=40, settle_seconds=60))  # fmt: skip
+                 policy=Policy(min_examples=40, settle_seconds=60, audit_share=0))  # fmt: skip
     assert run(store, ScriptedOptimizer(), clock) == []
     clock.forward(minutes=11)
     capture.ingest(store, batch_id="late", records=json.dumps([record(500)]), now=clock())
@@ -616,9 +667,9 @@ def test_a_lease_is_kept_while_the_judge_thinks(store: Store) -> None:
     beaten = threading.Event()
 
     class Slow(ScriptedJudge):
-        def assess(self, *args: Any, **kwargs: Any) -> Any:
+        def ask(self, question: Question) -> Future[Judgement | Unscored]:
             assert beaten.wait(20), "the lease was not extended"
-            return super().assess(*args, **kwargs)
+            return super().ask(question)
 
     class Running(Clock):
         def __call__(self) -> datetime:

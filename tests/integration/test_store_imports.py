@@ -39,7 +39,13 @@ def received(tx: Tx, *chunks: bytes, name: str = "a.jsonl", sha256: str = "00") 
 def opened(tx: Tx, *chunks: bytes, name: str = "a.jsonl") -> UUID:
     policies.ensure_domain(tx, domain="algebra", now=NOW)
     import_id = imports.open_(
-        tx, domain="algebra", filename=name, options=OPTIONS, actor="ann", now=NOW
+        tx,
+        domain="algebra",
+        filename=name,
+        options=OPTIONS,
+        actor="ann",
+        policy_version=1,
+        now=NOW,
     )
     for position, chunk in enumerate(chunks):
         imports.append(tx, import_id=import_id, position=position, content=chunk)

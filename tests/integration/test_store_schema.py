@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from tdsys.core.policy import Policy
 from tdsys.errors import ConfigurationError
 from tdsys.store import Store, Tx, datasets, examples, imports, migrations, policies
 from tdsys.store.schema import metadata
@@ -29,6 +30,12 @@ from tests.stored import (
 
 OLD_IMPORT = """INSERT INTO imports (domain, filename, sha256, options, state, created_at)
     VALUES ('d', 'f', '', '{}', 'finished', now())"""
+OLD_RUN = """WITH version AS (
+        INSERT INTO dataset_versions (domain, number, fingerprint, signature, policy_version,
+                                      counts, created_at, frozen_at)
+        VALUES ('d', 1, 'f', '{}', 2, '{}', now(), now()) RETURNING id
+    ) INSERT INTO runs (domain, version_id, state, seed, auto, model, plan, created_at, finished_at)
+    SELECT 'd', id, 'failed', 9, 'light', 'm', '{}', now(), now() FROM version"""
 OLD_REJECT = """INSERT INTO import_rejects (import_id, line, field, code, message, remedy, raw)
     SELECT id, :line, '', 'not_json', 'no', 'mend it', '{' FROM imports"""
 CATALOG = {
@@ -213,4 +220,23 @@ def test_rejects_from_before_and_from_the_program_of_before_get_a_record_number(
         found = imports.rejects(tx, import_id=import_id, limit=5)
         assert [(one.line, one.column, one.value) for one in found] == [(7, 1, None), (9, 1, None)]
         assert found[0].record < found[1].record
+    store.close()
+
+
+def test_runs_and_imports_of_before_get_the_policy_they_followed(
+    new_database: Callable[[], str],
+) -> None:
+    store = Store(new_database())
+    with store.begin() as tx:
+        config = migrations._config()
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0003")
+        for _ in range(2):
+            policies.put(tx, domain="d", policy=Policy(), author="ann", now=NOW)
+        tx.execute(text(OLD_IMPORT))
+        tx.execute(text(OLD_RUN))
+    store.upgrade()
+    with store.begin() as tx:
+        assert tx.scalar(text("SELECT policy_version FROM imports")) == 3
+        assert tx.scalar(text("SELECT policy_version FROM runs")) == 2
     store.close()

@@ -15,9 +15,14 @@ from dspy.utils import DummyLM
 from tdsys.core import budget
 from tdsys.core.compatibility import RESERVED, TAKEN, Conflict, conflicts
 from tdsys.core.dataset import SMALLEST_SPLIT
+from tdsys.core.grading import GenerationGrader
 from tdsys.core.policy import PerDimension, Policy, Shares, Signature
-from tdsys.core.program import Auto
+from tdsys.core.program import Auto, Item
+from tdsys.core.screening import NEEDED
 from tdsys.llm.generation import problem_program
+from tdsys.llm.optimizer import DEMO_FROM
+from tdsys.verify import EvidenceVerifier
+from tests.factories import PROBLEM
 
 
 def found(**fields: Any) -> list[Conflict]:
@@ -96,24 +101,37 @@ def test_instructions_that_say_nothing_are_a_conflict_since_dspy_writes_its_own(
 
 
 def test_dspy_takes_a_signature_without_conflicts_without_a_word() -> None:
-    signature = Signature(inputs={"topic": "text"}, outputs={"problem": "text", "answer": "text"})
+    signature = Signature(inputs={"topic": "text"}, outputs=dict.fromkeys(NEEDED, "text"))
     assert found(signature=signature.model_dump()) == []
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert list(problem_program(signature).signature.fields) == ["topic", "problem", "answer"]
+        assert list(problem_program(signature).signature.fields) == ["topic", *NEEDED]
 
 
+@pytest.mark.criterion("3.4")
 @pytest.mark.parametrize(
     ("outputs", "missing"),
-    [({"solution": "text"}, ["`problem`"]), ({"problem": "text"}, ["`solution`"]),
-     ({"hints": "list"}, ["`problem`", "`solution`"])],
+    [({"solution": "text"}, ["problem", "answer"]), ({"hints": "list"}, list(NEEDED)),
+     ({"problem": "text", "solution": "text", "answer": "list"}, ["answer"])],
 )  # fmt: skip
 def test_outputs_that_no_metric_can_grade_are_a_conflict(
     outputs: dict[str, str], missing: list[str]
 ) -> None:
     told = found(signature={"outputs": outputs})
-    assert [one.field for one in told] == ["signature.outputs"] * len(missing)
-    assert all(word in one.message for word, one in zip(missing, told, strict=True))
+    assert [one.field for one in told] == [f"signature.outputs.{name}" for name in missing]
+    assert [one.remedy for one in told] == [f"add `{name}: text`" for name in missing]
+
+
+@pytest.mark.parametrize("missing", NEEDED)
+def test_an_answer_without_one_of_them_never_reaches_what_a_demo_needs(missing: str) -> None:
+    verifier = EvidenceVerifier()
+    known = Item(uid="1", inputs={"topic": "sums"}, outputs={
+        **PROBLEM, "problem": "Buns: a bakery sells 3 trays of 12. How many is that?"})  # fmt: skip
+    grade = GenerationGrader("d", [known], verifier)
+    asked = Item(uid="2", inputs={"topic": "sums"}, outputs=PROBLEM)
+    assert grade(asked, PROBLEM).value >= DEMO_FROM
+    assert grade(asked, {n: v for n, v in PROBLEM.items() if n != missing}).value == 0
+    verifier.close()
 
 
 def test_a_band_that_is_upside_down_is_a_conflict() -> None:
@@ -236,5 +254,5 @@ def test_all_conflicts_are_told_together() -> None:
         max_calls=1,
     )
     assert [one.field.split(".")[0] for one in told] == [
-        *["signature"] * 3, *["admit_from"] * 4, *["shares"] * 2, "max_calls",
+        *["signature"] * 4, *["admit_from"] * 4, *["shares"] * 2, "max_calls",
     ]  # fmt: skip

@@ -12,6 +12,8 @@ from tdsys import errors
 from tdsys.cli import cli
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
+from tdsys.core.sections import AlertRules, Cells, Judges, Lifecycle, Member
+from tdsys.parsing.policyfile import policy_from
 from tdsys.settings import Settings
 from tdsys.wire import Queue, Task
 from tests import requirements
@@ -79,15 +81,33 @@ def test_every_marker_names_a_criterion() -> None:
     assert set(requirements.shown()) <= set(requirements.numbers(requirements.DOCUMENT.read_text()))
 
 
+POLICY_GUIDE = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", POLICY_GUIDE, re.DOTALL)
+
+
+def test_every_policy_in_the_guide_can_be_applied_and_every_field_is_in_one() -> None:
+    written = "".join(EXAMPLES)
+    for text in EXAMPLES:
+        policy_from(text if text.startswith("domain:") else f"domain: a\n{text}")
+    for model in (Policy, Cells, Judges, Member, Lifecycle, AlertRules):
+        for name in model.model_fields:
+            assert re.search(rf"^ *(?:- )?{name}:", written, re.MULTILINE), name
+            assert f"`{name}" in POLICY_GUIDE or f".{name}`" in POLICY_GUIDE, name
+
+
 GUIDES = (
     "broker.md",
+    "calibration.md",
+    "browsing.md",
     "capture.md",
     "demo.svg",
     "faults.md",
     "import.md",
     "import-formats.md",
+    "policy.md",
     "requirements.md",
     "synthesis.md",
+    "web.md",
 )
 
 

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tdsys.core.example import level
 from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
-from tdsys.core.sections import AlertRules, Cells, Lifecycle
+from tdsys.core.sections import AlertRules, CellException, Cells, Lifecycle
 from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
 
 SHARE = st.floats(0, 1)
+LETTERS = st.characters(categories=["L", "Nd"])
 HERE = "topic: A, difficulty: ' b'"
 DIMENSIONS = ("accuracy", "coherence", "relevance", "educational_value")
 
@@ -116,13 +118,25 @@ def test_a_text_that_would_rule_a_terminal_is_written_escaped_and_read_back() ->
 @settings(deadline=None)
 @given(
     domain=st.from_regex(r"[a-z][a-z 0-9]{0,20}[a-z]", fullmatch=True),
-    instructions=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300),
+    instructions=st.text(
+        st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300
+    ).filter(str.strip),
     lowest=st.tuples(*[SHARE] * 4),
     growth=st.floats(0.01, 100),
     smallest=st.integers(40, 10_000),
+    labels=st.lists(st.text(LETTERS, min_size=1, max_size=20), max_size=4, unique_by=level),
+    number=st.none() | st.integers(5000, 10**9),
+    on=st.booleans(),
 )
 def test_a_policy_that_is_written_is_read_back(
-    domain: str, instructions: str, lowest: tuple[float, ...], growth: float, smallest: int
+    domain: str,
+    instructions: str,
+    lowest: tuple[float, ...],
+    growth: float,
+    smallest: int,
+    labels: list[str],
+    number: int | None,
+    on: bool,  # noqa: FBT001  # drawn
 ) -> None:
     bounds = PerDimension(**dict(zip(DIMENSIONS, lowest, strict=True)))
     policy = Policy(
@@ -133,6 +147,14 @@ def test_a_policy_that_is_written_is_read_back(
         min_examples=smallest,
         max_examples=smallest,
         max_calls=10**9,
+        topics=tuple(labels),
+        cells=Cells(
+            max=number,
+            exceptions=tuple(CellException(topic=one, difficulty="x") for one in labels),
+        ),
+        cluster_cap=number,
+        lifecycle=Lifecycle(retire_after_days=number),
+        alerts=AlertRules(parked=number, short_cell=on, no_capture_hours=number),
     )
     assert policy_from(text_of(domain, policy, heading="Again.")) == (domain, policy)
 
@@ -197,6 +219,17 @@ def test_a_hopelessly_nested_document_is_refused_at_once() -> None:
     assert time.process_time() - began < 1
 
 
+def test_a_conflict_of_one_exception_stands_at_it() -> None:
+    text = """domain: a
+topics: [sums]
+cells:
+  exceptions:
+    - {topic: sums, difficulty: easy, max: 3}
+    - {difficulty: easy, topic: angles, max: 3}
+"""
+    assert told(text) == [(6, 33, "cells.exceptions.1.topic")]
+
+
 def test_a_conflict_stands_where_its_field_does() -> None:
     text = """domain: a
 min_examples: 50
@@ -210,7 +243,8 @@ signature:
     assert told(text) == [
         (5, 8, "shares.val"),
         (6, 9, "shares.test"),
-        (8, 12, "signature.outputs"),
+        (8, 12, "signature.outputs.answer"),
+        (8, 12, "signature.outputs.solution"),
         (8, 34, "signature.outputs.keys"),
     ]
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import Dimension, DimensionScore, decide, quality
+from tdsys.core.rubric import (
+    AUDIT,
+    Dimension,
+    DimensionScore,
+    audited,
+    decide,
+    drawn,
+    quality,
+)
 from tests.factories import make_assessment, make_verdict
 
 RANK = {Move.REJECT: 0, Move.REVIEW: 1, Move.ADMIT: 2}
@@ -83,3 +93,53 @@ def test_quality_is_a_weighted_mean(given_scores: dict[str, float]) -> None:
 def test_a_score_outside_zero_to_one_cannot_exist(bad: float) -> None:
     with pytest.raises(ValueError, match="value"):
         DimensionScore(value=bad, rationale="")
+
+
+def lots(count: int) -> list[bytes]:
+    return [hashlib.sha256(str(n).encode()).digest() for n in range(count)]
+
+
+@given(scores, st.binary(min_size=32, max_size=32))
+def test_whether_a_person_looks_does_not_depend_on_the_scores(
+    given_scores: dict[str, float], fingerprint: bytes
+) -> None:
+    policy = Policy(audit_share=0.5)
+    sure = [make_assessment(1.0), make_assessment(0.0), make_assessment(**given_scores)]
+    decisions = [decide(make_verdict(), one, policy) for one in sure]
+    seen = {
+        audited(one, make_verdict(), policy, fingerprint).reason == AUDIT
+        for one in decisions
+        if one.move is not Move.REVIEW
+    }
+    assert len(seen) == 1
+
+
+def test_the_share_that_is_drawn_is_the_share_that_was_asked_for() -> None:
+    found = {share: {f for f in lots(20_000) if drawn(f, share)} for share in (0.02, 0.1, 0.5)}
+    for share, held in found.items():
+        assert len(held) == pytest.approx(20_000 * share, rel=0.12)
+    assert found[0.02] < found[0.1] < found[0.5]
+    assert not any(drawn(f, 0) for f in lots(1000))
+    assert all(drawn(f, 1) for f in lots(1000))
+
+
+@pytest.mark.parametrize(
+    ("value", "otherwise"), [(0.9, "else admit: meets_policy"), (0.1, "else reject: low_accuracy")]
+)
+def test_what_is_drawn_says_what_would_have_become_of_it(value: float, otherwise: str) -> None:
+    policy = Policy(audit_share=1)
+    decision = decide(make_verdict(), make_assessment(value), policy)
+    found = audited(decision, make_verdict(), policy, bytes(32))
+    assert (found.move, found.reason, found.quality) == (Move.REVIEW, AUDIT, decision.quality)
+    assert otherwise in found.detail
+
+
+@given(scores)
+def test_evidence_and_people_are_not_drawn(given_scores: dict[str, float]) -> None:
+    policy = Policy(audit_share=1)
+    for verdict in (make_verdict(steps="failed"), make_verdict(injection="suspicious")):
+        decision = decide(verdict, make_assessment(**given_scores), policy)
+        assert audited(decision, verdict, policy, bytes(32)) == decision
+    decision = decide(make_verdict(), make_assessment(0.6), policy)
+    assert decision.move is Move.REVIEW
+    assert audited(decision, make_verdict(), policy, bytes(32)) == decision

@@ -1,4 +1,4 @@
-"""The offline model as a judge: counts which criteria of the rubric a problem meets.
+"""The offline model as a judge: answers the criteria of the rubric, in the rubric's order.
 
 Its rule: the candidate is data. Whatever it says about scores or instructions is only more text,
 and text that addresses the judge costs a criterion.
@@ -35,12 +35,13 @@ ADDRESSING = re.compile(
     r"|\b(?:scores?|rat(?:e|ing)s?|grades?)\b.{0,40}\b(?:full|maximum|highest|perfect|dimension)"
     r"|\b(?:the|this) example\b.{0,30}\b(?:perfect|correct|verified|approved)"
     r"|\bas an ai\b|\bsystem(?: prompt\b|\s*:)|\bevery dimension\b"
-    r"|\[\s*\[\s*#|\"(?:scores|counts)\"|>>>",
+    r"|\[\s*\[\s*#|\"(?:scores|counts|answers)\"|>>>",
     re.IGNORECASE,
 )
 WORD = re.compile(r"[^\W\d_]{3,}")
 ENDING = re.compile(r"[.?!…:)\]»”\"']\s*$")
 STEPS_OF = {"easy": (1, 3), "medium": (2, 5), "hard": (3, 12)}
+SAID = {True: "yes", False: "no", None: "unsure"}
 WORDS_PER_STEP = 3
 WORDS_OF_A_HINT = 12
 MARKS = re.compile(r"<<[^<>]*>>")
@@ -59,9 +60,9 @@ class Seen(NamedTuple):
 
 
 def judge(asked: Asked, draw: Draw) -> dict[str, Any]:  # noqa: ARG001  # one shape for all brains
-    """Counts and rationales for the example in the prompt."""
+    """Answers and rationales for the example in the prompt."""
     seen = _read(asked.inputs)
-    criteria = {
+    criteria: dict[str, Mapping[str, bool | None]] = {
         "accuracy": _accuracy(seen),
         "coherence": _coherence(seen),
         "relevance": _relevance(seen),
@@ -69,7 +70,9 @@ def judge(asked: Asked, draw: Draw) -> dict[str, Any]:  # noqa: ARG001  # one sh
     }
     return {
         OUTPUT: {
-            "counts": {name: sum(held.values()) for name, held in criteria.items()},
+            "answers": {
+                name: [SAID[holds] for holds in held.values()] for name, held in criteria.items()
+            },
             "rationales": {name: _rationale(held) for name, held in criteria.items()},
         }
     }
@@ -104,23 +107,23 @@ def _without_talk(text: str) -> str:
     return "\n".join(line for line in lines if not ADDRESSING.search(line))
 
 
-def _accuracy(seen: Seen) -> dict[str, bool]:
+def _accuracy(seen: Seen) -> dict[str, bool | None]:
     checked = [check.outcome for check in check_steps(seen.solution)]
     return {
         "no check failed": "failed" not in seen.outcomes.values(),
-        "the steps are right": bool(checked) and StepOutcome.WRONG not in checked,
+        "the steps are right": StepOutcome.WRONG not in checked if checked else None,
         "the answer is the last step's result": _ends_in_answer(seen),
         "the question is answered": bool(seen.answer.strip()),
         "the quantities make sense": bool(numbers(seen.problem)),
     }
 
 
-def _ends_in_answer(seen: Seen) -> bool:
+def _ends_in_answer(seen: Seen) -> bool | None:
     if seen.outcomes.get("answer") == "passed":
         return True
     found = steps(seen.solution)
     last = stated_value(found[-1]) if found else None
-    return last is not None and last in _values(seen.answer)
+    return None if last is None else last in _values(seen.answer)
 
 
 def _values(text: str) -> set[Fraction]:
@@ -196,8 +199,8 @@ def _educational_value(seen: Seen) -> dict[str, bool]:
     }
 
 
-def _rationale(held: Mapping[str, bool]) -> str:
-    missing = [name for name, holds in held.items() if not holds]
+def _rationale(held: Mapping[str, bool | None]) -> str:
+    missing = [name for name, holds in held.items() if holds is False]
     return f"Does not hold: {'; '.join(missing)}." if missing else "All five criteria hold."
 
 

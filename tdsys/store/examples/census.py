@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Text, case, func, literal, literal_column, select, true, union_all
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Table,
+    Text,
+    case,
+    func,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
 
-from tdsys.core.example import Source
-from tdsys.core.rubric import Dimension
+from tdsys.core.example import Document, Source
+from tdsys.core.lifecycle import State
+from tdsys.store.browse_schema import example_counts, score_counts
+from tdsys.store.counts import Domains, grouped, within
 from tdsys.store.engine import Tx
 from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
-    ScoreKind,
     capture_duplicates,
     capture_refusals,
     example_bodies,
     examples,
-    scores,
 )
 
 CAPTURED = Source.CAPTURED.value
-TINY = 1e-6
 
 
 class Count(NamedTuple):
@@ -151,6 +161,19 @@ def admissions(tx: Tx, *, domain: str, since: datetime) -> int:
     )
 
 
+def newest(tx: Tx, *, domain: str, limit: int) -> list[Document]:
+    """The content of the domain's newest examples, without those that are rejected."""
+    return list(
+        tx.scalars(
+            select(example_bodies.c.payload)
+            .join_from(examples, example_bodies)
+            .where(examples.c.domain == domain, examples.c.state != State.REJECTED.value)
+            .order_by(examples.c.created_at.desc())
+            .limit(limit)
+        )
+    )
+
+
 def listed(tx: Tx, *, state: str, domain: str | None, limit: int) -> list[Listed]:
     """The examples in one state, longest there first."""
     kept = examples.c
@@ -176,62 +199,41 @@ def refused(tx: Tx, *, limit: int) -> list[Refused]:
     return [Refused(*row) for row in rows]
 
 
-def counts(tx: Tx) -> list[Count]:
+def counts(tx: Tx, *, domains: Domains = None) -> list[Count]:
     """All examples by domain, source and state."""
-    by = (examples.c.domain, examples.c.source, examples.c.state)
-    return [
-        Count(*row) for row in tx.execute(select(*by, func.count()).group_by(*by).order_by(*by))
-    ]
+    by = ("domain", "source", "state")
+    return [Count(*row) for row in _counted(tx, example_counts, by, domains)]
 
 
 def cells(tx: Tx, *, domain: str) -> list[CellCount]:
     """The domain's examples by topic, difficulty and state."""
-    by = (examples.c.topic, examples.c.difficulty, examples.c.state)
-    return [
-        CellCount(*row)
-        for row in tx.execute(
-            select(*by, func.count()).where(examples.c.domain == domain).group_by(*by).order_by(*by)
-        )
-    ]
+    by = ("topic", "difficulty", "state")
+    return [CellCount(*row) for row in _counted(tx, example_counts, by, [domain])]
 
 
 def tenths(tx: Tx, *, domain: str) -> list[Tenth]:
     """How the newest score of each of a domain's examples is spread; 1.0 counts as 0.9."""
-    newest = (
-        select(scores.c.example_id, scores.c.simulated, *(scores.c[d.value] for d in Dimension))
-        .ext(distinct_on(scores.c.example_id))
-        .where(scores.c.kind == ScoreKind.JUDGE.value, scores.c.outcome == "scored")
-        .order_by(scores.c.example_id, scores.c.id.desc())
-        .subquery()
-    )
-    found: list[Tenth] = []
-    for dimension in Dimension:
-        # Stored with seven digits: 0.3 must not fall below itself.
-        tenth = func.least(func.floor(newest.c[dimension.value] * 10 + TINY), 9).cast(Integer)
-        rows = tx.execute(
-            select(
-                literal(dimension.value),
-                tenth,
-                examples.c.state,
-                func.count(),
-                func.count().filter(newest.c.simulated),
-            )
-            .join(newest, newest.c.example_id == examples.c.id)
-            .where(examples.c.domain == domain)
-            .group_by(tenth, examples.c.state)
-            .order_by(tenth, examples.c.state)
-        )
-        found += [Tenth(*row) for row in rows]
-    return found
+    by = ("dimension", "tenth", "state")
+    simulated = func.coalesce(func.sum(score_counts.c.n).filter(score_counts.c.simulated), 0)
+    rows = _counted(tx, score_counts, by, [domain], simulated.cast(BigInteger))
+    return [Tenth(*row) for row in rows]
 
 
-def reasons(tx: Tx) -> list[ReasonCount]:
-    """All examples by domain, state and the reason for it."""
-    by = (examples.c.domain, examples.c.state, examples.c.reason)
+def reasons(tx: Tx, *, domains: Domains = None) -> list[ReasonCount]:
+    """All examples by domain, state and (how it begins) the reason for it."""
+    by = ("domain", "state", "reason")
     return [
-        ReasonCount(*row)
-        for row in tx.execute(select(*by, func.count()).group_by(*by).order_by(*by))
+        ReasonCount(domain, state, reason or None, n)
+        for domain, state, reason, n in _counted(tx, example_counts, by, domains)
     ]
+
+
+def _counted(
+    tx: Tx, table: Table, by: Sequence[str], domains: Domains, *more: ColumnElement[int]
+) -> Iterator[Any]:
+    columns = [table.c[name] for name in by]
+    query = grouped(table, *by).where(within(table, domains)).order_by(*columns)
+    return iter(tx.execute(query.add_columns(*more)))
 
 
 def labelled(tx: Tx) -> list[Labelled]:

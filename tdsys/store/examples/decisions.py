@@ -305,6 +305,7 @@ def _judged(answer: Assessment | Unscored) -> dict[str, Any]:
         "rubric_version": answer.rubric_version,
         "prompt_version": answer.prompt_version,
         "rationales": {d.value: answer.scores[d].rationale for d in Dimension},
+        "judgements": [said.model_dump(mode="json") for said in answer.judgements],
         **{d.value: answer.scores[d].value for d in Dimension},
     }
 

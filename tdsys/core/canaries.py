@@ -1,0 +1,52 @@
+"""Canaries: examples whose worth is known, judged among the others."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from tdsys.core.example import Document
+from tdsys.core.lifecycle import Move
+from tdsys.core.policy import Policy
+from tdsys.core.rubric import Judgement, Unscored, Verdict, alone, decide
+
+
+class Outcome(StrEnum):
+    """What a juror's answer on a canary shows."""
+
+    RIGHT = "right"
+    # A bad one would have been admitted.
+    PASSED = "passed"
+    # A good one would not have been.
+    REFUSED = "refused"
+    UNSCORED = "unscored"
+
+
+class Canary(NamedTuple):
+    """An example, and whether it is good."""
+
+    name: str
+    good: bool
+    domain: str
+    inputs: Document
+    outputs: Document
+
+
+class Sign(NamedTuple):
+    """What one juror's answer on one canary shows, in words."""
+
+    outcome: Outcome
+    detail: str
+
+
+def sign(canary: Canary, said: Judgement | Unscored, policy: Policy) -> Sign:
+    """Whether the juror by itself, without the verifier's evidence, would have admitted it."""
+    if isinstance(said, Unscored):
+        return Sign(Outcome.UNSCORED, f"{said.reason}: {said.detail}")
+    bands = policy.model_copy(update={"collection": "automatic"})
+    decision = decide(Verdict(checks=()), alone(said), bands)
+    admitted = decision.move is Move.ADMIT
+    detail = f"{decision.reason} {decision.detail}".strip()
+    if admitted == canary.good:
+        return Sign(Outcome.RIGHT, detail)
+    return Sign(Outcome.PASSED if admitted else Outcome.REFUSED, detail)

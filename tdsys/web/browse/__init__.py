@@ -1,0 +1,16 @@
+"""The pages to look around in: examples, bulk moves, arrivals, datasets, runs, reports, alerts."""
+
+from __future__ import annotations
+
+from tdsys.web.browse import alerts, arrivals, bulk, datasets, examples, reports, runs
+
+ROUTES = (
+    *reports.ROUTES,
+    *examples.ROUTES,
+    *bulk.ROUTES,
+    *arrivals.ROUTES,
+    *datasets.ROUTES,
+    *runs.ROUTES,
+    *alerts.ROUTES,
+)
+__all__ = ("ROUTES",)

@@ -1,0 +1,117 @@
+"""How things stand: counts, the funnel, scores, coverage, freshness, the pace of people."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from tdsys.core.browsing import Filter
+from tdsys.core.people import Right
+from tdsys.stages import browsing, overview, reporting
+from tdsys.stages.overview import Stage
+from tdsys.stages.reporting import Covered, Spread
+from tdsys.web.charts import columns, share, spread
+from tdsys.web.pages import Page
+from tdsys.web.visit import Visit, missing
+
+HEATS = 9
+
+
+def dashboard(visit: Visit) -> dict[str, Any]:
+    """All domains a person may see, in numbers."""
+    found = overview.overview(visit.store, domains=visit.domains, now=visit.now)
+    arrivals = [(f"{day:%d %b}", n) for day, n in found.arrivals]
+    return {
+            "states": found.states,
+            "sources": found.sources,
+            "funnel": _funnel(found.funnel),
+            "domains": [
+                {"name": one.name, "n": one.n, "states": one.states,
+                 "funnel": {stage.name: stage.n for stage in one.funnel}}
+                for one in found.domains
+            ],
+            "arrivals": [{"day": str(day), "n": n} for day, n in found.arrivals],
+            "arrivals_chart": str(columns(arrivals, title="Stored on each of the last 30 days")),
+            "pace": [{**one._asdict(), "day": str(one.day)} for one in found.pace],
+            "operations": found.operations,
+    }  # fmt: skip
+
+
+def _funnel(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    most = max((one.n for one in stages), default=0)
+    return [
+        {"name": one.name, "n": one.n, "chart": str(share(one.n, most, says=f"{one.n:,}"))}
+        for one in stages
+    ]
+
+
+def quality(visit: Visit) -> dict[str, Any]:
+    """How the scores of a domain are spread; the numbers of `tdsys report quality`."""
+    found = reporting.quality(visit.store, domain=_domain(visit))
+    told = [{"state": state, "reason": reason, "n": n} for state, reason, n in found.reasons]
+    return {
+        **found._asdict(),
+        "spreads": [{**one._asdict(), "chart": str(_spread(one))} for one in found.spreads],
+        "reasons": told,
+        "domains": _others(visit),
+    }
+
+
+def _spread(one: Spread) -> object:
+    limits = [("rejected below", one.reject_below), ("admitted from", one.admit_from)]
+    return spread(one.all, one.admitted, limits=limits, title=one.dimension.replace("_", " "))
+
+
+def coverage(visit: Visit) -> dict[str, Any]:
+    """What a domain's cells hold and lack; the numbers of `tdsys report coverage`."""
+    found = reporting.coverage(visit.store, domain=_domain(visit))
+    difficulties = sorted({cell.difficulty for cell in found.cells})
+    rows: dict[str, dict[str, Covered]] = defaultdict(dict)
+    for cell in found.cells:
+        rows[cell.topic][cell.difficulty] = cell
+    heat = [
+        {"topic": topic, "cells": [_heat(row.get(d), found.share) for d in difficulties]}
+        for topic, row in sorted(rows.items())
+    ]
+    return {
+        **found._asdict(),
+        "cells": [cell._asdict() for cell in found.cells],
+        "difficulties": difficulties,
+        "heat": heat,
+        "domains": _others(visit),
+    }
+
+
+def _heat(cell: Covered | None, wanted: int) -> dict[str, Any]:
+    if cell is None:
+        return {"level": None}
+    level = min(HEATS, HEATS * cell.admitted // wanted) if wanted else 0
+    return {**cell._asdict(), "level": level}
+
+
+def freshness(visit: Visit) -> dict[str, Any]:
+    """How old the examples are."""
+    found = overview.freshness(visit.store, domains=visit.domains, now=visit.now)
+    return {"days": list(overview.AGES), "rows": [one._asdict() for one in found]}
+
+
+def _domain(visit: Visit) -> str:
+    """The domain that is asked for, or else the first that may be seen."""
+    found = visit.domain() or next(iter(_others(visit)), None)
+    if found is None:
+        raise missing("domain")
+    return found
+
+
+def _others(visit: Visit) -> list[str]:
+    found = browsing.choices(visit.store, asked=Filter(), domains=visit.domains)
+    return sorted(found["domain"])
+
+
+ROUTES = (
+    Page("/reports", Right.LOOK, dashboard, "browse/overview.html"),
+    Page("/reports/quality", Right.LOOK, quality, "browse/quality.html"),
+    Page("/reports/coverage", Right.LOOK, coverage, "browse/coverage.html"),
+    Page("/reports/freshness", Right.LOOK, freshness, "browse/freshness.html"),
+)

@@ -1,0 +1,151 @@
+"""Charts as inline SVG: drawn by attributes only, because the pages allow no inline style.
+
+Every chart says its numbers in words too, and the pages have the same numbers in a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from tdsys.core.printable import printable
+
+WIDE, HIGH = 640, 160
+PAD = 22
+
+
+class Dot(NamedTuple):
+    """A point of a chart between 0 and 1, and what it is."""
+
+    x: float
+    y: float
+    kind: str
+    says: str
+
+
+class Reach(NamedTuple):
+    """A value with the interval it lies in, all between 0 and 1."""
+
+    label: str
+    low: float
+    value: float
+    high: float
+
+
+def columns(values: Sequence[tuple[str, int]], *, title: str) -> Markup:
+    """Counts side by side; the first and the last are labelled."""
+    most = max((n for _, n in values), default=0)
+    step = WIDE / max(1, len(values))
+    bars = [
+        _bar(i * step + 1, step - 2, n / (most or 1), f"{label}: {n:,}", "bar")
+        for i, (label, n) in enumerate(values)
+    ]
+    ends = [values[0][0], values[-1][0]] if values else []
+    words = f"{title}: at most {most:,}, {sum(n for _, n in values):,} in all"
+    return _drawn(words, [*bars, *_ends(ends)])
+
+
+def spread(
+    all_: Sequence[int], admitted: Sequence[int], *, limits: Sequence[tuple[str, float]], title: str
+) -> Markup:
+    """Scores by tenths, the admitted among them filled, with the limits a policy draws."""
+    most = max(all_, default=0) or 1
+    step = WIDE / max(1, len(all_))
+    drawn: list[Markup] = []
+    for i, (n, held) in enumerate(zip(all_, admitted, strict=True)):
+        says = f"{i / 10:.1f} to {(i + 1) / 10:.1f}: {n:,}, admitted {held:,}"
+        drawn += [
+            _bar(i * step + 2, step - 4, n / most, says, "bar pale"),
+            _bar(i * step + 2, step - 4, held / most, says, "bar"),
+        ]
+    drawn += [_upright(at * WIDE, f"{name} {at:g}") for name, at in limits]
+    told = ", ".join(f"{n:,}" for n in all_)
+    return _drawn(f"{title}, by tenths from 0 to 1: {told}", [*drawn, *_ends(["0", "1"])])
+
+
+def dots(points: Sequence[Dot], *, title: str) -> Markup:
+    """Points between 0 and 1 both ways, with lines at the quarters."""
+    inner = HIGH - PAD
+    lines = [
+        Markup('<line class="grid" x1="0" x2="{0}" y1="{1:.1f}" y2="{1:.1f}"/>').format(
+            WIDE, inner * quarter / 4
+        )
+        for quarter in range(1, 4)
+    ]
+    drawn = [
+        Markup(
+            '<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>'
+        ).format(one.kind, 8 + one.x * (WIDE - 16), inner - one.y * (inner - 10), _text(one.says))
+        for one in points
+    ]
+    return _drawn(title, [*lines, *drawn])
+
+
+def reaches(values: Sequence[Reach], *, title: str) -> Markup:
+    """Values with their intervals on one line from 0 to 1."""
+    row = 44
+    drawn: list[Markup] = []
+    for i, one in enumerate(values):
+        y = i * row + 26
+        says = f"{one.label}: {one.value:.3f}, between {one.low:.3f} and {one.high:.3f}"
+        drawn.append(
+            Markup(
+                '<text class="label" x="0" y="{}">{}</text>'
+                '<line class="reach" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>'
+                '<circle class="dot" cx="{:.1f}" cy="{}" r="6"><title>{}</title></circle>'
+            ).format(
+                y - 12,
+                _text(says),
+                6 + one.low * (WIDE - 12),
+                6 + one.high * (WIDE - 12),
+                y,
+                y,
+                6 + one.value * (WIDE - 12),
+                y,
+                _text(says),
+            )
+        )
+    return _drawn(title, drawn, high=row * len(values) + 4)
+
+
+def share(n: int, most: int, *, says: str) -> Markup:
+    """One bar that lies: how much of the most it is."""
+    width = 100 * n / most if most else 0
+    return Markup(
+        '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" '
+        'aria-label="{}"><rect class="bar pale" width="100" height="8"/>'
+        '<rect class="bar" width="{:.2f}" height="8"/></svg>'
+    ).format(_text(says), width)
+
+
+def _drawn(words: str, parts: Sequence[Markup], *, high: int = HIGH) -> Markup:
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(WIDE, high, _text(words), Markup("").join(parts))
+
+
+def _bar(x: float, width: float, share_: float, says: str, kind: str) -> Markup:
+    high = share_ * (HIGH - PAD)
+    return Markup(
+        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
+        "<title>{}</title></rect>"
+    ).format(kind, x, HIGH - PAD - high, max(1, width), high, _text(says))
+
+
+def _upright(x: float, says: str) -> Markup:
+    return Markup(
+        '<line class="limit" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="{1}"><title>{2}</title></line>'
+    ).format(x, HIGH - PAD, _text(says))
+
+
+def _ends(labels: Sequence[str]) -> Iterator[Markup]:
+    for label, x, anchor in zip(labels, (0, WIDE), ("start", "end"), strict=False):
+        yield Markup('<text class="label" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+            x, HIGH - 5, anchor, _text(label)
+        )
+
+
+def _text(text: str) -> Markup:
+    return escape(printable(text))

@@ -1,0 +1,46 @@
+"""axe-core in a page: what it finds wrong is a failure that names the rule and the element."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+from playwright.sync_api import Page
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RUN = """async (tags) => {
+  const found = await axe.run(document, { runOnly: tags });
+  return { passes: found.passes.length, violations: found.violations.map((one) => ({
+    id: one.id, help: one.help, nodes: one.nodes.map((n) => `${n.html} ${n.failureSummary}`) })) };
+}"""
+
+
+@cache
+def _axe() -> str:
+    folder = Path(axe_playwright_python.__file__).parent
+    (script,) = folder.rglob("axe.min.js")
+    return script.read_text()
+
+
+def violations(page: Page) -> list[dict[str, Any]]:
+    """What axe-core finds in the page as it stands."""
+    page.evaluate(_axe())
+    found = page.evaluate(RUN, TAGS)
+    assert found["passes"] > 5, "axe looked at nothing"
+    wrong: list[dict[str, Any]] = found["violations"]
+    return wrong
+
+
+def assert_accessible(page: Page) -> None:
+    """No violation in the light and in the dark theme."""
+    for theme in ("light", "dark"):
+        # colours that are on their way are nobody's choice
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.evaluate("(theme) => { document.documentElement.dataset.theme = theme }", theme)
+        wrong = violations(page)
+        told = "\n".join(
+            f"{one['id']}: {one['help']}\n  " + "\n  ".join(one["nodes"]) for one in wrong
+        )
+        assert not wrong, f"{page.url} in the {theme} theme:\n{told}"

@@ -1,0 +1,361 @@
+"""Looking around in a real browser: lists, an example, bulk actions, imports, versions, reports."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from tdsys.core.alerting import Severity
+from tdsys.core.people import Role
+from tdsys.intake import GuardedIntake
+from tdsys.stages import browsing, importing, operating
+from tdsys.store import Store, alerts, policies
+from tests.factories import NOW, make_captures
+from tests.many import fill
+from tests.stored import LEASE, admit, enqueue, freeze, ingest, keep
+from tests.web.accessibility import assert_accessible
+from tests.web.conftest import SignedIn
+from tests.web.site import Site
+
+HOSTILE = '<img src=x onerror="window.owned = 1">\u202e'
+PAGES = (
+    "/reports",
+    "/reports/quality?domain=domain 0",
+    "/reports/coverage?domain=domain 0",
+    "/reports/freshness",
+    "/examples",
+    "/examples?text=bakery&order=best",
+    "/examples?topic=none",
+    "/examples/{example}",
+    "/operations",
+    "/operations/{operation}",
+    "/imports",
+    "/imports/{import}",
+    "/batches",
+    "/batch?id=first",
+    "/datasets",
+    "/datasets/{version}",
+    "/runs",
+    "/runs/{run}",
+    "/alerts?all=1",
+)
+# Who may see one domain only must not be shown these of another.
+HIDDEN = (
+    "/examples/{example}",
+    "/operations/{operation}",
+    "/imports/{import}",
+    "/imports/{import}/repair",
+    "/batch?id=first",
+    "/datasets/{version}",
+    "/datasets/{version}/export/csv",
+    "/datasets?domain=domain 0",
+    "/runs/{run}",
+    "/programs/{program}/download",
+    "/programs/{program}/envelope",
+    "/reports/quality?domain=domain 0",
+    "/reports/coverage?domain=domain 0",
+)
+
+
+@pytest.fixture
+def ids(site: Site) -> dict[str, Any]:
+    """A bit of everything, and where each of it is."""
+    store = site.store
+    fill(store, 40, domains=2)
+    with store.begin() as tx:
+        admitted = admit(tx, make_captures(9, domain="domain 0"))
+        freeze(tx, domain="domain 0")
+        admit(tx, make_captures(12, domain="domain 0")[9:])
+        version = freeze(tx, domain="domain 0", now=NOW + timedelta(days=1))
+        envelope = {"demos": [{"uid": "x", "role": "labeled"}], "simulated": True}
+        program = keep(tx, version, envelope=envelope)
+        run = tx.scalars(text("SELECT id FROM runs")).one()
+        ingest(tx, make_captures(1, domain="domain 0", inputs={"topic": HOSTILE}), batch="first")
+    token = site.person(Role.ADMIN)
+    sent = site.ask("/operations", token=token, form={"move": "retire", "because": "old",
+                                                      "domain": "domain 0"})  # fmt: skip
+    import_id = imported(site, b'{"problem": "p"}\n{"x": 1}\n{\n')
+    return {
+        "example": admitted[-1],
+        "version": version.id,
+        "program": program,
+        "run": run,
+        "operation": sent.leads_to.rpartition("/")[2],
+        "import": import_id,
+    }
+
+
+def imported(site: Site, content: bytes) -> str:
+    """A file that was sent and read; its import's id."""
+    token = site.person(Role.ADMIN)
+    page = site.ask("/imports", token=token)
+    proof = page.body.split('name="csrf-token" content="')[1].split('"')[0]
+    sent = site.ask(
+        "/imports/file?filename=f.jsonl&domain=domain+0",
+        token=token,
+        body=content,
+        headers={"X-CSRF-Token": proof, "Accept": "application/json"},
+    )
+    assert sent.status == 200, sent.body
+    read(site.store)
+    return str(sent.document["import"])
+
+
+def read(store: Store) -> None:
+    """Read what was sent, as a worker does."""
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    importing.read_due(store, intake=GuardedIntake(), clock=lambda: later, lease=LEASE)
+
+
+def test_every_page_is_accessible_fits_a_telephone_and_is_there_for_machines(
+    site: Site, ids: dict[str, Any], signed_in: SignedIn
+) -> None:
+    page = signed_in(Role.ADMIN, reduced_motion="reduce")
+    small = signed_in(Role.ADMIN, width=390)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+    for pattern in PAGES:
+        path = pattern.format(**ids)
+        assert page.goto(path).status == 200, path  # type: ignore[union-attr]
+        assert_accessible(page)
+        small.goto(path)
+        wide = small.evaluate("() => document.scrollingElement.scrollWidth")
+        assert wide <= 390, (path, wide)
+        told, _, query = path.partition("?")
+        said = site.ask(f"{told}.json?{query.replace(' ', '+')}", token=site.person(Role.ADMIN))
+        assert isinstance(said.document, dict), path
+    assert not wrong
+    assert page.evaluate("() => window.owned === undefined")
+
+
+def test_an_example_is_found_by_filter_search_and_pages(site: Site, signed_in: SignedIn) -> None:
+    fill(site.store, 260, domains=1)
+    page = signed_in(Role.VIEWER)
+    page.goto("/examples")
+    page.get_by_label("Words of the problem").fill("bakery regat")
+    page.get_by_label("State").select_option("admitted")
+    page.get_by_role("button", name="Show").click()
+    assert "text=bakery+regat" in page.url
+    assert "state=admitted" in page.url
+    shown = page.locator("tbody th a").all_inner_texts()
+    assert shown
+    assert all("bakery" in one and "regatta" in one for one in shown)
+    page.goto("/examples?order=worst")
+    first = page.locator("tbody th a").all_inner_texts()
+    page.get_by_role("link", name="Next").click()
+    second = page.locator("tbody th a").all_inner_texts()
+    assert not set(first) & set(second)
+    page.get_by_role("link", name="Previous").click()
+    assert page.locator("tbody th a").all_inner_texts() == first
+    page.locator("tbody th a").first.click()
+    page.get_by_role("heading", name="History").wait_for()
+    assert page.get_by_text("stored as candidate").count() == 1
+    assert page.get_by_role("button", name="Flag").count() == 0
+
+
+def test_a_curator_moves_one_example_with_a_reason(site: Site, signed_in: SignedIn) -> None:
+    with site.store.begin() as tx:
+        (one,) = admit(tx, make_captures(1, domain="sums"))
+    page = signed_in(Role.CURATOR, name="cleo")
+    page.goto(f"/examples/{one}")
+    page.get_by_label("Why").fill("an odd story")
+    page.get_by_role("button", name="Flag").click()
+    page.get_by_text("It is in_review now.").wait_for()
+    history = page.locator(".timeline").inner_text()
+    assert "flag: admitted → in review by cleo an odd story" in history
+
+
+def test_many_are_moved_after_a_look_and_moved_back(site: Site, signed_in: SignedIn) -> None:
+    with site.store.begin() as tx:
+        admit(tx, make_captures(30, domain="sums"))
+        ingest(tx, make_captures(34, domain="sums")[30:])
+    page = signed_in(Role.CURATOR, name="cleo")
+    page.goto("/examples?domain=sums")
+    page.get_by_text("Move all that this filter means").click()
+    page.locator("#b-move").select_option("retire")
+    page.get_by_label("Why").fill("an old generator")
+    page.get_by_role("button", name="Look at what it would come to").click()
+    page.get_by_text("Nothing is moved yet").wait_for()
+    counts = page.locator("table.counts").inner_text()
+    assert "30\tto be moved" in counts
+    assert "4\tleft alone: the lifecycle has no such move from candidate" in counts
+    assert states(site.store) == {"admitted": 30, "candidate": 4}
+    page.get_by_role("button", name="Retire 30 examples").click()
+    page.get_by_text("Done", exact=True).wait_for()
+    assert states(site.store) == {"retired": 30, "candidate": 4}
+    page.get_by_role("button", name="Take it back").click()
+    page.get_by_text("Taken back").wait_for()
+    assert states(site.store) == {"admitted": 30, "candidate": 4}
+
+
+def states(store: Store) -> dict[str, int]:
+    with store.begin() as tx:
+        rows = tx.execute(text("SELECT state, count(*) FROM examples GROUP BY 1")).all()
+    return {state: n for state, n in rows}  # noqa: C416
+
+
+def test_what_takes_longer_is_left_to_a_worker_and_followed(
+    site: Site, signed_in: SignedIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdsys.web.browse.bulk.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("tdsys.store.operations.WINDOW", 10)
+    with site.store.begin() as tx:
+        admit(tx, make_captures(30, domain="sums"))
+    page = signed_in(Role.CURATOR)
+    page.goto("/examples")
+    page.get_by_text("Move all that this filter means").click()
+    page.get_by_label("Why").fill("so")
+    page.get_by_role("button", name="Look at what it would come to").click()
+    page.get_by_text("Being listed").wait_for()
+    operating.work(site.store, clock=lambda: NOW)
+    page.get_by_text("Nothing is moved yet").wait_for()
+
+
+def test_a_file_is_sent_its_errors_shown_and_its_repair_file_had(
+    site: Site, signed_in: SignedIn, tmp_path: Path
+) -> None:
+    good = {"q": "What is 3*12?", "solution": "<<3*12=36>>36", "answer": "36"}
+    lines = [json.dumps(good), json.dumps({**good, "answer": ""}), f'{{"q": "{HOSTILE}', "[1]"]
+    path = tmp_path / "problems.jsonl"
+    path.write_text("\n".join(lines))
+    page = signed_in(Role.OPERATOR, name="olaf")
+    page.goto("/imports")
+    page.get_by_label("File (JSON").set_input_files(path)
+    page.get_by_label("Domain").fill("sums")
+    page.get_by_label("Licence").select_option("MIT")
+    page.get_by_label("Fields, one a line").fill("q = problem")
+    page.get_by_role("button", name="Import").click()
+    page.get_by_role("heading", name="problems.jsonl").wait_for()
+    assert page.locator("progress").count() == 1
+    read(site.store)
+    page.get_by_role("heading", name="What was wrong").wait_for()
+    assert "olaf" in page.locator("main").inner_text()
+    rows = page.locator("table.cards tbody tr")
+    assert rows.count() == 3
+    assert "malformed" in rows.nth(1).inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the refused records").click()
+    kept = [json.loads(line) for line in Path(download.value.path()).read_text().splitlines()]
+    assert len(kept) == 3
+    assert all(
+        {"line", "column", "code", "message", "remedy"} <= set(one["_rejected"]) for one in kept
+    )
+    assert page.evaluate("() => window.owned === undefined")
+
+
+def test_a_file_that_cannot_be_taken_says_so_and_keeps_the_form(
+    site: Site, signed_in: SignedIn, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text("{}")
+    page = signed_in(Role.OPERATOR)
+    page.goto("/imports")
+    page.get_by_label("File (JSON").set_input_files(path)
+    page.get_by_label("Domain").fill("sums")
+    page.get_by_label("Fields, one a line").fill("q = nonsense")
+    page.get_by_role("button", name="Import").click()
+    page.get_by_text("an example has no field 'nonsense'").wait_for()
+    assert page.get_by_label("Domain").input_value() == "sums"
+    with site.store.begin() as tx:
+        assert tx.scalar(text("SELECT count(*) FROM imports")) == 0
+
+
+def test_nothing_of_another_domain_is_shown_moved_or_downloaded(
+    site: Site, ids: dict[str, Any]
+) -> None:
+    limited = site.person(Role.CURATOR, name="limited", domains=["domain 1"])
+    for pattern in HIDDEN:
+        path = pattern.format(**ids).replace(" ", "+")
+        assert site.ask(path, token=limited).status == 404, path
+    before = states(site.store)
+    moves = [f"/operations/{ids['operation']}/{word}" for word in ("confirm", "discard", "undo")]
+    for path in (f"/examples/{ids['example']}/move", *moves):
+        sent = site.ask(path, token=limited, form={"move": "flag", "reason": "r"})
+        assert sent.status == 404, path
+    sent = site.ask("/operations", token=limited, form={"move": "retire", "because": "mine"})
+    mine = site.ask(f"{sent.leads_to}.json", token=limited).document
+    assert {one["domain"] for one in mine["sample"]} == {"domain 1"}
+    site.ask(f"{sent.leads_to}/confirm", token=limited, form={})
+    with site.store.begin() as tx:
+        touched = tx.scalars(text("SELECT DISTINCT domain FROM transitions JOIN examples e"
+                                  " ON e.id = example_id WHERE move = 'retire'")).all()  # fmt: skip
+    assert touched == ["domain 1"]
+    assert states(site.store) != before
+    lists = "alerts examples operations reports imports datasets runs reports/freshness batches"
+    for name in lists.split():
+        assert "domain 0" not in site.ask(f"/{name}.json", token=limited).body, name
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/examples?state=gone", "/examples?after=1", "/examples?quality_from=a", "/examples?order=x",
+     "/examples?after=1~1&before=1~1", "/examples?what=1", "/imports?before=nan", "/runs?before=x",
+     "/examples?text=%00"],
+)  # fmt: skip
+def test_an_address_that_means_nothing_is_refused_with_a_remedy(site: Site, path: str) -> None:
+    said = site.ask(path, token=site.person(Role.VIEWER), headers={"Accept": "application/json"})
+    assert (said.status, bool(said.document["remedy"])) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"/examples/{2**63}", "/examples/x", "/operations/77", "/datasets/77", "/programs/77/download",
+     "/imports/00000000-0000-0000-0000-000000000000", "/runs/x", "/batch?id=none"],
+)  # fmt: skip
+def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
+    assert site.ask(path, token=site.person(Role.VIEWER)).status == 404
+
+
+def test_an_alert_is_looked_after_by_whoever_may_see_it(site: Site, signed_in: SignedIn) -> None:
+    with site.store.begin() as tx:
+        policies.ensure_domains(tx, names=["sums", "angles"], now=NOW)
+        for domain in ("sums", "angles"):
+            alerts.fire(tx, key=f"{domain} old", severity=Severity.WARNING, title=f"{domain} age",
+                        detail="d", remedy="capture", now=NOW, domain=domain)  # fmt: skip
+    page = signed_in(Role.OPERATOR, name="olaf", domains=["sums"])
+    page.goto("/alerts")
+    assert page.locator("tbody tr").count() == 1
+    page.get_by_role("button", name="I do").click()
+    page.get_by_text("It is yours now.").wait_for()
+    assert "olaf" in page.locator("tbody tr").inner_text()
+    other = site.ask(
+        "/alerts/2/acknowledge", token=site.person(Role.OPERATOR, name="olaf"), form={}
+    )
+    assert other.status == 404
+
+
+def test_a_run_is_stopped_by_an_operator(site: Site, signed_in: SignedIn) -> None:
+    with site.store.begin() as tx:
+        admit(tx, make_captures(9, domain="sums"))
+        run_id = enqueue(tx, freeze(tx, domain="sums"))
+    page = signed_in(Role.OPERATOR)
+    page.goto(f"/runs/{run_id}")
+    page.get_by_role("button", name="Stop it").click()
+    page.get_by_text("asked to stop").first.wait_for()
+    with site.store.begin() as tx:
+        assert tx.scalar(text("SELECT cancel_requested FROM runs"))
+
+
+def test_the_pages_of_an_empty_house_say_what_to_do(signed_in: SignedIn) -> None:
+    page = signed_in(Role.ADMIN)
+    for path in ("/reports", "/examples", "/operations", "/imports", "/batches", "/datasets",
+                 "/runs", "/reports/freshness"):  # fmt: skip
+        assert page.goto(path).status == 200  # type: ignore[union-attr]
+        assert page.locator(".empty").count() >= 1, path
+
+
+def test_the_pages_show_the_numbers_of_the_reports(site: Site) -> None:
+    fill(site.store, 400, domains=1)
+    browsing.catch_up(site.store, clock=lambda: NOW)
+    token = site.person(Role.VIEWER)
+    told = site.ask("/reports/quality.json?domain=domain+0", token=token).document
+    assert sum(told["states"].values()) == 400
+    assert sum(told["spreads"][0]["all"]) == told["scored"]
+    cells = site.ask("/reports/coverage.json?domain=domain+0", token=token).document["cells"]
+    assert sum(one["admitted"] for one in cells) == told["states"]["admitted"]
