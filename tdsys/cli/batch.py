@@ -35,7 +35,14 @@ RESORTS = {
     IMPORT: "nothing is left but to import: tdsys import FILE --domain '{domain}'",
     REVIEW: "look at them: tdsys examples list --state in_review --domain '{domain}'",
 }
-batch_id = click.argument("batch_id", type=click.UUID, metavar="BATCH")
+
+
+def _meant(_: click.Context, __: click.Parameter, prefix: str) -> UUID:
+    """The beginning of an id is enough."""
+    return filling.meant(runtime.current().store, prefix=prefix)
+
+
+batch_id = click.argument("batch_id", callback=_meant, metavar="BATCH")
 calls_at_most = click.option(
     "--max-calls", type=click.IntRange(0), help="Ask the model no more often than this."
 )

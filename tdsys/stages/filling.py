@@ -329,6 +329,12 @@ def ended(report: Report) -> Document:
     }
 
 
+def meant(store: Store, *, prefix: str) -> UUID:
+    """The batch whose id begins so; InvalidInput when there is none, or more than one."""
+    with store.begin() as tx:
+        return batches.meant(tx, prefix=prefix)
+
+
 def listed(store: Store, *, domain: str | None, limit: int) -> list[Batch]:
     """Batches, the newest first."""
     with store.begin() as tx:

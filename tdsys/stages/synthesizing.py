@@ -27,6 +27,7 @@ from tdsys.core.batch import (
     Kind,
     Maker,
     Order,
+    Parent,
     Refused,
     Standing,
     Workshop,
@@ -318,7 +319,9 @@ class _Desk(NamedTuple):
     def orders(self, maker: Maker, size: int) -> list[Order]:
         """The next attempts."""
         domain, cell = self.batch.domain, self.now.cell
-        pool = making.parents(self.tx, domain=domain, cell=cell) if maker.calls else []
+        pool: list[Parent] = []
+        if maker.calls:
+            pool = making.parents(self.tx, domain=domain, cell=cell, turn=self.now.id)
         first = making.last_number(self.tx, cell_id=self.now.id) + 1
         return [
             Order(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import case, func, literal, select, true, update
+from sqlalchemy import Text, case, cast, func, literal, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.batch import BatchState, CellState, Fallback, Kind, Tally
@@ -114,6 +114,21 @@ def find(tx: Tx, *, batch_id: UUID, hold: bool = False) -> Batch:
     if row is None:
         raise InvalidInput(f"there is no batch {batch_id}", remedy="see `tdsys batch list`")
     return Batch.model_validate(row)
+
+
+def meant(tx: Tx, *, prefix: str) -> UUID:
+    """The batch whose id begins so; InvalidInput when there is none, or more than one."""
+    kept = batches_table.c.id
+    begins = cast(kept, Text).startswith(prefix.lower(), autoescape=True)
+    found: list[UUID] = list(tx.scalars(select(kept).where(begins).limit(2)))
+    if len(found) != 1:
+        raise InvalidInput(
+            f"more than one batch begins with {prefix!r}"
+            if found
+            else f"there is no batch {prefix!r}",
+            remedy="see `tdsys batch list`",
+        )
+    return found[0]
 
 
 def listed(tx: Tx, *, domain: str | None, limit: int) -> list[Batch]:

@@ -24,7 +24,7 @@ from tdsys.store.engine import Tx
 from tdsys.store.leases import is_due
 from tdsys.store.schema import ADMITTED, CANDIDATE, example_bodies, examples
 
-MOST_PARENTS = 200
+MOST_PARENTS = 40
 FEWEST_PARENTS = 5
 
 
@@ -292,10 +292,11 @@ def made_as(tx: Tx, *, example_id: int) -> MadeAs | None:
     return MadeAs(row.batch_id, row.number, row.strategy, evidence, row.calls, row.tokens)
 
 
-def parents(tx: Tx, *, domain: str, cell: Cell) -> list[Parent]:
+def parents(tx: Tx, *, domain: str, cell: Cell, turn: int) -> list[Parent]:
     """Admitted examples to make new ones of: of the cell, else of its topic at any difficulty.
 
-    Those from batches come last, for what was made of what was made drifts.
+    Those from batches come last, for what was made of what was made drifts. Each `turn` draws
+    others of many.
     """
     kept = examples.c
     from_batch = select(batch_items.c.number).where(batch_items.c.example_id == kept.id).exists()
@@ -303,7 +304,11 @@ def parents(tx: Tx, *, domain: str, cell: Cell) -> list[Parent]:
         select(kept.id, kept.difficulty, from_batch.label("drifts"), example_bodies.c.payload)
         .join_from(examples, example_bodies)
         .where(kept.domain == domain, kept.state == ADMITTED, kept.topic == cell.topic)
-        .order_by((kept.difficulty == cell.difficulty).desc(), from_batch, kept.id)
+        .order_by(
+            (kept.difficulty == cell.difficulty).desc(),
+            from_batch,
+            func.hashint8extended(kept.id, turn),
+        )
         .limit(MOST_PARENTS)
     ).all()
     ours = [row for row in rows if row.difficulty == cell.difficulty]
