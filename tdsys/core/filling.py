@@ -128,7 +128,7 @@ def plan(
     tokens = round(calls * _tokens_per_call(experience))
     cost = 0.0 if not calls else None if price is None else tokens * price / 1e6
     total = sum(wanted.values())
-    seconds = _seconds_per_example(cells, experience)
+    seconds = _seconds(cells, experience)
     return FillingPlan(total, cells, calls, tokens, cost, seconds, dict(before))
 
 
@@ -178,14 +178,18 @@ def _tokens_per_call(experience: Sequence[Experience]) -> float:
     return sum(one.tokens for one in experience) / calls if calls else TOKENS_PER_CALL
 
 
-def _seconds_per_example(
-    cells: Sequence[Planned], experience: Sequence[Experience]
-) -> float | None:
-    """What all of it takes one worker, from what it took; None when a strategy is new."""
+def _seconds(cells: Sequence[Planned], experience: Sequence[Experience]) -> float | None:
+    """What all of it takes one worker, from what it took; None before anything was admitted."""
     admitted, seconds = Counter[str](), defaultdict[str, float](float)
     for one in experience:
         admitted[one.strategy] += one.admitted
         seconds[one.strategy] += one.seconds
-    if not all(admitted[one.strategy] for one in cells):
+    if not admitted.total():
         return None
-    return sum(one.wanted * seconds[one.strategy] / admitted[one.strategy] for one in cells)
+    usual = sum(seconds.values()) / admitted.total()
+
+    def each(strategy: str) -> float:
+        known = admitted[strategy]
+        return seconds[strategy] / known if known else usual
+
+    return sum(one.wanted * each(one.strategy) for one in cells)
