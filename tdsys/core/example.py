@@ -91,7 +91,10 @@ class Capture(BaseModel):
 
 
 class Candidate(BaseModel):
-    """An example as stages see it: content and labels, no history."""
+    """An example as stages see it: content and labels, no history.
+
+    `revision` counts the edits before it; `trusted_by` is whoever vouched for this content.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -106,6 +109,7 @@ class Candidate(BaseModel):
     unusable_answers: int = 0
     simulated: bool = False
     trusted_by: str | None = None
+    revision: int = 0
 
     @property
     def cell(self) -> Cell:

@@ -32,6 +32,8 @@ class Move(StrEnum):
     RETIRE = "retire"
     RESTORE = "restore"
     REPLAY = "replay"
+    EDIT = "edit"
+    UNDO = "undo"
 
 
 MOVES: dict[tuple[State, Move], State] = {
@@ -42,12 +44,19 @@ MOVES: dict[tuple[State, Move], State] = {
     (State.PARKED, Move.UNPARK): State.CANDIDATE,
     (State.IN_REVIEW, Move.APPROVE): State.ADMITTED,
     (State.IN_REVIEW, Move.REJECT): State.REJECTED,
+    # New content is no known content: it is verified, judged and decided like any other.
+    (State.IN_REVIEW, Move.EDIT): State.CANDIDATE,
     (State.ADMITTED, Move.FLAG): State.IN_REVIEW,
     (State.ADMITTED, Move.RETIRE): State.RETIRED,
     (State.RETIRED, Move.RESTORE): State.CANDIDATE,
     **{
         (decided, Move.REPLAY): State.CANDIDATE
         for decided in (State.ADMITTED, State.IN_REVIEW, State.REJECTED)
+    },
+    # A reviewer takes back what was decided a moment ago; the store checks whose it was.
+    **{
+        (decided, Move.UNDO): State.IN_REVIEW
+        for decided in (State.ADMITTED, State.REJECTED, State.CANDIDATE)
     },
 }
 

@@ -159,6 +159,12 @@ class Policy(BaseModel):
         Lifecycle(), description="when admitted examples are retired without a person"
     )
     alerts: AlertRules = Field(AlertRules(), description="what is amiss, and from where on")
+    second_reviews: float = Field(
+        0.0, ge=0, le=1, description="share of reviewed examples that two people decide alone"
+    )
+    blind_reviews: bool = Field(
+        default=False, description="reviewers see the judge's scores only after they decided"
+    )
 
     @model_validator(mode="after")
     def _limits_agree(self) -> Policy:
@@ -187,7 +193,7 @@ class Policy(BaseModel):
 # What another version of a policy may say without a run coming out otherwise.
 _BESIDES_RUNS = frozenset({
     "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
-    "max_daily_calls", "lifecycle", "alerts",
+    "max_daily_calls", "lifecycle", "alerts", "judges", "second_reviews", "blind_reviews",
 })  # fmt: skip
 
 

@@ -284,7 +284,7 @@ def endorsed(decision: Decision, verdict: Verdict, *, by: str) -> Decision:
     """
     if decision.move is Move.ADMIT or verdict.failed() or verdict.suspicious():
         return decision
-    otherwise = f"{by} vouches for its file; else {decision.move}: {decision.reason}"
+    otherwise = f"{by} vouches for it; else {decision.move}: {decision.reason}"
     detail = f"{otherwise}, {decision.detail}" if decision.detail else otherwise
     return decision.model_copy(update={"move": Move.ADMIT, "reason": TRUSTED, "detail": detail})
 

@@ -114,6 +114,34 @@ LIFECYCLE = (
     ),
 )
 
+REVIEWS = (
+    Invariant(
+        "what waits is queued",
+        "every example in review is in the reviewers' queue, and nothing else is",
+        """SELECT coalesce(id, example_id) FROM
+               (SELECT id FROM examples WHERE state = 'in_review') AS waiting
+               FULL JOIN reviews ON example_id = id
+           WHERE id IS NULL OR example_id IS NULL""",
+    ),
+    Invariant(
+        "reviews are decided once",
+        "no stay in the queue was ended twice without being taken back in between",
+        """SELECT example_id FROM review_events AS said
+           WHERE transition_id IS NOT NULL AND act <> 'undo'
+             AND NOT EXISTS (SELECT FROM review_events WHERE undoes = said.id)
+           GROUP BY example_id, entry HAVING count(*) > 1""",
+    ),
+    Invariant(
+        "two people are two",
+        "nobody gave a word twice in one stay without taking the first back",
+        """SELECT example_id FROM review_events AS said
+           WHERE act IN ('approve', 'reject', 'edit')
+             AND NOT EXISTS (SELECT FROM review_events WHERE undoes = said.id)
+             AND transition_id IS NULL
+           GROUP BY example_id, entry, person HAVING count(*) > 1""",
+    ),
+)
+
 ARRIVALS = (
     Invariant(
         "examples have bodies",
@@ -140,6 +168,8 @@ ARRIVALS = (
                          AND fingerprint = kept.fingerprint)
               OR NOT conflicting
                  AND NOT EXISTS (SELECT FROM examples WHERE fingerprint = kept.fingerprint)
+                 AND NOT EXISTS (SELECT FROM example_revisions
+                                 WHERE fingerprint = kept.fingerprint)
               OR conflicting
                  AND NOT EXISTS (SELECT FROM examples WHERE capture_id = kept.capture_id)
                  AND NOT EXISTS (SELECT FROM capture_duplicates AS other
@@ -355,7 +385,16 @@ COUNTS = (
     ),
 )
 
-INVARIANTS = (*ARRIVALS, *LIFECYCLE, *IMPORTS, *DATASETS, *MOTION, *BATCHES, *COUNTS)
+INVARIANTS = (
+    *ARRIVALS,
+    *LIFECYCLE,
+    *REVIEWS,
+    *IMPORTS,
+    *DATASETS,
+    *MOTION,
+    *BATCHES,
+    *COUNTS,
+)
 
 
 def as_of_now(tx: Tx) -> None:

@@ -14,9 +14,9 @@ from sqlalchemy import FromClause, RowMapping, bindparam, func, insert, select, 
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Judgement, Verdict
-from tdsys.store import programs
+from tdsys.store import programs, waiting
 from tdsys.store.engine import Tx
-from tdsys.store.import_schema import trusted_examples
+from tdsys.store.examples import vouched_by
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
 
 ASSESSED = (
@@ -93,7 +93,7 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
             examples.c.difficulty,
             examples.c.fingerprint,
             evidence.c.verdict,
-            trusted_examples.c.actor.label("trusted_by"),
+            vouched_by().label("trusted_by"),
             scores.c.id.label("score_id"),
             *ASSESSED,
         )
@@ -101,7 +101,6 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
         .join(last, true())
         .join(scores, scores.c.id == last.c.score_id)
         .join(evidence, true())
-        .outerjoin(trusted_examples, trusted_examples.c.example_id == examples.c.id)
         .where(examples.c.id.in_(ids), scores.c.outcome == "scored")
         .order_by(examples.c.id)
     ).mappings()
@@ -174,6 +173,7 @@ def decide_anew(
     tx.execute(insert(transitions), [{**shared, **step} for step in steps])
     left = [o.judged.id for o in anew if o.judged.state is State.ADMITTED is not o.state]
     programs.outdate(tx, example_ids=left)
+    waiting.appraise(tx, ids=[o.judged.id for o in anew if o.state is State.IN_REVIEW], now=now)
 
 
 def _steps(one: Anew, policy_version: int) -> list[dict[str, object]]:

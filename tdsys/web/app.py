@@ -17,14 +17,14 @@ from starlette.types import ASGIApp, Scope
 
 from tdsys.errors import InvalidInput, NotFound, TdsysError
 from tdsys.runtime import Runtime
-from tdsys.web import browse, people, signing
+from tdsys.web import browse, people, reviewing, signing
 from tdsys.web.cookies import Cookies
 from tdsys.web.guard import HERE, Guard
 from tdsys.web.pages import Desk, Served, Upload
 from tdsys.web.rendering import STATIC
 
 # Page modules; each has ROUTES.
-SERVED: tuple[Served, ...] = (*signing.ROUTES, *people.ROUTES, *browse.ROUTES)
+SERVED: tuple[Served, ...] = (*signing.ROUTES, *people.ROUTES, *browse.ROUTES, *reviewing.ROUTES)
 KEPT = "public, max-age=86400"
 
 

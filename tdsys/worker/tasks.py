@@ -14,6 +14,7 @@ from tdsys.stages import (
     optimizing,
     planning,
     pruning,
+    reviewing,
     scoring,
     synthesizing,
 )
@@ -86,6 +87,7 @@ def score() -> object:
 def plan() -> object:
     """Freeze a dataset version and queue a run where a domain is ready for one."""
     here = runtime.current()
+    reviewing.freshen(here.store, now=here.now())
     outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)

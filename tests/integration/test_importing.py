@@ -296,7 +296,7 @@ def test_a_trusted_record_is_admitted_with_the_quality_the_judge_gave_it(
     imported(store, jsonl([gsm8k(1)]), trust=True, **MAPPED)
     state, reason, quality, actor, detail = judged(store, value)
     assert (state, reason, float(quality), actor) == ("admitted", "trusted", value, "ann")
-    assert "ann vouches for its file" in detail
+    assert "ann vouches for it" in detail
 
 
 @pytest.mark.parametrize(

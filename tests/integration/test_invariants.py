@@ -137,6 +137,12 @@ SELECT domain, run_id, version_id, state, envelope, items, requests, before, aft
        after_low, after_high, gain, gain_low, gain_high, active, created_at FROM programs
 """
 # What is done to the sound world, by the invariant that must notice.
+SAID_TWICE = """
+INSERT INTO review_events (example_id, entry, token, person, act, reason, detail, before, after,
+                           seconds, policy_version, transition_id, at)
+SELECT 1, '00000000-0000-0000-0000-000000000001', gen_random_uuid(), 'ann', 'approve', '', '',
+       '{{}}', '{{}}', 1, 1, {}, now() FROM generate_series(1, 2)
+"""
 DAMAGE = {
     "examples have bodies": "DELETE FROM example_bodies WHERE example_id = 3",
     "captures are stored once": "UPDATE examples SET capture_id = (SELECT capture_id FROM examples"
@@ -171,6 +177,9 @@ DAMAGE = {
     "programs come from their run": "UPDATE runs SET state = 'failed'",
     "active programs are better": "UPDATE programs SET gain_low = 0",
     "old programs are stale": "UPDATE programs SET stale = false",
+    "what waits is queued": "DELETE FROM reviews",
+    "reviews are decided once": SAID_TWICE.format("1"),
+    "two people are two": SAID_TWICE.format("NULL"),
     "no candidate is stuck": "UPDATE examples SET due_at = now() - interval '9 years' WHERE"
     " state = 'candidate'; UPDATE transitions SET at = now() - interval '8 years'",
     "no import is stuck": "UPDATE imports SET state = 'running', finished_at = NULL,"

@@ -107,6 +107,7 @@ GUIDES = (
     "policy.md",
     "requirements.md",
     "synthesis.md",
+    "review.md",
     "web.md",
 )
 

@@ -59,6 +59,13 @@ WHO: dict[str, Role | None] = {
     "POST /imports/file": Role.OPERATOR,
     "POST /runs/{id:uuid}/cancel": Role.OPERATOR,
     "POST /alerts/{id:int}/acknowledge": Role.OPERATOR,
+    "GET /review": Role.REVIEWER,
+    "POST /review/next": Role.REVIEWER,
+    "POST /review/decide": Role.REVIEWER,
+    "POST /review/undo": Role.REVIEWER,
+    "POST /review/extend": Role.REVIEWER,
+    "POST /review/draft": Role.REVIEWER,
+    "POST /review/{id:int}/similar": Role.REVIEWER,
 }
 ORDER = list(Role)
 VALUES = {"int": "999999", "uuid": "00000000-0000-0000-0000-000000000000"}

@@ -24,7 +24,15 @@ from tdsys.store.examples.census import (
     refused,
     tenths,
 )
-from tdsys.store.examples.decisions import admitted, claim, move, prolong, record, retry
+from tdsys.store.examples.decisions import (
+    admitted,
+    claim,
+    move,
+    prolong,
+    record,
+    retry,
+    vouched_by,
+)
 
 __all__ = [
     "Added",
@@ -58,4 +66,5 @@ __all__ = [
     "refused",
     "retry",
     "tenths",
+    "vouched_by",
 ]

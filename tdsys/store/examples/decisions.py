@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ScalarSelect, func, select, tuple_, update
+from sqlalchemy import ColumnElement, ScalarSelect, case, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.dataset import Admitted
@@ -18,10 +18,11 @@ from tdsys.core.example import Candidate, Document
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
-from tdsys.store import programs
+from tdsys.store import programs, waiting
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import trusted_examples
 from tdsys.store.leases import is_due
+from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import (
     ADMITTED,
     CANDIDATE,
@@ -70,7 +71,8 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
             kept.attempts,
             kept.simulated,
             _unusable_answers().label("unusable_answers"),
-            _trusted_by().label("trusted_by"),
+            vouched_by().label("trusted_by"),
+            _revision().label("revision"),
             example_bodies.c.payload,
         )
     ).mappings()
@@ -107,13 +109,27 @@ def _unusable_answers() -> ScalarSelect[int]:
     )
 
 
-def _trusted_by() -> ScalarSelect[str]:
-    """Who vouched for the file an example came in."""
-    return (
+def vouched_by() -> ColumnElement[str]:
+    """Who vouches for what an example holds: whoever edited it last, or brought its file."""
+    edited = example_revisions
+    editor = (
+        select(case((edited.c.vouched, edited.c.editor)))
+        .where(edited.c.example_id == examples.c.id)
+        .order_by(edited.c.number.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    file = (
         select(trusted_examples.c.actor)
         .where(trusted_examples.c.example_id == examples.c.id)
         .scalar_subquery()
     )
+    return func.coalesce(editor, file)
+
+
+def _revision() -> ScalarSelect[int]:
+    edited = example_revisions
+    return select(func.count()).where(edited.c.example_id == examples.c.id).scalar_subquery()
 
 
 def record(
@@ -134,7 +150,12 @@ def record(
     to = after(State.CANDIDATE, decision.move)
     moved = tx.scalar(
         update(examples)
-        .where(examples.c.id == candidate.id, examples.c.state == CANDIDATE)
+        .where(
+            examples.c.id == candidate.id,
+            examples.c.state == CANDIDATE,
+            # What was judged must be what is there: somebody may have edited it meanwhile.
+            _revision() == candidate.revision,
+        )
         .values(
             state=to.value,
             reason=decision.reason,
@@ -162,6 +183,8 @@ def record(
             score_id,
         ),
     )
+    if to is State.IN_REVIEW:
+        waiting.appraise(tx, ids=[candidate.id], now=now)
     return True
 
 
@@ -228,6 +251,8 @@ def move(
         now,
         _Step(State(row.state), to, move, reason, detail, actor, policy_version),
     )
+    if to is State.IN_REVIEW:
+        waiting.appraise(tx, ids=[example_id], now=now)
     if row.state == State.ADMITTED:
         programs.outdate(tx, example_ids=[example_id])
     return to

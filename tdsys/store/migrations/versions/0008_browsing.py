@@ -253,7 +253,7 @@ CREATE TABLE operations (
     undone_at timestamptz,
     CONSTRAINT pk_operations PRIMARY KEY (id),
     CONSTRAINT ck_operations_move CHECK (move IN ('admit', 'review', 'reject', 'park', 'unpark',
-        'approve', 'flag', 'retire', 'restore', 'replay')),
+        'approve', 'flag', 'retire', 'restore', 'replay', 'edit', 'undo')),
     CONSTRAINT ck_operations_state CHECK (state IN
         ('listing', 'listed', 'moving', 'done', 'undoing', 'undone', 'discarded'))
 );
