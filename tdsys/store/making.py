@@ -6,7 +6,7 @@ other; and only whoever made the newest claim writes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -22,6 +22,7 @@ from tdsys.errors import Conflict
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items, batches
 from tdsys.store.engine import Tx
 from tdsys.store.leases import is_due
+from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import ADMITTED, CANDIDATE, example_bodies, examples
 
 MOST_PARENTS = 40
@@ -290,6 +291,20 @@ def made_as(tx: Tx, *, example_id: int) -> MadeAs | None:
         return None
     evidence = [Check.model_validate(one) for one in row.evidence]
     return MadeAs(row.batch_id, row.number, row.strategy, evidence, row.calls, row.tokens)
+
+
+def proofs(tx: Tx, *, example_ids: Collection[int]) -> dict[int, tuple[Check, ...]]:
+    """What was found out about these examples while they were made; not of edited ones."""
+    item = batch_items.c
+    edited = (
+        select(example_revisions.c.number)
+        .where(example_revisions.c.example_id == item.example_id)
+        .exists()
+    )
+    rows = tx.execute(
+        select(item.example_id, item.evidence).where(item.example_id.in_(example_ids), ~edited)
+    )
+    return {row[0]: tuple(Check.model_validate(one) for one in row[1]) for row in rows}
 
 
 def parents(tx: Tx, *, domain: str, cell: Cell, turn: int) -> list[Parent]:

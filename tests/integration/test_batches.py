@@ -381,7 +381,9 @@ def test_what_two_blind_solvers_contradict_is_refused_with_the_evidence(store: S
             text("SELECT reason, evidence, content FROM batch_items ORDER BY cell_id, number")
         ).all()
         sources = set(tx.scalars(text("SELECT source FROM examples")))
+        verdicts = tx.scalars(text("SELECT verdict FROM scores WHERE kind = 'verifier'")).all()
     assert sources == {"synthetic"}
+    assert {one["checks"][-1]["name"] for one in verdicts} == {"re_solve"}
     assert told[0].reason == "re_solve"
     assert told[0].content["answer"]
     assert "0 of 2 solutions by scripted" in told[0].evidence[-1]["evidence"]
