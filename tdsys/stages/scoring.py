@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tdsys.core.canaries import Canary, unless_suspended
-from tdsys.core.example import Candidate, fingerprint
+from tdsys.core.example import Candidate, Source, fingerprint
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import (
@@ -27,7 +27,7 @@ from tdsys.errors import ConfigurationError
 from tdsys.stages import clustering
 from tdsys.stages.judging import Answered, Panel, unconfigured, verified
 from tdsys.stages.leases import Clock, kept
-from tdsys.store import Store, Tx, examples, judgements, policies
+from tdsys.store import Store, Tx, examples, judgements, making, policies
 
 ACTOR = "scoring"
 BLOCKS_PER_BELL = 20
@@ -66,6 +66,9 @@ def score_due(
     always has as many questions as it takes at once.
     """
     return _Scoring(store, judge, verifier, clock, limits, canaries).run()
+
+
+_Looked = tuple[Candidate, Verdict] | Answered
 
 
 class _Scoring:
@@ -124,7 +127,7 @@ class _Scoring:
 
     def _put(self, claimed: Sequence[Candidate]) -> list[Answered]:
         """Have the judges asked; what needs or gets no question comes back at once."""
-        looked = list(verified(claimed, self._verifier))
+        looked = self._with_proofs(list(verified(claimed, self._verifier)))
         answered = [one for one in looked if isinstance(one, Answered)]
         blocks: dict[str, list[tuple[Candidate, Verdict]]] = {}
         for one in looked:
@@ -139,6 +142,24 @@ class _Scoring:
                 except ConfigurationError as wrong:
                     answered += unconfigured(block, wrong)
         return answered
+
+    def _with_proofs(self, looked: list[_Looked]) -> list[_Looked]:
+        """What was proved while a synthetic example was made stands beside the verifier's word."""
+        made = [
+            one[0].id
+            for one in looked
+            if not isinstance(one, Answered) and one[0].source is Source.SYNTHETIC
+        ]
+        if not made:
+            return looked
+        with self._store.begin() as tx:
+            proofs = making.proofs(tx, example_ids=made)
+        return [
+            one
+            if isinstance(one, Answered)
+            else (one[0], Verdict(checks=(*one[1].checks, *proofs.get(one[0].id, ()))))
+            for one in looked
+        ]
 
     def _record(self, answered: Sequence[Answered]) -> None:
         """Write decisions in one transaction."""

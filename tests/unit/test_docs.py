@@ -107,6 +107,7 @@ GUIDES = (
     "import-formats.md",
     "policy.md",
     "requirements.md",
+    "synthesis.md",
     "review.md",
     "web.md",
     "verification.md",
