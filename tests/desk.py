@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Desk:
-    """A real worker for captures and reports, and the stream and queues in front of it."""
+    """A real worker, and the stream and queues in front of it."""
 
     def __init__(self, broker: Redis, log: Path, process: subprocess.Popen[bytes]) -> None:
         self.broker, self._log, self._process = broker, log, process
@@ -78,16 +78,19 @@ class Desk:
 
 
 @contextmanager
-def a_worker(redis_url: str, database_url: str, folder: Path) -> Iterator[Desk]:
+def a_worker(
+    redis_url: str, database_url: str, folder: Path, *, queues: str = "capture,reports", **also: str
+) -> Iterator[Desk]:
+    """A worker of one pool process; `also` goes into its environment."""
     broker = connect(redis_url)
     log = folder / "worker.log"
-    queues = "capture,reports"
     command = ["-m", "celery", "-A", "tdsys.worker.app", "worker", "-n", "desk@%h", "-Q", queues]
     env = {
         **os.environ,
         "TDSYS_HOME": str(folder),
         "TDSYS_REDIS_URL": redis_url,
         "TDSYS_DATABASE_URL": database_url,
+        **also,
     }
     with (
         log.open("w") as out,

@@ -40,6 +40,8 @@ class Admitted(BaseModel):
     source: Source
     simulated: bool
     quality: float
+    # Something about its text called for a person, who approved it: it is no demo all the same.
+    suspicious: bool = False
     inputs: Document
     outputs: Document
 
@@ -152,7 +154,8 @@ def divide(
 
     What the last version has `placed` (by fingerprint) stays, so that no program meets in its
     test what another was made of. Of new clusters the big ones go first; each goes where its
-    cells, then the whole, are furthest below target.
+    cells, then the whole, are furthest below target. Nothing suspicious goes to train, where demos
+    come from; what is like something that is there already is left out.
     """
     groups: dict[int, list[Admitted]] = defaultdict(list)
     for example, cluster in zip(examples, clusters, strict=True):
@@ -163,7 +166,8 @@ def divide(
         before = {placed[e.fingerprint] for e in held if placed and e.fingerprint in placed}
         if before:
             # A new example may join two old clusters: train is where it can do no harm.
-            division.put(held, min(before, key=list(Split).index))
+            split = min(before, key=list(Split).index)
+            division.put([e for e in held if split in _allowed(e)], split)
         else:
             fresh.append(held)
     for held in fresh:
@@ -242,6 +246,11 @@ def _targets(
     return {(cell, split): size * share[split] for cell, size in sizes.items() for split in Split}
 
 
+def _allowed(example: Admitted) -> frozenset[Split]:
+    """The splits it may be in."""
+    return frozenset(Split) - ({Split.TRAIN} if example.suspicious else set())
+
+
 def _order(held: Sequence[Admitted]) -> str:
     return min(e.fingerprint for e in held)
 
@@ -312,7 +321,8 @@ class _Division:
         self._clusters += 1
 
     def roomiest(self, held: Sequence[Admitted]) -> Split:
-        return max(Split, key=lambda split: self._room(held, split))
+        allowed = [split for split in Split if all(split in _allowed(e) for e in held)]
+        return max(allowed, key=lambda split: self._room(held, split))
 
     def members(self) -> list[Member]:
         splits = list(Split)

@@ -1,7 +1,8 @@
 """Ask a panel about examples, many at once, and never twice about the same content.
 
-One rule: an answer is in the ledger before anybody sees it, so a worker that is killed has paid
-for nothing but the questions that were on their way.
+Two rules: an answer is in the ledger before anybody sees it, so a worker that is killed has paid
+for nothing but the questions that were on their way; and nobody sees the answers on a block before
+those on its canaries are in, so that a judge that should be stopped has admitted nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from tdsys.core.rubric import (
     Verdict,
     Verifier,
 )
-from tdsys.core.sections import Member
 from tdsys.errors import ConfigurationError, TdsysError
 from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, alerts, judgements
@@ -51,6 +51,15 @@ class Answered(NamedTuple):
 
 
 @dataclass
+class _Watched:
+    """A canary on its way to one juror; `policy` says what would be admitted."""
+
+    canary: Canary
+    policy: Policy
+    is_answered: bool = False
+
+
+@dataclass
 class _Pending:
     """A candidate, and what each member of its panel has said so far."""
 
@@ -58,10 +67,14 @@ class _Pending:
     verdict: Verdict
     content: bytes
     jurors: Sequence[Juror]
+    canaries: Sequence[_Watched] = ()
     said: dict[str, Judgement | Unscored] = field(default_factory=dict)
 
     def is_complete(self) -> bool:
         return len(self.said) == len(self.jurors)
+
+    def may_be_decided(self) -> bool:
+        return all(canary.is_answered for canary in self.canaries)
 
     def answer(self) -> Assessment | Unscored:
         """Their word together; one without a usable answer leaves it unscored."""
@@ -71,14 +84,6 @@ class _Pending:
             # What can be asked again costs no attempt while something else is only away.
             return next((one for one in missing if not one.transient), missing[0])
         return together([one for one in said if isinstance(one, Judgement)], self.verdict)
-
-
-@dataclass
-class _Watched:
-    """A canary on its way to one juror; `policy` says what would be admitted."""
-
-    canary: Canary
-    policy: Policy
 
 
 class _Asked(NamedTuple):
@@ -117,11 +122,21 @@ class Panel:
         return len(self._waiting) < self._judge.width
 
     def put(
-        self, tx: Tx, block: Sequence[tuple[Candidate, Verdict]], members: Sequence[Member]
+        self,
+        tx: Tx,
+        block: Sequence[tuple[Candidate, Verdict]],
+        policy: Policy,
+        *,
+        canaries: Sequence[Canary] = (),
     ) -> None:
-        """Have the members asked about each; ConfigurationError for one that cannot work."""
+        """Have the policy's panel asked about each, but first about some of the canaries.
+
+        ConfigurationError for a member that cannot work; then nobody is asked.
+        """
+        members = policy.judges.panel
         jurors = [self._judge.juror(member) for member in members]
-        fresh = [_Pending(c, v, _content(c), jurors) for c, v in block]
+        watched = self._watch(tx, canaries, policy)
+        fresh = [_Pending(c, v, _content(c), jurors, watched) for c, v in block]
         keys = [(one.content, juror.key) for one in fresh for juror in jurors]
         known = judgements.known(tx, keys=keys)
         for one in fresh:
@@ -135,15 +150,18 @@ class Panel:
             if one.is_complete():
                 self._complete.append(one)
 
-    def watch(self, tx: Tx, canaries: Sequence[Canary], policy: Policy) -> None:
-        """Ask each member of the panel about the canaries it has seen least, before the rest."""
+    def _watch(self, tx: Tx, canaries: Sequence[Canary], policy: Policy) -> list[_Watched]:
+        """Ask each member about the canaries it has seen least, before the rest."""
+        watched = []
         for member in policy.judges.panel:
             juror = self._judge.juror(member)
             seen = judgements.turns(tx, juror=juror.key)
             order = sorted(canaries, key=lambda one: (seen[one.name], one.name))
             for canary in order[: policy.judges.canaries]:
+                watched.append(_Watched(canary, policy))
                 question = Question(_shown(canary), NO_EVIDENCE, member, seen[canary.name])
-                self._waiting.appendleft(_Asked(question, juror, _Watched(canary, policy)))
+                self._waiting.appendleft(_Asked(question, juror, watched[-1]))
+        return watched
 
     def advance(self) -> list[Answered]:
         """Wait until something is answered, write it down, and give what is complete."""
@@ -152,7 +170,8 @@ class Panel:
         if answered:
             with self._store.begin() as tx:
                 self._write(tx, answered)
-        done, self._complete = self._complete, []
+        done = [one for one in self._complete if one.may_be_decided()]
+        self._complete = [one for one in self._complete if not one.may_be_decided()]
         return [Answered(one.candidate, one.verdict, one.answer()) for one in done]
 
     def _ask(self) -> None:
@@ -164,7 +183,7 @@ class Panel:
             self._asked[self._judge.ask(asked.question)] = asked
 
     def _hear(self) -> list[tuple[_Asked, Judgement | Unscored]]:
-        if not self._asked or self._complete:
+        if not self._asked or any(one.may_be_decided() for one in self._complete):
             return []
         wait(self._asked, return_when=FIRST_COMPLETED)
         done, _ = wait(self._asked, timeout=GATHERING_SECONDS)
@@ -179,8 +198,7 @@ class Panel:
             self._outages = self._outages + 1 if away else 0
             if isinstance(asked.about, _Watched):
                 _note(tx, asked, asked.about, said, now)
-            else:
-                self._take(asked, said)
+            self._take(asked, said)
 
     def _introduce(self, tx: Tx, jurors: Sequence[Juror], now: datetime) -> None:
         fresh = {one.key: one for one in jurors if one.key not in self._introduced}
@@ -189,6 +207,7 @@ class Panel:
 
     def _take(self, asked: _Asked, said: Judgement | Unscored) -> None:
         if isinstance(asked.about, _Watched):
+            asked.about.is_answered = True
             return
         asked.about.said[asked.juror.key] = said
         if asked.about.is_complete():
@@ -209,7 +228,7 @@ def assess(
     panel = Panel(store, judge, clock=clock)
     block = [(one, verifier.verify(one.domain, one.inputs, one.outputs)) for one in candidates]
     with store.begin() as tx:
-        panel.put(tx, block, policy.judges.panel)
+        panel.put(tx, block, policy)
     found: dict[int, Answered] = {}
     while not panel.is_idle():
         done = panel.advance()

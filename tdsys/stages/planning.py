@@ -263,7 +263,10 @@ def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
     usable = len(known.admitted) - len(drafted.left_out)
     if missing and len(drafted.members) < min(usable, known.policy.max_examples):
         capped = usable - len(drafted.members)
-        missing.append(f"{capped} stay out by cells.max, cluster_cap or synthetic_share")
+        missing.append(
+            f"{capped} stay out by cells.max, cluster_cap or synthetic_share, or because they are "
+            "suspicious and like something in train"
+        )
     if missing and drafted.left_out:
         missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
     if missing:

@@ -137,8 +137,7 @@ class _Scoring:
             for domain, block in blocks.items():
                 _, policy = policies.current(tx, domain=domain)
                 try:
-                    self._panel.watch(tx, self._canaries, policy)
-                    self._panel.put(tx, block, policy.judges.panel)
+                    self._panel.put(tx, block, policy, canaries=self._canaries)
                 except ConfigurationError as wrong:
                     answered += unconfigured(block, wrong)
         return answered

@@ -114,6 +114,59 @@ LIFECYCLE = (
     ),
 )
 
+# A judge's score says in `judgements` what each juror answered; the ledger has it by content.
+_SAID = """
+    SELECT scores.id, example_id, attempt, said->'answers' AS answers, said->'values' AS numbers,
+           said->'juror' AS juror
+    FROM scores, jsonb_array_elements(judgements) AS said
+    WHERE kind = 'judge' AND outcome = 'scored'
+"""
+_CONTENTS = """
+    SELECT id AS example_id, fingerprint FROM examples
+    UNION ALL SELECT example_id, fingerprint FROM example_revisions
+"""
+JUDGING = (
+    Invariant(
+        "nothing is skipped",
+        "every example is decided with the verifier's and the judge's word, or is due",
+        """SELECT id FROM examples WHERE state = 'candidate' AND due_at IS NULL
+           UNION ALL SELECT id FROM examples WHERE state <> 'candidate'
+               AND (SELECT count(DISTINCT kind) FROM scores WHERE example_id = examples.id) < 2""",
+    ),
+    Invariant(
+        "no answer is silent",
+        "where a judge gave no score its reason is kept, and a parked example has such a score",
+        """SELECT example_id FROM scores
+           WHERE kind = 'judge' AND outcome = 'unscored' AND coalesce(reason, '') = ''
+           UNION ALL SELECT id FROM examples WHERE state = 'parked' AND NOT EXISTS (
+               SELECT FROM scores
+               WHERE example_id = examples.id AND kind = 'judge' AND outcome = 'unscored')""",
+    ),
+    Invariant(
+        "scores are what jurors said",
+        "a judge's number is the mean of what its jurors said, or 0 where a proof failed",
+        f"""SELECT scores.id FROM scores JOIN (
+               SELECT id, dimension, avg(value::numeric) AS mean
+               FROM ({_SAID}) AS said, jsonb_each_text(numbers) AS each (dimension, value)
+               GROUP BY id, dimension
+           ) AS told USING (id)
+           WHERE abs(mean - (to_jsonb(scores)->>dimension)::numeric) > 0.001
+             AND NOT (dimension = 'accuracy' AND accuracy = 0 AND EXISTS (
+                 SELECT FROM scores AS proof WHERE proof.example_id = scores.example_id
+                     AND attempt = scores.attempt AND verdict @@ '$.checks[*].outcome == "failed"'
+             ))""",  # noqa: S608
+    ),
+    Invariant(
+        "jurors are in the ledger",
+        "what a juror said of an example stands in the ledger with the same answers",
+        f"""SELECT example_id FROM ({_SAID}) AS said WHERE NOT EXISTS (
+               SELECT FROM ({_CONTENTS}) AS held
+               JOIN judgements USING (fingerprint) JOIN jurors ON key = judgements.juror
+               WHERE held.example_id = said.example_id AND judgements.answers = said.answers
+                 AND to_jsonb(jurors) @> (said.juror - 'simulated'))""",  # noqa: S608
+    ),
+)
+
 REVIEWS = (
     Invariant(
         "what waits is queued",
@@ -388,6 +441,7 @@ COUNTS = (
 INVARIANTS = (
     *ARRIVALS,
     *LIFECYCLE,
+    *JUDGING,
     *REVIEWS,
     *IMPORTS,
     *DATASETS,

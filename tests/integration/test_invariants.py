@@ -14,17 +14,26 @@ from sqlalchemy.exc import InternalError
 from tdsys.__main__ import main
 from tdsys.core.arrival import from_capture
 from tdsys.core.batch import Kind
-from tdsys.core.example import Source
+from tdsys.core.example import Source, fingerprint
 from tdsys.core.intake import Faulty
 from tdsys.core.lifecycle import Move, State
+from tdsys.core.panel import together
+from tdsys.core.rubric import Assessment, Decision, Juror, Unscored
 from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
-from tdsys.store import Store, Tx, examples, imports, invariants
+from tdsys.store import Store, Tx, examples, imports, invariants, judgements
 from tdsys.store import filling as batches
 from tdsys.store.examples import Batch, Refusal
 from tdsys.store.filling import Opening, Portion
 from tdsys.store.invariants import INVARIANTS, Finding
-from tests.factories import NOW, make_capture, make_captures
+from tests.factories import (
+    NOW,
+    make_assessment,
+    make_capture,
+    make_captures,
+    make_judgement,
+    make_verdict,
+)
 from tests.stored import (
     LEASE,
     PLAN,
@@ -69,6 +78,24 @@ def imported(tx: Tx) -> None:
     imports.finish(tx, import_id=id_, state="finished", reason=None, now=NOW)
 
 
+def judged(tx: Tx) -> None:
+    """One whose two jurors are in the ledger, and one that nobody could score."""
+    ingest(tx, make_captures(2, inputs={"asked of": "two"}))
+    scored, unreadable = claim(tx, limit=2)
+    jurors = [Juror(model=name, rubric="r", prompt="p", texts="t") for name in ("m1", "m2")]
+    said = [make_judgement(one, make_assessment(value))
+            for one, value in zip(jurors, (0.6, 0.8), strict=True)]  # fmt: skip
+    content = fingerprint(scored.domain, scored.inputs, scored.outputs)
+    judgements.introduce(tx, known=jurors, now=NOW)
+    kept = [judgements.Answered(content, one.juror, 0, one) for one in said]
+    judgements.keep(tx, answered=kept, now=NOW)
+    answer = together(said, make_verdict())
+    assert isinstance(answer, Assessment)
+    assert decide(tx, scored, answer=answer)
+    parked = Decision(move=Move.PARK, reason="unparseable")
+    assert decide(tx, unreadable, parked, answer=Unscored(reason="unparseable"))
+
+
 def a_bit_of_everything(tx: Tx) -> None:
     """Nine admitted, one each in review, rejected and due, duplicates, a file, a program."""
     first = make_captures(9)
@@ -77,6 +104,7 @@ def a_bit_of_everything(tx: Tx) -> None:
     ingest(tx, [make_capture(capture_id=first[2].capture_id, outputs={"problem": "other"})])
     version = freeze(tx)
     keep(tx, version)
+    judged(tx)
     imported(tx)
     portions = [Portion("sums", "easy", ("templates",), 2)]
     opening = Opening("arithmetic", Kind.BOOTSTRAP, portions, {}, "offline", 10, "ann")
@@ -163,6 +191,11 @@ DAMAGE = {
     "admitted has quality": "UPDATE examples SET quality = NULL WHERE id = 3",
     "scores are somebody's": "UPDATE scores SET accuracy = 0 WHERE kind = 'verifier'",
     "decisions name their score": "UPDATE transitions SET score_id = 2 WHERE example_id = 3",
+    "nothing is skipped": "DELETE FROM scores WHERE example_id = 3 AND kind = 'judge'",
+    "no answer is silent": "UPDATE scores SET reason = '' WHERE outcome = 'unscored'",
+    "scores are what jurors said": "UPDATE scores SET accuracy = 0 WHERE judge_model = 'm1 + m2'",
+    "jurors are in the ledger": "UPDATE judgements SET answers = '{}'"
+    " WHERE juror = (SELECT min(juror) FROM judgements)",
     "imports add up": "UPDATE imports SET read = read + 1",
     "imports explain rejects": "DELETE FROM import_rejects",
     "imports end once": "UPDATE imports SET finished_at = NULL",

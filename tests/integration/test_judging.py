@@ -335,6 +335,31 @@ def test_deciding_anew_admits_nothing_by_the_word_of_a_suspended_judge(store: St
     assert states(store) == {"admitted": 3}
 
 
+def test_nothing_is_admitted_before_the_canaries_of_its_block_are_answered(store: Store) -> None:
+    captured(store, [record(n) for n in range(10)])
+    answered = threading.Event()
+
+    class LateOnCanaries(ScriptedJudge):
+        pool = ThreadPoolExecutor(1)
+
+        def ask(self, question: Question) -> Future[Judgement | Unscored]:
+            if question.candidate.id >= 0:
+                answer = super().ask(question)
+                if len(self.asked) == 10:
+                    answered.set()
+                return answer
+            return self.pool.submit(self.late, question)
+
+        def late(self, question: Question) -> Judgement | Unscored:
+            assert answered.wait(20)
+            return self.said(question)
+
+    judge = LateOnCanaries(obedient)
+    assert score(store, judge, canaries=(BAD,)).decided == 10
+    judge.pool.shutdown()
+    assert reasons(store) == {("in_review", "judge_suspended")}
+
+
 class Unsure(ScriptedJudge):
     """Sure of everything but for some of five criteria of accuracy."""
 

@@ -277,6 +277,24 @@ def test_a_new_example_that_joins_two_old_clusters_pulls_them_into_train() -> No
     assert {m.split for m in members} == {Split.TRAIN}
 
 
+@given(clustered(), st.sets(st.integers(0, 60)), st.integers(0, 40))
+def test_nothing_suspicious_is_ever_in_train_and_nothing_else_is_lost(
+    case: tuple[list[Admitted], list[int]], marked: set[int], old: int
+) -> None:
+    plain, clusters = case
+    placed = {m.example.fingerprint: m.split for m in divide(plain[:old], clusters[:old],
+                                                             shares=SHARES)}  # fmt: skip
+    pool = [e.model_copy(update={"suspicious": e.id in marked}) for e in plain]
+    members = divide(pool, clusters, shares=SHARES, placed=placed)
+    assert not any(m.example.suspicious and m.split is Split.TRAIN for m in members)
+    held = {m.example.id for m in members}
+    assert {e.id for e in pool if not e.suspicious} <= held
+    splits = defaultdict(set)
+    for m in members:
+        splits[clusters[pool.index(m.example)]].add(m.split)
+    assert all(len(found) == 1 for found in splits.values())
+
+
 @pytest.mark.criterion("7.2")
 def test_the_fields_of_the_last_version_stay_while_enough_examples_fit() -> None:
     pool = [make_admitted(n) for n in range(60)]

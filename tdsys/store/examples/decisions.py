@@ -15,6 +15,7 @@ from sqlalchemy import (
     ScalarSelect,
     bindparam,
     case,
+    false,
     func,
     null,
     select,
@@ -26,7 +27,7 @@ from sqlalchemy.dialects.postgresql import insert
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate, Document
 from tdsys.core.lifecycle import Move, State, after
-from tdsys.core.rubric import Assessment, Decision, Dimension, Unscored, Verdict
+from tdsys.core.rubric import Assessment, Decision, Dimension, Outcome, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.store import programs, waiting
 from tdsys.store.engine import Tx
@@ -306,6 +307,7 @@ def admitted(tx: Tx, *, domain: str) -> list[Admitted]:
             kept.source,
             kept.simulated,
             kept.quality,
+            func.coalesce(_suspicious(), false()).label("suspicious"),
             example_bodies.c.payload,
         )
         .join_from(examples, example_bodies)
@@ -318,6 +320,18 @@ def admitted(tx: Tx, *, domain: str) -> list[Admitted]:
         )
         for row in rows
     ]
+
+
+def _suspicious() -> ScalarSelect[bool]:
+    """Whether a check called for a person when the example was last verified."""
+    call = {"checks": [{"outcome": Outcome.SUSPICIOUS.value}]}
+    return (
+        select(scores.c.verdict.contains(call))
+        .where(scores.c.example_id == examples.c.id, scores.c.kind == ScoreKind.VERIFIER.value)
+        .order_by(scores.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _content(payload: Document) -> Document:
