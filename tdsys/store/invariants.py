@@ -438,17 +438,8 @@ COUNTS = (
     ),
 )
 
-INVARIANTS = (
-    *ARRIVALS,
-    *LIFECYCLE,
-    *JUDGING,
-    *REVIEWS,
-    *IMPORTS,
-    *DATASETS,
-    *MOTION,
-    *BATCHES,
-    *COUNTS,
-)
+INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
+              *COUNTS)  # fmt: skip
 
 
 def as_of_now(tx: Tx) -> None:
