@@ -43,6 +43,7 @@ from tdsys.core.example import Capture, Document, Malformed, Source
 from tdsys.core.policy import Policy
 from tdsys.core.resolving import Solver
 from tdsys.core.rubric import Verifier
+from tdsys.core.screening import steers
 from tdsys.errors import Conflict, StoreUnavailable, TdsysError
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.proving import proved
@@ -321,7 +322,9 @@ class _Desk(NamedTuple):
         domain, cell = self.batch.domain, self.now.cell
         pool: list[Parent] = []
         if maker.calls:
-            pool = making.parents(self.tx, domain=domain, cell=cell, turn=self.now.id)
+            drawn = making.parents(self.tx, domain=domain, cell=cell, turn=self.now.id)
+            # Whoever approved it: what speaks to a model is no part of a prompt.
+            pool = [one for one in drawn if not steers(one.inputs, one.outputs)]
         first = making.last_number(self.tx, cell_id=self.now.id) + 1
         return [
             Order(
