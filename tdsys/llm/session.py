@@ -34,6 +34,8 @@ RETRIES = 8
 TIMEOUT_SECONDS = 90.0
 NOT_FOUND = 404
 CACHE_BYTES = 4 * 1024**3
+# Of each of those files, in pages of 4 KB: what is written once need not be kept in memory.
+CACHED_PAGES = 64
 # Each thread that asks a model keeps up to thirty files of DSPy's cache open, and a usual limit is
 # 1024; DSPy says nothing when it cannot open them, and answers are paid for again.
 FILES = 8192
@@ -207,6 +209,7 @@ def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process 
             enable_memory_cache=False,
             restrict_pickle=True,
         )
+        dspy.cache.disk_cache.reset("sqlite_cache_size", CACHED_PAGES)
     except (OSError, sqlite3.Error) as refused:
         raise ConfigurationError(
             f"the model's answers cannot be kept in {directory}: {refused}",

@@ -1,14 +1,13 @@
 """Judging in a process of its own, as a bare loop or as the whole stage.
 
-`python -m tests.bench.judging bare|stage COUNT API_BASE [DATABASE_URL]`: prints JSON. A first
-part of the examples warms the process up and is not counted.
+`python -m tests.bench.judging bare|stage COUNT API_BASE DATABASE_URL [WARM_UP]`: prints JSON. The
+first examples warm the process up and are not counted.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -93,13 +92,15 @@ WAYS = {"bare": bare, "stage": stage}
 
 
 def memory() -> float:
-    """Megabytes this process holds (resident)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
+    """Megabytes this process holds; files it has mapped are the system's to forget."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1e3
 
 
-def main(way: str, count: str, api_base: str, database_url: str = "") -> None:
-    WAYS[way](captures(WARM_UP, seed=1), api_base, database_url)()
+def main(
+    way: str, count: str, api_base: str, database_url: str, warm_up: str = str(WARM_UP)
+) -> None:
+    WAYS[way](captures(int(warm_up), seed=1), api_base, database_url)()
     run = WAYS[way](captures(int(count), seed=2), api_base, database_url)
     held, used, began = memory(), os.times(), time.perf_counter()
     run()

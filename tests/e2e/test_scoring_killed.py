@@ -48,6 +48,7 @@ def judgements(store: Store) -> int:
         return count(tx, "judgements")
 
 
+@pytest.mark.criterion("4.1")
 def test_a_killed_worker_has_paid_for_nothing_but_what_was_on_its_way(
     store: Store,
     database_url: str,

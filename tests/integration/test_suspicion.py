@@ -57,6 +57,7 @@ def found_in(store: Store, state: str) -> set[str]:
     return {str(one.reason) for one in monitoring.funnel(store).reasons if one.state == state}
 
 
+@pytest.mark.criterion("4.3")
 def test_a_plea_is_never_admitted_by_itself_however_the_judge_likes_it(
     store: Store, verifier: EvidenceVerifier
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_plea_is_never_admitted_by_itself_however_the_judge_likes_it(
     assert found_in(store, "in_review") <= {"injection", "invisible"}
 
 
+@pytest.mark.criterion("4.3")
 def test_what_a_person_approved_although_suspicious_is_in_no_program(store: Store) -> None:
     clock = ready(store)
     captured(store, [record(n) for n in range(200, 230)], batch="odd")
@@ -110,6 +112,7 @@ class Obedient(StubProvider):
         return YES.format(json.dumps(said))
 
 
+@pytest.mark.criterion("4.3")
 @pytest.mark.parametrize("provider", [Obedient, StubProvider])
 def test_over_http_nothing_bad_is_admitted_whether_the_model_obeys_or_not(
     store: Store,
