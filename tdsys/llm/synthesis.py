@@ -22,7 +22,7 @@ from tdsys.core.example import Document, Malformed, check_document, level
 from tdsys.core.resolving import Solution
 from tdsys.core.rubric import Check, Outcome
 from tdsys.core.screening import text_of
-from tdsys.core.similarity import THRESHOLD, jaccard, shingles
+from tdsys.core.sketching import LINKED, likeness, sketch
 from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.judge import fenced
 from tdsys.llm.prompting import Strategy, form
@@ -203,8 +203,9 @@ def _answers_with_given(problem: str, outputs: Mapping[str, Any]) -> Check:
 def _is_new(strategy: Strategy, parents: Sequence[Parent], problem: str) -> Check:
     olds = [text_of(one.outputs.get("problem")) for one in parents]
     same = any(level(old) == level(problem) for old in olds)
-    nearest = max((jaccard(shingles(old), shingles(problem)) for old in olds), default=0.0)
-    too_near = same or (strategy.differs and nearest >= THRESHOLD)
+    own = sketch(problem)
+    nearest = max((likeness(sketch(old), own) for old in olds), default=0.0)
+    too_near = same or (strategy.differs and nearest >= LINKED)
     told = f"shares {nearest:.0%} of its phrases with the nearest of {len(olds)}"
     return _check("differs", told, failed=too_near)
 
