@@ -17,7 +17,15 @@ HOUR = 3600.0
 BACKSTOPS = {
     Task.INGEST: 5.0,
     **dict.fromkeys(
-        (Task.PARSE, Task.SCORE, Task.PLAN, Task.OPTIMIZE, Task.OPERATE, Task.CATCH_UP),
+        (
+            Task.GENERATE,
+            Task.PARSE,
+            Task.SCORE,
+            Task.PLAN,
+            Task.OPTIMIZE,
+            Task.OPERATE,
+            Task.CATCH_UP,
+        ),
         BACKSTOP_SECONDS,
     ),
     Task.PRUNE: 600.0,

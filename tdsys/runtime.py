@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
     from tdsys.core.canaries import Canary
     from tdsys.core.program import Optimizer
+    from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
+    from tdsys.llm.workshop import ModelWorkshop
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
 
@@ -116,6 +118,20 @@ class Runtime:
 
         return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
 
+    @cached_property
+    def workshop(self) -> ModelWorkshop:
+        """Everything that can make an example."""
+        from tdsys.llm.workshop import ModelWorkshop  # noqa: PLC0415
+
+        return ModelWorkshop(lambda: self.program_model, threads=self.settings.lm_threads)
+
+    @cached_property
+    def solver(self) -> Solver:
+        """Solves synthetic problems once more: the judge's model, so that it can be another."""
+        from tdsys.llm.synthesis import ModelSolver  # noqa: PLC0415
+
+        return ModelSolver(self.judge_model, threads=self.settings.lm_threads)
+
     @property
     def program_model(self) -> Model:
         """The model the program runs on."""
@@ -166,7 +182,7 @@ class Runtime:
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
         require_optuna()
-        _ = self.judge, self.optimizer
+        _ = self.judge, self.optimizer, self.solver
 
     @property
     def scoring_limits(self) -> Limits:

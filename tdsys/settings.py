@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     lm_seed: int = 7
     judge_lm: str | None = None
     judge_lm_api_base: str | None = None
+    lm_price: float | None = Field(None, ge=0)
     lm_threads: int = Field(16, ge=1)
     scoring_block: int = Field(50, ge=1)
     lease_seconds: int = Field(120, ge=5)

@@ -40,6 +40,7 @@ class Task(StrEnum):
     """Every task a worker knows."""
 
     INGEST = "capture.ingest"
+    GENERATE = "synthesis.generate"
     SCORE = "scoring.score"
     PARSE = "imports.parse"
     PLAN = "lifecycle.plan"

@@ -10,6 +10,7 @@ import click
 from tdsys import __version__
 from tdsys.cli import (
     alerts,
+    batch,
     benchmark,
     broker,
     checks,
@@ -25,10 +26,14 @@ from tdsys.cli import (
     report,
     spool,
     stack,
+    strategy,
+    synthesis,
     user,
     variety,
     verify,
     web,
+    why,
+    yields,
 )
 
 
@@ -49,6 +54,11 @@ for command in (
     spool.spool,
     importing.import_,
     benchmark.benchmark,
+    synthesis.bootstrap,
+    synthesis.synthesize,
+    batch.batch,
+    strategy.strategy,
+    why.why,
     examples.examples,
     policy.policy,
     judge.judge,
@@ -65,7 +75,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
-for more in (variety.diversity, variety.mix, checks.checks):
+for more in (variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
 
 __all__ = ["cli"]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import NamedTuple
 
 from tdsys.core.example import Document
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import Judgement, Unscored, Verdict, alone, decide
+from tdsys.core.rubric import (
+    TRUSTED,
+    Assessment,
+    Decision,
+    Judgement,
+    Unscored,
+    Verdict,
+    alone,
+    decide,
+)
 
 
 class Outcome(StrEnum):
@@ -50,3 +60,17 @@ def sign(canary: Canary, said: Judgement | Unscored, policy: Policy) -> Sign:
     if admitted == canary.good:
         return Sign(Outcome.RIGHT, detail)
     return Sign(Outcome.PASSED if admitted else Outcome.REFUSED, detail)
+
+
+def unless_suspended(
+    decision: Decision, assessment: Assessment, suspended: Collection[str]
+) -> Decision:
+    """A judge that let a canary pass admits nothing by itself; `suspended` are keys of jurors."""
+    jurors = (said.juror for said in assessment.judgements)
+    stopped = next((juror for juror in jurors if juror.key in suspended), None)
+    if stopped is None or decision.move is not Move.ADMIT or decision.reason == TRUSTED:
+        return decision
+    detail = f"{stopped} let a canary pass; else {decision.reason}"
+    return decision.model_copy(
+        update={"move": Move.REVIEW, "reason": "judge_suspended", "detail": detail}
+    )

@@ -129,6 +129,12 @@ def screen(
     ]
 
 
+def steers(*documents: Mapping[str, JsonValue]) -> bool:
+    """Whether a text in them looks like an attempt to steer a judge or a model."""
+    fields = [text for document in documents for text in texts(document)]
+    return Outcome.SUSPICIOUS in {_injection(fields).outcome, _invisible(fields).outcome}
+
+
 def clean_for_prompt(text: str) -> str:
     """Text without invisible characters and without anything DSPy reads as a field marker."""
     visible = _INVISIBLE.sub("", text)

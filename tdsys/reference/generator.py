@@ -49,6 +49,10 @@ class ReferenceGenerator:
         context = CONTEXTS[(turn + 7 * index) % len(CONTEXTS)]
         return self._generate(domain, topic, difficulty, index, context)
 
+    def topics(self, domain: str) -> tuple[str, ...]:
+        """The topics of a domain it has stories for."""
+        return DOMAINS.get(domain, ())
+
     def stream(self, domains: Sequence[str], count: int) -> Iterator[Problem]:
         """`count` problems that cycle evenly over domains, topics and difficulties."""
         earlier: dict[str, deque[Problem]] = {d: deque(maxlen=REMEMBERED) for d in domains}

@@ -2,7 +2,8 @@
 
 Two rules: an answer is in the ledger before anybody sees it, so a worker that is killed has paid
 for nothing but the questions that were on their way; and nobody sees the answers on a block before
-those on its canaries are in, so that a judge that should be stopped has admitted nothing.
+those on its canaries are in, so that a judge that should be stopped has admitted nothing; a judge
+that is new stands all canaries first.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from tdsys.store import Store, Tx, alerts, judgements
 
 log = logging.getLogger("tdsys.judging")
 AWAY = Unscored(reason="model_unavailable", detail="it has been away just now", transient=True)
+UNPROVEN = Unscored(
+    reason="judge_unproven", detail="it could not be asked about every canary yet", transient=True
+)
 NO_EVIDENCE = Verdict(checks=())
 # A transaction for a handful costs hardly more than for one, and who waits for an answer can wait
 # so much longer. What a death costs stays below what is on its way anyway.
@@ -59,7 +63,10 @@ class _Watched:
 
     canary: Canary
     policy: Policy
+    is_first: bool
     is_answered: bool = False
+    # The first time it counts that nobody answered: what the juror is worth is not known.
+    is_unproven: bool = False
 
 
 @dataclass
@@ -81,6 +88,8 @@ class _Pending:
 
     def answer(self) -> Assessment | Unscored:
         """Their word together; one without a usable answer leaves it unscored."""
+        if any(canary.is_unproven for canary in self.canaries):
+            return UNPROVEN
         said = [self.said[juror.key] for juror in self.jurors]
         missing = [one for one in said if isinstance(one, Unscored)]
         if missing:
@@ -108,6 +117,7 @@ class Panel:
         self._asked: dict[Future[Judgement | Unscored], _Asked] = {}
         self._complete: list[_Pending] = []
         self._introduced: set[str] = set()
+        self._first: dict[tuple[str, str], _Watched] = {}
         # Outages in a row: enough of them, and nothing more is asked for now.
         self._outages = 0
 
@@ -154,17 +164,29 @@ class Panel:
                 self._complete.append(one)
 
     def _watch(self, tx: Tx, canaries: Sequence[Canary], policy: Policy) -> list[_Watched]:
-        """Ask each member about the canaries it has seen least, before the rest."""
+        """Ask each member about the canaries it has seen least, before the rest; a new one, all."""
         watched = []
-        for member in policy.judges.panel:
+        for member in policy.judges.panel if policy.judges.canaries else ():
             juror = self._judge.juror(member)
             seen = judgements.turns(tx, juror=juror.key)
             order = sorted(canaries, key=lambda one: (seen[one.name], one.name))
-            for canary in order[: policy.judges.canaries]:
-                watched.append(_Watched(canary, policy))
+            new = sum(not seen[one.name] for one in canaries)
+            for canary in order[: max(new, policy.judges.canaries)]:
                 question = Question(_shown(canary), NO_EVIDENCE, member, seen[canary.name])
-                self._waiting.appendleft(_Asked(question, juror, watched[-1]))
+                watched.append(self._watched(question, juror, canary, policy))
         return watched
+
+    def _watched(
+        self, question: Question, juror: Juror, canary: Canary, policy: Policy
+    ) -> _Watched:
+        """The canary on its way; what another block waits for, too, is asked once."""
+        key = (juror.key, canary.name)
+        on_its_way = self._first.get(key)
+        if not question.sample and on_its_way and not on_its_way.is_unproven:
+            return on_its_way
+        fresh = self._first[key] = _Watched(canary, policy, is_first=not question.sample)
+        self._waiting.appendleft(_Asked(question, juror, fresh))
+        return fresh
 
     def advance(self) -> list[Answered]:
         """Wait until something is answered, write it down, and give what is complete."""
@@ -210,6 +232,8 @@ class Panel:
 
     def _take(self, asked: _Asked, said: Judgement | Unscored) -> None:
         if isinstance(asked.about, _Watched):
+            away = isinstance(said, Unscored) and said.transient
+            asked.about.is_unproven = away and asked.about.is_first
             asked.about.is_answered = True
             return
         asked.about.said[asked.juror.key] = said

@@ -7,14 +7,15 @@ the rest to do.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from tdsys.core.canaries import unless_suspended
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import About, decide, ruled
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, policies, replays
+from tdsys.store import Store, judgements, policies, replays
 from tdsys.store.engine import Tx
 from tdsys.store.replays import Anew, Judged
 
@@ -56,7 +57,8 @@ def replay(
         with store.begin() as tx:
             ids = replays.behind(tx, domain=domain, last=last, limit=BLOCK, hold=not dry_run)
             found = replays.judged(tx, ids=ids)
-            changed = [one for one in (_anew(one, policy) for one in found) if one]
+            stopped = judgements.suspended(tx, keys=_jurors(found))
+            changed = [one for one in (_anew(one, policy, stopped) for one in found) if one]
             if not dry_run:
                 _write(tx, changed, version, actor, clock)
         if not ids:
@@ -76,11 +78,16 @@ def _write(tx: Tx, changed: list[Anew], version: int, actor: str, clock: Clock) 
     replays.decide_anew(tx, anew=changed, policy_version=version, actor=actor, now=clock())
 
 
-def _anew(one: Judged, policy: Policy) -> Anew | None:
+def _jurors(found: Sequence[Judged]) -> set[str]:
+    return {said.juror.key for one in found for said in one.assessment.judgements}
+
+
+def _anew(one: Judged, policy: Policy, stopped: Collection[str]) -> Anew | None:
     """What is decided of it now; None when that changes nothing."""
     about = About(one.cell, one.fingerprint)
     alone = decide(one.verdict, one.assessment, policy)
     decision = ruled(alone, one.verdict, policy, about, trusted_by=one.trusted_by)
+    decision = unless_suspended(decision, one.assessment, stopped)
     found = Anew(one, decision)
     was, now = one.quality, decision.quality
     rated = was is None or now is None or abs(was - now) > SAME

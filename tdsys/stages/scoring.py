@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tdsys.core.canaries import Canary
-from tdsys.core.example import Candidate, fingerprint
+from tdsys.core.canaries import Canary, unless_suspended
+from tdsys.core.example import Candidate, Source, fingerprint
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import (
@@ -17,7 +17,6 @@ from tdsys.core.rubric import (
     Decision,
     Judge,
     Judgement,
-    Juror,
     Verdict,
     Verifier,
     decide,
@@ -28,7 +27,7 @@ from tdsys.errors import ConfigurationError
 from tdsys.stages import clustering
 from tdsys.stages.judging import Answered, Panel, unconfigured, verified
 from tdsys.stages.leases import Clock, kept
-from tdsys.store import Store, Tx, examples, judgements, policies
+from tdsys.store import Store, Tx, examples, judgements, making, policies
 
 ACTOR = "scoring"
 BLOCKS_PER_BELL = 20
@@ -67,6 +66,9 @@ def score_due(
     always has as many questions as it takes at once.
     """
     return _Scoring(store, judge, verifier, clock, limits, canaries).run()
+
+
+_Looked = tuple[Candidate, Verdict] | Answered
 
 
 class _Scoring:
@@ -125,7 +127,7 @@ class _Scoring:
 
     def _put(self, claimed: Sequence[Candidate]) -> list[Answered]:
         """Have the judges asked; what needs or gets no question comes back at once."""
-        looked = list(verified(claimed, self._verifier))
+        looked = self._with_proofs(list(verified(claimed, self._verifier)))
         answered = [one for one in looked if isinstance(one, Answered)]
         blocks: dict[str, list[tuple[Candidate, Verdict]]] = {}
         for one in looked:
@@ -139,6 +141,24 @@ class _Scoring:
                 except ConfigurationError as wrong:
                     answered += unconfigured(block, wrong)
         return answered
+
+    def _with_proofs(self, looked: list[_Looked]) -> list[_Looked]:
+        """What was proved while a synthetic example was made stands beside the verifier's word."""
+        made = [
+            one[0].id
+            for one in looked
+            if not isinstance(one, Answered) and one[0].source is Source.SYNTHETIC
+        ]
+        if not made:
+            return looked
+        with self._store.begin() as tx:
+            proofs = making.proofs(tx, example_ids=made)
+        return [
+            one
+            if isinstance(one, Answered)
+            else (one[0], Verdict(checks=(*one[1].checks, *proofs.get(one[0].id, ()))))
+            for one in looked
+        ]
 
     def _record(self, answered: Sequence[Answered]) -> None:
         """Write decisions in one transaction."""
@@ -172,10 +192,11 @@ class Rules:
         """The policy of its domain, and its version."""
         return self._policies[one.candidate.domain]
 
-    def stopped(self, one: Answered) -> Juror | None:
-        """A juror of its panel that may not admit."""
-        jurors = (said.juror for said in _judgements(one))
-        return next((juror for juror in jurors if juror.key in self._suspended), None)
+    def bind(self, decision: Decision, one: Answered) -> Decision:
+        """The decision, unless it rests on somebody who may not admit."""
+        if not isinstance(one.answer, Assessment):
+            return decision
+        return unless_suspended(decision, one.answer, self._suspended)
 
 
 def _judgements(one: Answered) -> tuple[Judgement, ...]:
@@ -194,20 +215,10 @@ def _write(tx: Tx, answered: Sequence[Answered], now: datetime, limits: Limits) 
             due_at = now + backoff(one.candidate.attempts)
             examples.retry(tx, heard=heard, due_at=due_at, now=now)
             continue
-        decision = _unless_suspended(decision, rules.stopped(one))
+        decision = rules.bind(decision, one)
         actor = _actor(one.candidate, decision)
         decided.append(examples.Decided(heard, decision, actor))
     return len(examples.record(tx, decided=decided, now=now))
-
-
-def _unless_suspended(decision: Decision, stopped: Juror | None) -> Decision:
-    """A judge that let a canary pass admits nothing by itself."""
-    if stopped is None or decision.move is not Move.ADMIT or decision.reason == TRUSTED:
-        return decision
-    detail = f"{stopped} let a canary pass; else {decision.reason}"
-    return decision.model_copy(
-        update={"move": Move.REVIEW, "reason": "judge_suspended", "detail": detail}
-    )
 
 
 def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:

@@ -6,6 +6,7 @@ Stages call them inside `with store.begin() as tx:`; `now` is always handed in, 
 from __future__ import annotations
 
 from tdsys.store import alert_schema as alert_schema  # every table is known with the store
+from tdsys.store import batch_schema as batch_schema
 from tdsys.store import browse_schema as browse_schema
 from tdsys.store import calibration_schema as calibration_schema
 from tdsys.store import cluster_schema as cluster_schema

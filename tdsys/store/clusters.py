@@ -29,7 +29,7 @@ from tdsys.store.engine import Tx
 # Any number of our own, beside the domain's.
 LOCK = 7_305
 # The first so many templates of a key stand for all: a key that more have says nothing about them.
-MOST_PER_KEY = 50
+MOST_PER_KEY = 25
 MOST_COMPARED = 100
 
 

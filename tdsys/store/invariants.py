@@ -389,9 +389,40 @@ MOTION = (
            UNION ALL SELECT 'import ' || id FROM imports
            WHERE state IN ('due', 'running') AND due_at > :farthest
            UNION ALL SELECT 'run ' || id FROM runs
-           WHERE state IN ('due', 'running') AND due_at > :farthest""",
+           WHERE state IN ('due', 'running') AND due_at > :farthest
+           UNION ALL SELECT 'portion ' || id FROM batch_cells
+           WHERE state IN ('due', 'judging') AND due_at > :farthest""",
     ),
 )
+
+BATCHES = (
+    Invariant(
+        "reserved calls are somebody's",
+        "a batch has as many calls set aside as its portions have",
+        """SELECT id FROM batches WHERE reserved <> coalesce(
+               (SELECT sum(reserved) FROM batch_cells WHERE batch_id = batches.id), 0)""",
+    ),
+    Invariant(
+        "batches end with their portions",
+        "a batch is open as long as one of its portions is",
+        """SELECT id FROM batches WHERE (state = 'open') <> EXISTS (
+               SELECT FROM batch_cells WHERE batch_id = batches.id
+               AND batch_cells.state IN ('due', 'judging'))""",
+    ),
+    Invariant(
+        "budgets hold",
+        "no batch has made or set aside more calls than it may make",
+        "SELECT id FROM batches WHERE reserved + spent > max_calls",
+    ),
+    Invariant(
+        "no portion is stuck",
+        "no portion of a batch waits longer than a lease, unless a worker has another in hand",
+        """SELECT id FROM batch_cells WHERE state = 'due' AND due_at < :overdue
+           AND NOT EXISTS (SELECT FROM batch_cells AS other WHERE other.state = 'due'
+                           AND other.attempts > 0 AND other.due_at >= :overdue)""",
+    ),
+)
+
 
 _COUNTED = """SELECT domain, topic, difficulty, source, state, left(coalesce(reason, ''), 100)
                   AS reason, count(*) AS n FROM examples GROUP BY 1, 2, 3, 4, 5, 6"""
@@ -407,7 +438,8 @@ COUNTS = (
     ),
 )
 
-INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *COUNTS)
+INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
+              *COUNTS)  # fmt: skip
 
 
 def as_of_now(tx: Tx) -> None:

@@ -22,7 +22,11 @@ from tdsys.worker import leaving, transport
 
 log = logging.getLogger("tdsys.worker")
 
-MODEL_QUEUES = (wire.Queue.OPTIMIZATION.value, wire.Queue.SCORING.value)
+MODEL_QUEUES = (
+    wire.Queue.OPTIMIZATION.value,
+    wire.Queue.SCORING.value,
+    wire.Queue.SYNTHESIS.value,
+)
 
 
 TRANSPORT = {

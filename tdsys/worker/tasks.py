@@ -16,7 +16,9 @@ from tdsys.stages import (
     pruning,
     reviewing,
     scoring,
+    synthesizing,
 )
+from tdsys.stages.synthesizing import Means
 from tdsys.wire import Task
 from tdsys.worker.app import task
 
@@ -29,6 +31,25 @@ def ingest() -> object:
     if outcome.more:
         here.ring(Task.INGEST)
     if outcome.new:
+        here.ring(Task.SCORE)
+    return outcome
+
+
+@task(Task.GENERATE)
+def generate() -> object:
+    """Make what batches ask for."""
+    here = runtime.current()
+    outcome = synthesizing.make_due(
+        here.store,
+        means=Means(here.workshop, here.verifier, here.solver),
+        clock=here.now,
+        lease=here.lease,
+        block=here.settings.lm_threads,
+        share=lambda: here.ring(Task.GENERATE),
+    )
+    if outcome.more:
+        here.ring(Task.GENERATE)
+    if outcome.made:
         here.ring(Task.SCORE)
     return outcome
 
@@ -56,6 +77,8 @@ def score() -> object:
     )
     if outcome.more:
         here.ring(Task.SCORE)
+    if outcome.decided:  # a batch may have waited for it
+        here.ring(Task.GENERATE)
     here.ring(Task.PLAN)
     return outcome
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import InternalError
 
 from tdsys.__main__ import main
 from tdsys.core.arrival import from_capture
+from tdsys.core.batch import Kind
 from tdsys.core.example import Source, fingerprint
 from tdsys.core.intake import Faulty
 from tdsys.core.lifecycle import Move, State
@@ -21,7 +22,9 @@ from tdsys.core.rubric import Assessment, Decision, Juror, Unscored
 from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
 from tdsys.store import Store, Tx, examples, imports, invariants, judgements
+from tdsys.store import filling as batches
 from tdsys.store.examples import Batch, Refusal
+from tdsys.store.filling import Opening, Portion
 from tdsys.store.invariants import INVARIANTS, Finding
 from tests.factories import (
     NOW,
@@ -103,6 +106,9 @@ def a_bit_of_everything(tx: Tx) -> None:
     keep(tx, version)
     judged(tx)
     imported(tx)
+    portions = [Portion("sums", "easy", ("templates",), 2)]
+    opening = Opening("arithmetic", Kind.BOOTSTRAP, portions, {}, "offline", 10, "ann")
+    batches.open_(tx, opening=opening, now=NOW)
     for example_id, way in zip(ids, (Move.FLAG, Move.RETIRE), strict=False):
         examples.move(
             tx,
@@ -114,6 +120,14 @@ def a_bit_of_everything(tx: Tx) -> None:
             policy_version=1,
             now=NOW,
         )
+
+
+def at_rest(tx: Tx) -> None:
+    """Nothing waits for a worker any more."""
+    for candidate in claim(tx):
+        decide(tx, candidate)
+    for batch in batches.listed(tx, domain=None, limit=9):
+        batches.cancel(tx, batch_id=batch.id, now=NOW)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +219,10 @@ DAMAGE = {
     " due_at = now() - interval '9 years'",
     "no run is stuck": "UPDATE runs SET state = 'due', finished_at = NULL,"
     " due_at = now() - interval '9 years'",
+    "reserved calls are somebody's": "UPDATE batches SET reserved = 1",
+    "batches end with their portions": "UPDATE batches SET state = 'finished'",
+    "budgets hold": "UPDATE batches SET spent = 11",
+    "no portion is stuck": "UPDATE batch_cells SET due_at = now() - interval '9 years'",
     "counts are what is there": "UPDATE example_counts SET n = n + 1",
     "nothing waits for a wrong clock": "UPDATE examples SET due_at = now() + interval '9 years'"
     " WHERE state = 'candidate'",
@@ -311,7 +329,7 @@ def tdsys(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 
 def test_verify_says_that_all_is_well(here: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    in_one_transaction(here, a_bit_of_everything, lambda tx: [decide(tx, c) for c in claim(tx)])
+    in_one_transaction(here, a_bit_of_everything, at_rest)
     code, out = tdsys(capsys, "verify")
     assert (code, f"{len(INVARIANTS)} of {len(INVARIANTS)} invariants hold" in out) == (0, True)
 
@@ -320,7 +338,7 @@ def test_verify_fails_for_what_a_generator_was_promised_and_did_not_get(
     here: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, missing = tmp_path / "ledger", uuid.uuid4()
-    in_one_transaction(here, a_bit_of_everything, lambda tx: [decide(tx, c) for c in claim(tx)])
+    in_one_transaction(here, a_bit_of_everything, at_rest)
     path.write_text(f"{missing}\n")
     code, out = tdsys(capsys, "verify", "--ledger", str(path))
     assert code == 1

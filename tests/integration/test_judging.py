@@ -25,7 +25,7 @@ from tdsys.core.rubric import (
 )
 from tdsys.core.sections import Judges, Member
 from tdsys.errors import ConfigurationError
-from tdsys.stages import curation, monitoring, policies, scoring
+from tdsys.stages import curation, monitoring, policies, replaying, scoring
 from tdsys.store import Store, alerts, judgements
 from tests.factories import NOW, PROBLEM, make_assessment, make_judgement, make_verdict
 from tests.integration.test_stages import LIMITS, captured, record, states
@@ -300,10 +300,42 @@ def test_each_block_asks_about_the_canaries_that_were_seen_least(store: Store) -
     judge = ScriptedJudge(lambda c: make_assessment(0.2 if c.outputs == BAD.outputs else 0.9))
     score(store, judge, canaries=(GOOD, BAD))
     samples = [sample for number, sample in judge.asked if number < 0]
-    assert samples == [0, 0, 1]
+    assert samples == [0, 0, 1, 1]
     with store.begin() as tx:
         (standing,) = judgements.standings(tx)
-    assert standing.canaries == {"right": 3}
+    assert standing.canaries == {"right": 4}
+
+
+def test_a_new_judge_stands_every_canary_before_anything_is_decided_by_its_word(
+    store: Store,
+) -> None:
+    captured(store, [record(n) for n in range(25)])
+    canaries = tuple(BAD._replace(name=f"bad-{n}", inputs={"topic": f"{n}"}) for n in range(8))
+
+    class FooledByOne(ScriptedJudge):
+        def said(self, question: Question) -> Judgement | Unscored:
+            fooled = question.candidate.id >= 0 or question.candidate.inputs["topic"] == "7"
+            told = make_assessment(0.9 if fooled else 0.1)
+            return make_judgement(self.juror(question.member), told)
+
+    judge = FooledByOne()
+    score(store, judge, canaries=canaries)
+    assert states(store) == {"in_review": 25}
+    assert [sample for number, sample in judge.asked if number < 0].count(0) == 8
+
+
+def test_while_a_canary_could_not_be_asked_nothing_is_decided_and_nothing_paid_is_lost(
+    store: Store,
+) -> None:
+    captured(store, [record(n) for n in range(3)])
+    away = Unscored(reason="model_unavailable", transient=True)
+    judge, clock = ScriptedJudge(lambda c: away if c.id < 0 else make_assessment()), Clock()
+    assert score(store, judge, canaries=(BAD,), clock=clock) == (0, 3, False)
+    judge.answer = lambda c: make_assessment(0.1 if c.id < 0 else 0.9)
+    clock.forward(minutes=20)
+    assert score(store, judge, canaries=(BAD,), clock=clock).decided == 3
+    assert states(store) == {"admitted": 3}
+    assert sum(number >= 0 for number, _ in judge.asked) == 3
 
 
 def test_a_suspended_judge_overrules_nobody_who_vouched_and_no_evidence(store: Store) -> None:
@@ -319,6 +351,20 @@ def test_a_suspended_judge_overrules_nobody_who_vouched_and_no_evidence(store: S
         limits=LIMITS,
     )
     assert reasons(store) == {("in_review", "judge_suspended"), ("rejected", "steps")}
+
+
+def test_deciding_anew_admits_nothing_by_the_word_of_a_suspended_judge(store: Store) -> None:
+    captured(store, [record(n) for n in range(3)])
+    clock = Clock()
+    score(store, ScriptedJudge(obedient), canaries=(BAD,), clock=clock)
+    assert states(store) == {"in_review": 3}
+    replaying.replay(store, domain="d", actor="ann", clock=clock)
+    assert states(store) == {"in_review": 3}
+    with store.begin() as tx:
+        (standing,) = judgements.standings(tx)
+        judgements.lift(tx, juror=standing.key, by="ann", now=NOW)
+    replaying.replay(store, domain="d", actor="ann", clock=clock)
+    assert states(store) == {"admitted": 3}
 
 
 def test_nothing_is_admitted_before_the_canaries_of_its_block_are_answered(store: Store) -> None:

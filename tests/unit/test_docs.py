@@ -119,6 +119,7 @@ GUIDES = (
     "judging.md",
     "policy.md",
     "requirements.md",
+    "synthesis.md",
     "review.md",
     "web.md",
     "verification.md",

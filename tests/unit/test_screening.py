@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdsys.core.rubric import Check, Outcome
-from tdsys.core.screening import clean_for_prompt, excerpt, screen, texts
+from tdsys.core.screening import clean_for_prompt, excerpt, screen, steers, texts
 
 GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
 SOUND: dict[str, Any] = {
@@ -204,6 +204,12 @@ INJECTIONS = [
 def test_text_that_addresses_a_judge_or_a_model_goes_to_a_person(text: str, field: str) -> None:
     spoilt = [text] if field == "hints" else f"{text} {SOUND[field]}"
     assert check("injection", **{field: spoilt}).outcome is Outcome.SUSPICIOUS
+
+
+def test_text_that_steers_is_told_from_text_that_does_not() -> None:
+    assert not steers({"context": "a bakery"}, SOUND)
+    assert all(steers({"context": [text]}, SOUND) for text in INJECTIONS)
+    assert steers({}, {"problem": "What is 1\u200b2 + 3?"})
 
 
 def test_an_injection_is_seen_in_the_inputs_too() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dspy.lm15 import Message, Request, Response, TextPart, Usage
 
-from tdsys.llm.offline import judge_brain, problems, proposer
+from tdsys.llm.offline import judge_brain, problems, proposer, variants
 from tdsys.llm.offline.prompt import Asked, Draw, answer, read
 
 # Raised whenever the same prompt would be answered differently; part of the model's name.
@@ -58,6 +58,10 @@ class OfflineEngine:
 def _brain(asked: Asked) -> Brain:
     if judge_brain.OUTPUT in asked.outputs:
         return judge_brain.judge
+    if variants.can_vary(asked):
+        return variants.vary
+    if variants.can_solve(asked):
+        return variants.solve
     return problems.write if problems.can_write(asked) else proposer.propose
 
 

@@ -74,11 +74,20 @@ def can_write(asked: Asked) -> bool:
 
 def write(asked: Asked, draw: Draw) -> dict[str, Any]:
     """A value for every wanted field."""
-    fitting = [demo for demo in asked.demos if _fits(demo, asked)]
-    written = _by_analogy(fitting, asked, draw) if fitting else _generic(asked, draw)
-    if draw.unit("slip") < slip_rate(asked, fitting):
-        written = _slipped(written, draw)
-    return _as_fields(written, asked)
+    written = told(asked, draw)
+    if draw.unit("slip") < slip_rate(asked, _fitting(asked)):
+        written = slipped(written, draw)
+    return as_fields(written, asked)
+
+
+def told(asked: Asked, draw: Draw) -> Written:
+    """A problem by analogy with the demos, without a slip."""
+    fitting = _fitting(asked)
+    return _by_analogy(fitting, asked, draw) if fitting else _generic(asked, draw)
+
+
+def _fitting(asked: Asked) -> list[Demo]:
+    return [demo for demo in asked.demos if _fits(demo, asked)]
 
 
 def slip_rate(asked: Asked, fitting: list[Demo]) -> float:
@@ -277,16 +286,16 @@ def _exchanged(written: Written, old: str, wanted: str) -> Written:
         re.IGNORECASE,
     )
 
-    def told(text: str) -> str:
+    def retold(text: str) -> str:
         return pattern.sub(lambda found: _placed(new, found), text)
 
-    problem = told(written.problem)
+    problem = retold(written.problem)
     if problem == written.problem:
         problem = f"A story about {new if new == wanted else f'the {new}'}. {problem}"
     return written._replace(
         problem=problem,
-        solution=told(written.solution),
-        hints=tuple(told(hint) for hint in written.hints),
+        solution=retold(written.solution),
+        hints=tuple(retold(hint) for hint in written.hints),
     )
 
 
@@ -324,7 +333,7 @@ def _generic(asked: Asked, draw: Draw) -> Written:
     return Written(sentence.format(**filled), f"{worked} = <<{worked}={value}>>{value}", value)
 
 
-def _slipped(written: Written, draw: Draw) -> Written:
+def slipped(written: Written, draw: Draw) -> Written:
     """The same with one mistake: in a step, or in the answer."""
     found = steps(written.solution)
     by = draw.integer(1, 9, "by")
@@ -348,7 +357,8 @@ def _off(text: str, by: int) -> str:
     return text[:start] + format_number(found[0].value + by) + text[end:]
 
 
-def _as_fields(written: Written, asked: Asked) -> dict[str, Any]:
+def as_fields(written: Written, asked: Asked) -> dict[str, Any]:
+    """A value for every wanted field of a problem that is written."""
     values: dict[str, Any] = {role: getattr(written, role) for role in ROLES}
     names = {name: role for role, name in _roles(asked.outputs).items()}
     others = dict(written.others)

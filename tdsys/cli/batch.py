@@ -1,0 +1,193 @@
+"""`tdsys batch`: batches of new examples, followed, stopped and gone on with."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from uuid import UUID
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tdsys import runtime
+from tdsys.cli.arguments import as_json, of_domain
+from tdsys.cli.printing import note, say, show_table
+from tdsys.core.batch import IMPORT, REVIEW, BatchState
+from tdsys.core.patience import Patience
+from tdsys.core.printable import printable
+from tdsys.stages import filling
+from tdsys.stages.filling import CellReport, Report
+from tdsys.store.filling import Batch
+from tdsys.wire import Task
+
+LOOK_EVERY = 0.2
+PATIENCE_SECONDS = 15.0
+PARTIAL, NONE = 4, 1
+NO_WORKER = (
+    "nothing happens: no worker seems to be running; start one with `tdsys up` "
+    "(the batch is stored, Ctrl-C here loses nothing)"
+)
+TITLES = ("batch", "domain", "kind", "state", "wanted", "calls", "asked for at", "by")
+CELLS = ("topic", "difficulty", "strategy", "wanted", "made", "admitted", "waiting", "why not more")
+RESORTS = {
+    IMPORT: "nothing is left but to import: tdsys import FILE --domain '{domain}'",
+    REVIEW: "look at them: tdsys examples list --state in_review --domain '{domain}'",
+}
+
+
+def _meant(_: click.Context, __: click.Parameter, prefix: str) -> UUID:
+    """The beginning of an id is enough."""
+    return filling.meant(runtime.current().store, prefix=prefix)
+
+
+batch_id = click.argument("batch_id", callback=_meant, metavar="BATCH")
+calls_at_most = click.option(
+    "--max-calls", type=click.IntRange(0), help="Ask the model no more often than this."
+)
+
+
+@click.group()
+def batch() -> None:
+    """Batches of new examples."""
+
+
+@batch.command("list")
+@of_domain
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@as_json
+def list_(domain: str | None, limit: int, *, as_json: bool) -> None:
+    """Show batches, the newest first."""
+    found = filling.listed(runtime.current().store, domain=domain, limit=limit)
+    if as_json:
+        say(json.dumps([one.model_dump(mode="json", exclude={"plan"}) for one in found]))
+    else:
+        show_table(TITLES, map(_row, found))
+
+
+@batch.command()
+@batch_id
+@as_json
+def show(batch_id: UUID, *, as_json: bool) -> None:
+    """Show how far a batch is, cell by cell, and what went wrong."""
+    tell(filling.report(runtime.current().store, batch_id=batch_id), as_json=as_json)
+
+
+@batch.command()
+@batch_id
+@as_json
+def watch(batch_id: UUID, *, as_json: bool) -> None:
+    """Follow a batch to its end; exit code 0: all is there, 4: some, 1: nothing."""
+    finish(batch_id, as_json=as_json)
+
+
+@batch.command()
+@batch_id
+def cancel(batch_id: UUID) -> None:
+    """Stop a batch; what was made stays."""
+    here = runtime.current()
+    filling.cancel(here.store, batch_id=batch_id, clock=here.now)
+    say(f"batch {batch_id} is cancelled")
+
+
+@batch.command()
+@batch_id
+@calls_at_most
+@click.option("--detach", is_flag=True, help="Do not wait for the result.")
+@as_json
+def resume(batch_id: UUID, max_calls: int | None, *, detach: bool, as_json: bool) -> None:
+    """Go on with an ended batch where it fell short."""
+    here = runtime.current()
+    again = filling.resume(here.store, batch_id=batch_id, max_calls=max_calls, clock=here.now)
+    here.ring(Task.GENERATE)
+    note(f"{again} portions of batch {batch_id} are due again")
+    if not detach:
+        finish(batch_id, as_json=as_json)
+
+
+def finish(batch_id: UUID, *, as_json: bool) -> None:
+    """Follow a batch, print its result, and exit by it."""
+    report = follow(batch_id)
+    tell(report, as_json=as_json)
+    if report.batch.state is not BatchState.FINISHED:
+        raise SystemExit(PARTIAL if report.whole.held else NONE)
+
+
+def follow(batch_id: UUID) -> Report:
+    """Wait until a batch ends, with progress, rate and spend on a terminal."""
+    here, standstill, began = runtime.current(), Patience(PATIENCE_SECONDS), time.monotonic()
+    with _progress() as shown:
+        task = shown.add_task("waiting for a worker", total=None)
+        first: int | None = None
+        while True:
+            report = filling.report(here.store, batch_id=batch_id)
+            if report.batch.state is not BatchState.OPEN:
+                return report
+            done = report.whole.admitted + report.whole.waiting
+            first = done if first is None else first
+            rate = (done - first) / (time.monotonic() - began)
+            shown.update(
+                task,
+                description=printable(_moving(report, rate)),
+                completed=done,
+                total=report.batch.wanted,
+            )
+            moved = (report.whole.tried, done, report.batch.spent)
+            if standstill.is_out(moved, now=time.monotonic()):
+                note(NO_WORKER)
+                here.ring(Task.GENERATE)
+            time.sleep(LOOK_EVERY)
+
+
+def _progress() -> Progress:
+    """A bar with the time that is left; nothing where nobody watches."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _moving(report: Report, rate: float) -> str:
+    batch, whole = report.batch, report.whole
+    spend = f"{batch.spent} of at most {batch.max_calls} calls, {batch.tokens:,} tokens"
+    return (
+        f"{whole.admitted} of {batch.wanted} admitted, {whole.undecided} being judged, "
+        f"{whole.waiting} wait for a person, {rate:.1f}/s; {spend}"
+    )
+
+
+def tell(report: Report, *, as_json: bool) -> None:
+    """Print how far a batch is; whatever is missing with its reason and what to do."""
+    batch, whole = report.batch, report.whole
+    if as_json:
+        say(json.dumps(filling.ended(report)))
+        return
+    say(
+        f"batch {batch.id} of {batch.domain} is {batch.state}: {batch.wanted} wanted, "
+        f"{whole.made} made, {whole.admitted} admitted, {whole.waiting} wait for a person; "
+        f"{batch.spent} calls, {batch.tokens:,} tokens"
+    )
+    show_table(CELLS, map(_cell, report.cells))
+    if whole.reasons:
+        say(f"not admitted: {', '.join(f'{n} × {why}' for why, n in whole.reasons.items())}")
+    for one in report.fallbacks:
+        following = RESORTS.get(one.next, "then {next}").format(next=one.next, domain=batch.domain)
+        say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
+    say(f"{batch.domain}: {report.mixture.in_words()}")
+
+
+def _row(one: Batch) -> tuple[str, ...]:
+    calls = f"{one.spent} of {one.max_calls}"
+    at = f"{one.created_at:%Y-%m-%d %H:%M}"
+    return str(one.id), one.domain, one.kind, one.state, str(one.wanted), calls, at, one.actor
+
+
+def _cell(one: CellReport) -> tuple[str, ...]:
+    counts: list[Any] = [one.wanted, one.made, one.admitted, one.waiting]
+    return one.topic, one.difficulty, one.strategy, *map(str, counts), one.reason or ""

@@ -1,0 +1,198 @@
+"""The customer's generators: entry points of `tdsys.generators`, called one problem at a time.
+
+Its rule: a generator is a stranger. Whatever it raises or returns becomes a refusal with a reason,
+and what it returns is data.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from contextvars import copy_context
+from importlib.metadata import entry_points
+from typing import Any
+
+from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Order, Refused
+from tdsys.core.example import Document, Malformed, check_document
+from tdsys.errors import InvalidInput
+from tdsys.reference import DOMAINS, ReferenceGenerator
+
+GROUP = "tdsys.generators"
+REASON_SHOWN = 500
+PATIENCE_SECONDS = 120.0
+
+
+def names() -> list[str]:
+    """The installed generators."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def load(name: str) -> Any:
+    """The generator of that name, made if it is a class."""
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        raise InvalidInput(
+            f"there is no generator {name!r}",
+            remedy=f"use one of: {', '.join(names())}; or install one as an entry point of {GROUP}",
+        )
+    try:
+        loaded = found[0].load()
+        return loaded() if inspect.isclass(loaded) else loaded
+    except Exception as broken:
+        raise InvalidInput(
+            f"the generator {name!r} cannot be loaded: {type(broken).__name__}: {broken}",
+            remedy="it must be importable here and need no arguments",
+        ) from broken
+
+
+def topics(generator: Any, domain: str) -> Sequence[str]:
+    """What a generator says it knows: its `topics(domain)`, if it has that."""
+    told = getattr(generator, "topics", None)
+    return tuple(map(str, told(domain))) if callable(told) else ()
+
+
+class GeneratorMaker:
+    """Makes examples with a customer's generator, which may be a DSPy program."""
+
+    calls = 0
+    parents = 0
+
+    def __init__(
+        self,
+        name: str,
+        generator: Any,
+        model: Callable[[], Any],
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._name, self._generator, self._model = name, generator, model
+        self._patience = patience
+        self._hangs = False
+        self.version = f"{GENERATOR}{name}"
+
+    def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
+        """One outcome for each order, in their order."""
+        if not _is_dspy(self._generator):
+            return [self._one(order) for order in orders]
+        from tdsys.llm.session import using  # noqa: PLC0415  # dspy is here already
+
+        with using(self._model().lm()):
+            return [self._one(order) for order in orders]
+
+    def _one(self, order: Order) -> Draft | Refused:
+        try:
+            inputs, outputs = _parts(self._answer(order))
+            check_document({"inputs": inputs, "outputs": outputs})
+        except Malformed as bad:
+            return Refused("malformed", str(bad)[:REASON_SHOWN])
+        except Exception as failed:  # noqa: BLE001  # a stranger's code raises what it likes
+            told = f"{type(failed).__name__}: {failed}"[:REASON_SHOWN]
+            return Refused("generator_hangs" if self._hangs else "generator_failed", told)
+        if not outputs:
+            return Refused("malformed", "it returned no output fields")
+        made_by: Document = {"strategy": self.version, "version": self.version,
+                             "generator": self._name}  # fmt: skip
+        simulated = False
+        if _is_dspy(self._generator):
+            made_by["model"] = self._model().label
+            simulated = self._model().simulated
+        return Draft(inputs, outputs, made_by, simulated=simulated)
+
+    def _answer(self, order: Order) -> Any:
+        """What it says in time; one that hangs is not asked again, its thread is left alone."""
+        if self._hangs:
+            raise TimeoutError("it did not answer before")
+        answer: Future[Any] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(_asked(self._generator, order))
+            except Exception as failed:  # noqa: BLE001  # `_one` hears of it
+                answer.set_exception(failed)
+
+        # Not a pool's: that would wait for it when this process ends.
+        context = copy_context()
+        threading.Thread(target=context.run, args=(ask,), daemon=True).start()
+        try:
+            return answer.result(self._patience)
+        except TimeoutError:
+            self._hangs = not answer.done()
+            raise
+
+
+class TemplateMaker:
+    """Makes examples from the reference templates: every answer is computed twice, no model."""
+
+    version = "templates-1"
+    calls = 0
+    parents = 0
+
+    def __init__(self) -> None:
+        self._generator = ReferenceGenerator()
+
+    def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
+        """One outcome for each order; where there is no template of the cell, a refusal."""
+        return [self._one(order) for order in orders]
+
+    def _one(self, order: Order) -> Draft | Refused:
+        topic, difficulty = order.cell
+        domain = next((d for d, known in DOMAINS.items() if topic in known), order.domain)
+        try:
+            made = self._generator.generate(domain, topic, difficulty, order.serial)
+        except ValueError as unknown:
+            return Refused("no_template", str(unknown))
+        made_by: Document = {"strategy": TEMPLATES, "version": self.version}
+        return Draft(dict(made.inputs), dict(made.outputs), made_by)  # type: ignore[arg-type]  # plain values
+
+
+def _asked(generator: Any, order: Order) -> Any:
+    """What the generator says to the order, called with the arguments it names."""
+    offered = {
+        "domain": order.domain,
+        "topic": order.cell.topic,
+        "difficulty": order.cell.difficulty,
+        "index": order.serial,
+    }
+    call = getattr(generator, "generate", None)
+    if _is_dspy(generator) or not callable(call):
+        call = generator
+    if _is_dspy(generator):
+        wanted = getattr(getattr(generator, "signature", None), "input_fields", None)
+        fields = set(wanted) if wanted else {"topic", "difficulty"}
+        return call(**{name: value for name, value in offered.items() if name in fields})
+    given = inspect.signature(call).parameters.values()
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in given):
+        return call(**offered)
+    return call(**{p.name: offered[p.name] for p in given if p.name in offered})
+
+
+def _parts(made: Any) -> tuple[Document, Document]:
+    """Inputs and outputs of whatever came back; plain fields are outputs."""
+    if hasattr(made, "inputs") and hasattr(made, "outputs"):
+        return _plain(made.inputs), _plain(made.outputs)
+    fields = _plain(made)
+    if set(fields) >= {"outputs"} and isinstance(fields["outputs"], dict):
+        inputs = fields.get("inputs")
+        return inputs if isinstance(inputs, dict) else {}, fields["outputs"]
+    return {}, fields
+
+
+def _plain(fields: Any) -> Document:
+    to_dict = getattr(fields, "toDict", None)
+    told = to_dict() if callable(to_dict) else fields
+    if not isinstance(told, Mapping):
+        raise Malformed(
+            "malformed",
+            "",
+            f"the generator returned a {type(fields).__name__}",
+            remedy="return a mapping of output fields, or an object with inputs and outputs",
+        )
+    return dict(told)
+
+
+def _is_dspy(generator: Any) -> bool:
+    dspy = sys.modules.get("dspy")
+    return dspy is not None and isinstance(generator, dspy.Module)

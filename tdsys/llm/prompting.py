@@ -1,0 +1,105 @@
+"""Strategies: prompt files by which a model makes problems, ours and those users install.
+
+A file begins with `name: value` lines: version, source, idea, parents (0 to 5), and where they
+apply answer (kept: the material's, given: one of its numbers), keeps (problem), differs (yes: from
+its material) and off (yes: only when it is named). After `---` comes the prompt.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from types import ModuleType
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tdsys.core.mistakes import first_mistake
+from tdsys.errors import ConfigurationError, InvalidInput
+
+GROUP = "tdsys.strategies"
+FOLDER = "strategies"
+MOST_PARENTS = 5
+SUFFIX = ".txt"
+
+
+class Strategy(BaseModel):
+    """One way to have a model make a problem."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    source: str
+    idea: str
+    parents: int = Field(0, ge=0, le=MOST_PARENTS)
+    answer: Literal["free", "kept", "given"] = "free"
+    keeps: Literal["", "problem"] = ""
+    differs: bool = False
+    off: bool = False
+    prompt: str = Field(min_length=1)
+
+    @property
+    def label(self) -> str:
+        """What examples made by it are labelled with."""
+        return f"{self.name}-{self.version}"
+
+
+@lru_cache(maxsize=1)
+def strategies() -> dict[str, Strategy]:
+    """Every strategy by name: ours, and the entry points of `tdsys.strategies`."""
+    folder = files("tdsys.llm") / FOLDER
+    names = [f.name for f in folder.iterdir() if f.name.endswith(SUFFIX)]
+    found = {
+        name.removesuffix(SUFFIX): (folder / name).read_text(encoding="utf-8")
+        for name in sorted(names)
+        if not name.startswith("_")
+    }
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, _installed(point.name, point.value))
+    return {name: parsed(name, text) for name, text in found.items()}
+
+
+def named(name: str) -> Strategy:
+    """The strategy of that name; InvalidInput when there is none."""
+    if found := strategies().get(name):
+        return found
+    raise InvalidInput(
+        f"there is no strategy {name!r}", remedy=f"use one of: {', '.join(strategies())}"
+    )
+
+
+def form(name: str) -> str:
+    """A prompt that is no strategy: `form` is what all of them share, `solver` solves again."""
+    return (files("tdsys.llm") / FOLDER / f"_{name}{SUFFIX}").read_text(encoding="utf-8")
+
+
+def parsed(name: str, text: str) -> Strategy:
+    """A strategy's file, read; ConfigurationError says what is wrong with it."""
+    head, dashes, prompt = text.partition("\n---\n")
+    pairs = [line.partition(":") for line in head.splitlines() if line.strip()]
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    if not dashes or "name" in fields or "prompt" in fields:
+        raise _broken(name, "`name: value` lines, then a line ---, then the prompt are wanted")
+    try:
+        return Strategy.model_validate({**fields, "name": name, "prompt": prompt.strip()})
+    except ValidationError as bad:
+        path, message = first_mistake(bad)
+        raise _broken(name, f"{path}: {message}") from None
+
+
+def _broken(name: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the prompt file of strategy {name!r} cannot be used: {what}",
+        remedy="see docs/synthesis.md for its form",
+    )
+
+
+def _installed(name: str, package: str) -> str:
+    """The file NAME.txt in the package that an entry point names; nothing of it is run."""
+    try:
+        where: ModuleType | str = package.partition(":")[0]
+        return (files(where) / f"{name}{SUFFIX}").read_text(encoding="utf-8")
+    except (OSError, ImportError, TypeError) as missing:
+        raise _broken(name, f"{package} has no readable {name}{SUFFIX}: {missing}") from missing

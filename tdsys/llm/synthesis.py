@@ -1,0 +1,260 @@
+"""A model as a maker of problems: one strategy, asked once for each order.
+
+Its rule: material is shown as fenced data, and what comes back is checked against what the strategy
+promises before anybody else looks at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import dspy
+
+from tdsys.core.answers import Equality, compare
+from tdsys.core.arithmetic import numbers
+from tdsys.core.batch import Draft, Order, Parent, Refused
+from tdsys.core.example import Document, Malformed, check_document, level
+from tdsys.core.resolving import Solution
+from tdsys.core.rubric import Check, Outcome
+from tdsys.core.screening import text_of
+from tdsys.core.sketching import LINKED, likeness, sketch
+from tdsys.errors import ConfigurationError, ModelUnavailable
+from tdsys.llm.judge import fenced
+from tdsys.llm.prompting import Strategy, form
+from tdsys.llm.session import Model, SharedTracker, translate, using
+from tdsys.llm.session import Outcome as Answer
+
+# A row is made again later anyway; long waits would only outlive its lease.
+RETRIES = 3
+SHOWN = 500
+FIELDS = ("problem", "solution", "answer", "hints")
+UNKNOWN = "unknown"
+
+
+class ModelMaker:
+    """Makes problems by one strategy, several at a time."""
+
+    calls = 1
+
+    def __init__(self, strategy: Strategy, model: Model, *, threads: int) -> None:
+        self._strategy, self._threads = strategy, threads
+        self._model = replace(model, retries=min(model.retries, RETRIES))
+        self.version = strategy.label
+        self.parents = strategy.parents
+
+    def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
+        """One outcome for each order, in their order."""
+        able = [one for one in orders if len(one.parents) >= min(self.parents, _fewest(self))]
+        answers = dict(zip((one.number for one in able), self._ask(able), strict=True))
+        return [
+            self._outcome(order, *answers[order.number])
+            if order.number in answers
+            else Refused("no_material", f"{self.version} needs {self.parents} admitted examples")
+            for order in orders
+        ]
+
+    def _ask(self, orders: Sequence[Order]) -> list[tuple[Answer, int]]:
+        """The model's answers, each with its share of the tokens."""
+        requests = [
+            {"request": fenced(self._request(one)), "material": fenced(_material(one.parents))}
+            for one in orders
+        ]
+        answers, tokens = asked(self._model, _program(self._strategy), requests, self._threads)
+        return [(one, tokens // max(1, len(answers))) for one in answers]
+
+    def _request(self, order: Order) -> Document:
+        request: Document = {
+            "domain": order.domain,
+            "topic": order.cell.topic,
+            "difficulty": order.cell.difficulty,
+            "strategy": self._strategy.name,
+            "take": order.serial,
+        }
+        if order.context:
+            request["context"] = order.context
+        return request
+
+    def _outcome(self, order: Order, answer: Answer, tokens: int) -> Draft | Refused:
+        if answer.error is not None:
+            return _refused(answer.error, tokens)
+        outputs: Document = {name: answer.prediction.get(name) for name in FIELDS}
+        if self._strategy.keeps and order.parents:
+            outputs["problem"] = order.parents[0].outputs.get("problem")
+        checks = _promises(self._strategy, order.parents, outputs)
+        failed = [one for one in checks if one.outcome is Outcome.FAILED]
+        try:
+            check_document(outputs)
+        except Malformed as bad:
+            return Refused("malformed", str(bad)[:SHOWN], calls=1, tokens=tokens)
+        if failed:
+            first = failed[0]
+            return Refused(first.name, first.evidence, outputs, checks, 1, tokens)
+        inputs: Document = {"topic": order.cell.topic, "difficulty": order.cell.difficulty}
+        if order.context:
+            inputs["context"] = order.context
+        return Draft(
+            inputs=inputs,
+            outputs=outputs,
+            made_by={
+                "strategy": self._strategy.name,
+                "version": self.version,
+                "model": self._model.label,
+            },
+            parents=tuple(one.id for one in order.parents),
+            checks=checks,
+            calls=1,
+            tokens=tokens,
+            simulated=self._model.simulated,
+        )
+
+
+class ModelSolver:
+    """Solves problems blindly with a model, several at a time."""
+
+    def __init__(self, model: Model, *, threads: int) -> None:
+        self._model = replace(model, retries=min(model.retries, RETRIES))
+        self._threads = threads
+        self.label, self.simulated = model.label, model.simulated
+
+    def solve(self, problems: Sequence[str], *, sample: int) -> list[Solution]:
+        """One solution of each problem, in order; another `sample` is another attempt."""
+        requests = [
+            {
+                "problem": fenced({"problem": problem, "take": sample}),
+                "config": {"rollout_id": sample + 1, "temperature": 1.0},
+            }
+            for problem in problems
+        ]
+        answers, tokens = asked(self._model, _solver(), requests, self._threads)
+        share = tokens // max(1, len(answers))
+        return [_solution(one, share) for one in answers]
+
+
+def asked(
+    model: Model, program: Any, requests: Sequence[Mapping[str, Any]], threads: int
+) -> tuple[list[Answer], int]:
+    """Each request put once, and the tokens of all: a garbled answer is not asked for again."""
+    tracker: SharedTracker
+
+    def attempt(request: Mapping[str, Any]) -> Answer:
+        try:
+            return Answer(program(**request), None)
+        except Exception as error:  # noqa: BLE001  # `_refused` sorts them
+            return Answer(None, error)
+
+    # Not DSPy's own: its progress bar, though disabled, does not bear several at once.
+    with using(model.lm()) as tracker, dspy.context(adapter=_adapter()):
+        if len(requests) == 1:
+            return [attempt(requests[0])], tracker.tokens
+        with ThreadPoolExecutor(min(threads, max(1, len(requests)))) as pool:
+            running = [pool.submit(copy_context().run, attempt, one) for one in requests]
+            answers = [one.result() for one in running]
+        return answers, tracker.tokens
+
+
+def _adapter() -> Any:
+    # DSPy would ask a second time in another form, which no budget knows of.
+    return dspy.ChatAdapter(use_json_adapter_fallback=False)
+
+
+def _fewest(maker: ModelMaker) -> int:
+    """With how few examples a strategy can do: those that only keep away from them, with none."""
+    return 0 if maker._strategy.differs else maker.parents  # noqa: SLF001  # its own module
+
+
+def _material(parents: Sequence[Parent]) -> list[Document]:
+    return [{name: one.outputs.get(name) for name in FIELDS} for one in parents]
+
+
+def _promises(
+    strategy: Strategy, parents: Sequence[Parent], outputs: Mapping[str, Any]
+) -> tuple[Check, ...]:
+    """What a strategy promises about its material, checked."""
+    checks = []
+    if parents and strategy.answer == "kept":
+        checks.append(_keeps_answer(text_of(parents[0].outputs.get("answer")), outputs))
+    if parents and strategy.answer == "given":
+        checks.append(_answers_with_given(text_of(parents[0].outputs.get("problem")), outputs))
+    if not strategy.keeps:
+        checks.append(_is_new(strategy, parents, text_of(outputs.get("problem"))))
+    return tuple(checks)
+
+
+def _keeps_answer(before: str, outputs: Mapping[str, Any]) -> Check:
+    after = text_of(outputs.get("answer"))
+    changed = compare(before, after) is Equality.UNEQUAL
+    told = f"the material's answer is {before[:60]}, this one's {after[:60]}"
+    return _check("answer_kept", told, failed=changed)
+
+
+def _answers_with_given(problem: str, outputs: Mapping[str, Any]) -> Check:
+    answer = text_of(outputs.get("answer"))
+    given = {number.value for number in numbers(problem)}
+    found = numbers(answer)
+    is_given = bool(found) and found[0].value in given
+    return _check("answer_given", f"{answer[:60]} is a number of the material", failed=not is_given)
+
+
+def _is_new(strategy: Strategy, parents: Sequence[Parent], problem: str) -> Check:
+    olds = [text_of(one.outputs.get("problem")) for one in parents]
+    same = any(level(old) == level(problem) for old in olds)
+    own = sketch(problem)
+    nearest = max((likeness(sketch(old), own) for old in olds), default=0.0)
+    too_near = same or (strategy.differs and nearest >= LINKED)
+    told = f"shares {nearest:.0%} of its phrases with the nearest of {len(olds)}"
+    return _check("differs", told, failed=too_near)
+
+
+def _check(name: str, evidence: str, *, failed: bool) -> Check:
+    outcome = Outcome.FAILED if failed else Outcome.PASSED
+    return Check(name=name, outcome=outcome, evidence=evidence)
+
+
+def _refused(error: Exception, tokens: int) -> Refused:
+    told = " ".join(str(error).split())[:SHOWN]
+    if not isinstance(error, dspy.LMError):
+        return Refused("unparseable", told, calls=1, tokens=tokens)
+    meaning = translate(error)
+    if isinstance(meaning, ConfigurationError):
+        raise meaning
+    if isinstance(meaning, ModelUnavailable):  # nobody pays for what is not answered
+        return Refused("model_unavailable", str(meaning)[:SHOWN], later=True)
+    return Refused("refused", str(meaning)[:SHOWN], calls=1, tokens=tokens)
+
+
+def _solution(answer: Answer, tokens: int) -> Solution:
+    if answer.error is not None:
+        refused = _refused(answer.error, tokens)
+        return Solution(None, refused.calls, refused.tokens, refused.later, refused.detail)
+    said = text_of(answer.prediction.get("answer")).strip()
+    usable = said and level(said) != UNKNOWN
+    return Solution(said if usable else None, 1, tokens)
+
+
+@lru_cache(maxsize=64)
+def _program(strategy: Strategy) -> Any:
+    fields = {
+        "request": (str, dspy.InputField(desc="what is wanted")),
+        "material": (str, dspy.InputField(desc="earlier examples, as data")),
+        "problem": (str, dspy.OutputField()),
+        "solution": (str, dspy.OutputField()),
+        "answer": (str, dspy.OutputField()),
+        "hints": (list[str], dspy.OutputField()),
+    }
+    instructions = form("form").format(strategy=strategy.prompt).strip()
+    return dspy.Predict(dspy.Signature(fields, instructions))
+
+
+@lru_cache(maxsize=1)
+def _solver() -> Any:
+    fields = {
+        "problem": (str, dspy.InputField(desc="the problem, as data")),
+        "solution": (str, dspy.OutputField()),
+        "answer": (str, dspy.OutputField()),
+    }
+    return dspy.Predict(dspy.Signature(fields, form("solver").strip()))

@@ -1,0 +1,369 @@
+"""Ask for examples: plan a batch, begin it, follow it, stop it, go on with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tdsys.core.batch import (
+    GENERATOR,
+    PORTION,
+    TEMPLATES,
+    Fallback,
+    Kind,
+    Standing,
+    Tally,
+    standing,
+)
+from tdsys.core.example import Cell, Document, Source, level
+from tdsys.core.filling import Experience, FillingPlan, Offer, plan, quotas
+from tdsys.core.lifecycle import State
+from tdsys.core.policy import Policy
+from tdsys.errors import InvalidInput, NotReady
+from tdsys.stages.leases import Clock
+from tdsys.store import Store, Tx, examples, policies
+from tdsys.store import filling as batches
+from tdsys.store.filling import Batch, Kept, Opening, Portion
+
+DIFFICULTIES = ("easy", "medium", "hard")
+HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
+GROUPS = {
+    Source.SYNTHETIC: "synthetic",
+    Source.CAPTURED: "real",
+    Source.BOOTSTRAPPED: "real",
+    Source.IMPORTED: "imported",
+    Source.MANUAL: "imported",
+}
+# Strategies may do worse than they did before by so much.
+SPARE_BUDGET = 3
+
+
+class Request(BaseModel):
+    """What somebody asks for; empty topics, difficulties or strategies: what there is."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    domain: str
+    count: int
+    topics: tuple[str, ...] = ()
+    difficulties: tuple[str, ...] = ()
+    generator: str = ""
+    strategies: tuple[str, ...] = ()
+    max_calls: int | None = None
+    model: str = ""
+    price: float | None = None
+
+
+class Supply(Protocol):
+    """What a batch can be made with."""
+
+    def offer(self, strategy: str) -> Offer:
+        """What a strategy takes; InvalidInput when there is none of that name."""
+        ...
+
+    def topics(self, generator: str, domain: str) -> Sequence[str]:
+        """What a generator says it knows of a domain; empty when it says nothing."""
+        ...
+
+    def strategies(self) -> Sequence[str]:
+        """The strategies of the model that are used unless others are named."""
+        ...
+
+
+class Drafted(NamedTuple):
+    """A batch that is not begun: the plan, each cell's ladder of strategies, and the limit."""
+
+    request: Request
+    plan: FillingPlan
+    ladders: Mapping[str, tuple[str, ...]]
+    max_calls: int
+    is_new_domain: bool
+
+
+class CellReport(NamedTuple):
+    """One cell of a batch by one strategy; reason: why it ended with fewer than were wanted."""
+
+    topic: str
+    difficulty: str
+    strategy: str
+    wanted: int
+    made: int
+    admitted: int
+    waiting: int
+    undecided: int
+    reason: str | None
+
+
+class Mixture(NamedTuple):
+    """Where a domain's admitted examples come from: a model, a generator, a person's files."""
+
+    synthetic: int
+    real: int
+    imported: int
+    allowed_share: float
+
+    def in_words(self) -> str:
+        """The ratio in one sentence."""
+        all_ = self.synthetic + self.real + self.imported
+        share = self.synthetic / all_ if all_ else 0.0
+        return (
+            f"admitted, synthetic : real : imported = {self.synthetic} : {self.real} : "
+            f"{self.imported}; {share:.0%} synthetic, a dataset version takes at most "
+            f"{self.allowed_share:.0%}"
+        )
+
+
+class Report(NamedTuple):
+    """How far a batch is, and what its domain is made of now."""
+
+    batch: Batch
+    whole: Standing
+    cells: list[CellReport]
+    fallbacks: list[Fallback]
+    by_strategy: dict[str, dict[str, int]]
+    mixture: Mixture
+
+
+def draft(store: Store, supply: Supply, request: Request) -> Drafted:
+    """The plan of a request; InvalidInput or NotReady when it cannot be carried out."""
+    with store.begin() as tx:
+        is_new = request.domain not in policies.domains(tx)
+        policy = Policy() if is_new else policies.current(tx, domain=request.domain)[1]
+        counts = [] if is_new else examples.cells(tx, domain=request.domain)
+        known = batches.experience(tx, domain=request.domain)
+    if policy.collection == "off":
+        raise NotReady(
+            f"{request.domain} collects nothing: its policy's collection is off",
+            remedy=f"tdsys policy set --domain {request.domain!r} collection=automatic",
+        )
+    held: Counter[Cell] = Counter()
+    for one in counts:
+        held[Cell(one.topic, one.difficulty)] += one.n * (one.state in HELD)
+    cells = _cells(request, policy, [c for c, n in held.items() if n], supply)
+    offers = _offers(request, supply, has_material=any(c.state == State.ADMITTED for c in counts))
+    wanted = quotas(cells, held, request.count, policy)
+    planned = plan(
+        wanted, offers, known, before={c: held[c] for c in cells},
+        seed=request.count + sum(held.values()), price=request.price,
+    )  # fmt: skip
+    limit = request.max_calls if request.max_calls is not None else planned.calls * SPARE_BUDGET
+    ladders = {o.strategy: _ladder(o.strategy, offers, known) for o in offers}
+    return Drafted(request, planned, ladders, limit, is_new)
+
+
+def _cells(request: Request, policy: Policy, seen: Sequence[Cell], supply: Supply) -> list[Cell]:
+    """The wanted cells: as named, else as the policy wants them, else what the domain has."""
+    wanted = policy.wanted_cells(seen)
+    topics = [level(one) for one in request.topics]
+    topics = topics or list(dict.fromkeys(cell.topic for cell in wanted)) or list(policy.topics)
+    topics = topics or [level(t) for t in supply.topics(request.generator, request.domain)]
+    if not topics:
+        raise InvalidInput(
+            f"nothing says which topics {request.domain} has",
+            remedy="name them with --topics, or in its policy",
+        )
+    difficulties = [level(one) for one in request.difficulties] or list(policy.difficulties)
+    difficulties = difficulties or list(dict.fromkeys(cell.difficulty for cell in wanted))
+    if set(difficulties) <= set(DIFFICULTIES):
+        # The usual three in their own order, and all of them where none is named.
+        asked = request.difficulties or policy.difficulties
+        difficulties = [d for d in DIFFICULTIES if not asked or d in difficulties]
+    return [Cell(topic, difficulty) for topic in topics for difficulty in difficulties]
+
+
+def _offers(request: Request, supply: Supply, *, has_material: bool) -> list[Offer]:
+    """The strategies that are asked for, else all that can begin with what there is."""
+    if request.kind is Kind.BOOTSTRAP:
+        return [supply.offer(f"{GENERATOR}{request.generator}")]
+    if request.strategies:
+        return [supply.offer(name) for name in request.strategies]
+    every = [supply.offer(name) for name in supply.strategies()]
+    return [one for one in every if has_material or not one.needs_material]
+
+
+def _ladder(name: str, offers: Sequence[Offer], known: Sequence[Experience]) -> tuple[str, ...]:
+    """A strategy, the most successful other one that needs no material, the templates."""
+    admitted: Counter[str] = Counter()
+    for one in known:
+        admitted[one.strategy] += one.admitted
+    others = [o for o in offers if o.strategy != name]
+    others.sort(key=lambda o: (o.needs_material, -admitted[o.strategy]))
+    rungs = (name, *(o.strategy for o in others[:1]))
+    return rungs if TEMPLATES in rungs else (*rungs, TEMPLATES)
+
+
+def begin(store: Store, drafted: Drafted, *, actor: str, clock: Clock) -> UUID:
+    """Open the batch; workers may begin at once."""
+    request = drafted.request
+    opening = Opening(
+        domain=request.domain,
+        kind=request.kind,
+        portions=_portions(drafted),
+        plan=document(drafted.plan),
+        model=request.model,
+        max_calls=drafted.max_calls,
+        actor=actor,
+    )
+    with store.begin() as tx:
+        policies.ensure_domain(tx, domain=request.domain, now=clock())
+        return batches.open_(tx, opening=opening, now=clock())
+
+
+def _portions(drafted: Drafted) -> list[Portion]:
+    """The cells in turn, so that a batch that is stopped has some of each."""
+    pieces = [
+        (start, place, min(PORTION, one.wanted - start), one)
+        for place, one in enumerate(drafted.plan.cells)
+        for start in range(0, one.wanted, PORTION)
+    ]
+    pieces.sort(key=lambda piece: piece[:2])
+    return [
+        Portion(one.topic, one.difficulty, drafted.ladders[one.strategy], size)
+        for _, _, size, one in pieces
+    ]
+
+
+def document(planned: FillingPlan) -> Document:
+    """The plan as it is printed and kept."""
+    return {
+        "wanted": planned.wanted,
+        "cells": [one._asdict() for one in planned.cells],
+        "calls": planned.calls,
+        "tokens": planned.tokens,
+        "cost": planned.cost,
+        "seconds": planned.seconds,
+    }
+
+
+def report(store: Store, *, batch_id: UUID) -> Report:
+    """How far a batch is, cell by cell."""
+    with store.begin() as tx:
+        batch = batches.find(tx, batch_id=batch_id)
+        portions = batches.portions(tx, batch_id=batch_id)
+        tallies = batches.tallies(tx, batch_id=batch_id)
+        mixture = _mixture(tx, batch.domain)
+    return Report(
+        batch=batch,
+        whole=standing(tallies),
+        cells=_cell_reports(portions, tallies),
+        fallbacks=[one for portion in portions for one in portion.fallbacks],
+        by_strategy=_by_strategy(tallies),
+        mixture=mixture,
+    )
+
+
+def _mixture(tx: Tx, domain: str) -> Mixture:
+    _, policy = policies.current(tx, domain=domain)
+    counts = examples.counts(tx)
+    admitted = Counter[str]()
+    for one in counts:
+        if one.domain == domain and one.state == State.ADMITTED:
+            admitted[GROUPS[Source(one.source)]] += one.n
+    return Mixture(
+        admitted["synthetic"], admitted["real"], admitted["imported"], policy.synthetic_share
+    )
+
+
+def _cell_reports(portions: Sequence[Kept], tallies: Sequence[Tally]) -> list[CellReport]:
+    """The portions of one cell and strategy together."""
+    found: dict[tuple[str, str, str], list[Kept]] = defaultdict(list)
+    for portion in portions:
+        found[portion.topic, portion.difficulty, portion.strategy].append(portion)
+    reports = []
+    for named, parts in sorted(found.items()):
+        ids = {part.id for part in parts}
+        now = standing(one for one in tallies if one.cell_id in ids)
+        reasons = list(dict.fromkeys(part.reason for part in parts if part.reason))
+        reports.append(
+            CellReport(
+                *named,
+                wanted=sum(part.wanted for part in parts),
+                made=now.made,
+                admitted=now.admitted,
+                waiting=now.waiting,
+                undecided=now.undecided,
+                reason="; ".join(reasons) or None,
+            )
+        )
+    return reports
+
+
+def _by_strategy(tallies: Sequence[Tally]) -> dict[str, dict[str, int]]:
+    """How many each strategy tried, made and got admitted."""
+    names = dict.fromkeys(one.strategy for one in tallies)
+    return {
+        name: standing(one for one in tallies if one.strategy == name).model_dump(
+            include={"tried", "made", "admitted"}
+        )
+        for name in names
+    }
+
+
+def ended(report: Report) -> Document:
+    """A batch's result as it is printed: never a number without its reason."""
+    batch, whole = report.batch, report.whole
+    cells: list[JsonValue] = [one._asdict() for one in report.cells]
+    return {
+        "batch": str(batch.id),
+        "domain": batch.domain,
+        "state": batch.state.value,
+        "wanted": batch.wanted,
+        "made": whole.made,
+        "admitted": whole.admitted,
+        "waiting": whole.waiting,
+        "undecided": whole.undecided,
+        "cells": cells,
+        "reasons": dict(whole.reasons),
+        "fallbacks": [one.model_dump() for one in report.fallbacks],
+        "strategies": {name: dict(counts) for name, counts in report.by_strategy.items()},
+        "calls": batch.spent,
+        "tokens": batch.tokens,
+        "max_calls": batch.max_calls,
+        "model": batch.model,
+        "mixture": report.mixture._asdict(),
+    }
+
+
+def meant(store: Store, *, prefix: str) -> UUID:
+    """The batch whose id begins so; InvalidInput when there is none, or more than one."""
+    with store.begin() as tx:
+        return batches.meant(tx, prefix=prefix)
+
+
+def listed(store: Store, *, domain: str | None, limit: int) -> list[Batch]:
+    """Batches, the newest first."""
+    with store.begin() as tx:
+        return batches.listed(tx, domain=domain, limit=limit)
+
+
+def cancel(store: Store, *, batch_id: UUID, clock: Clock) -> None:
+    """End an open batch; NotReady when it is not."""
+    with store.begin() as tx:
+        found = batches.find(tx, batch_id=batch_id)
+        if not batches.cancel(tx, batch_id=batch_id, now=clock()):
+            raise NotReady(f"batch {batch_id} is {found.state} already")
+
+
+def resume(store: Store, *, batch_id: UUID, max_calls: int | None, clock: Clock) -> int:
+    """Go on with an ended batch where it fell short; how many portions are due again.
+
+    `max_calls` are for what is done from now on; without it, as many as at first.
+    """
+    with store.begin() as tx:
+        batch = batches.find(tx, batch_id=batch_id)
+        more = batch.max_calls if max_calls is None else max_calls
+        again = batches.resume(tx, batch_id=batch_id, more_calls=more, now=clock())
+    if not again:
+        raise NotReady(f"nothing of batch {batch_id} fell short", remedy="ask for another batch")
+    return again
+
+
+def experience(store: Store, *, domain: str | None) -> list[Experience]:
+    """What every strategy has yielded in every cell."""
+    with store.begin() as tx:
+        return batches.experience(tx, domain=domain)

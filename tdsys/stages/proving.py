@@ -1,0 +1,73 @@
+"""Have what a model made solved again, blindly, before anybody believes its answer.
+
+One rule: an answer that evidence refutes already is not worth a further call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tdsys.core.batch import Draft, Refused
+from tdsys.core.resolving import NAME, SOLUTIONS, Solution, Solver, check, is_split
+from tdsys.core.rubric import Check, Outcome, Verifier
+from tdsys.core.screening import text_of
+
+Attempt = Draft | Refused
+
+
+def proved(
+    attempts: Sequence[Attempt], *, domain: str, verifier: Verifier, solver: Solver
+) -> list[Attempt]:
+    """Each draft with what independent solutions say; a refusal where they say something else."""
+    open_ = [
+        place
+        for place, one in enumerate(attempts)
+        if isinstance(one, Draft) and not verifier.verify(domain, one.inputs, one.outputs).failed()
+    ]
+    drafts = [one for place in open_ if isinstance(one := attempts[place], Draft)]
+    solved = _solved(drafts, solver)
+    found = list(attempts)
+    for place, draft, solutions in zip(open_, drafts, solved, strict=True):
+        found[place] = _judged(draft, solutions, solver)
+    return found
+
+
+def _solved(drafts: Sequence[Draft], solver: Solver) -> list[list[Solution]]:
+    """Two solutions of each, and a third where they do not agree."""
+    problems = [text_of(one.outputs.get("problem")) for one in drafts]
+    solutions: list[list[Solution]] = [[] for _ in drafts]
+    for sample in range(SOLUTIONS + 1):
+        asked = [
+            place
+            for place, draft in enumerate(drafts)
+            if sample < SOLUTIONS or is_split(_stated(draft), _answers(solutions[place]))
+        ]
+        if asked:
+            answers = solver.solve([problems[place] for place in asked], sample=sample)
+            for place, one in zip(asked, answers, strict=True):
+                solutions[place].append(one)
+    return solutions
+
+
+def _judged(draft: Draft, solutions: Sequence[Solution], solver: Solver) -> Attempt:
+    calls = draft.calls + sum(one.calls for one in solutions)
+    tokens = draft.tokens + sum(one.tokens for one in solutions)
+    if all(one.later for one in solutions):
+        return Refused("solver_unavailable", solutions[0].detail, calls=calls, tokens=tokens,
+                       later=True)  # fmt: skip
+    told = check(
+        _stated(draft), _answers(solutions), label=solver.label, simulated=solver.simulated
+    )
+    checks: tuple[Check, ...] = (*draft.checks, told)
+    if told.outcome in {Outcome.FAILED, Outcome.SUSPICIOUS}:
+        reason = NAME if told.outcome is Outcome.FAILED else f"{NAME}_split"
+        return Refused(reason, told.evidence, draft.outputs, checks, calls, tokens)
+    return draft._replace(checks=checks, calls=calls, tokens=tokens)
+
+
+def _stated(draft: Draft) -> str:
+    return text_of(draft.outputs.get("answer"))
+
+
+def _answers(solutions: Sequence[Solution]) -> list[str | None]:
+    return [one.answer for one in solutions]

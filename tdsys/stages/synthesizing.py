@@ -1,0 +1,420 @@
+"""Make what batches ask for: claim a portion, make examples, keep every attempt, end with a reason.
+
+One rule: an attempt is kept in the transaction that stores its example and books its calls, so
+whatever dies and whenever, the next worker goes on behind the last attempt that is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import NamedTuple
+from uuid import UUID
+
+from tdsys.core.arrival import Arrival, from_capture
+from tdsys.core.batch import (
+    IMPORT,
+    REVIEW,
+    CellState,
+    Draft,
+    Fallback,
+    Kind,
+    Maker,
+    Order,
+    Parent,
+    Refused,
+    Standing,
+    Workshop,
+    calls_per_try,
+    chosen,
+    most_tries,
+    setting,
+    standing,
+    why_given_up,
+)
+from tdsys.core.contamination import Registered
+from tdsys.core.example import Capture, Document, Malformed, Source
+from tdsys.core.policy import Policy
+from tdsys.core.resolving import Solver
+from tdsys.core.rubric import Verifier
+from tdsys.core.screening import steers
+from tdsys.errors import Conflict, StoreUnavailable, TdsysError
+from tdsys.stages.leases import Clock, kept
+from tdsys.stages.proving import proved
+from tdsys.stages.scoring import backoff
+from tdsys.store import Store, Tx, benchmarks, examples, making, policies
+from tdsys.store import filling as batches
+from tdsys.store.filling import Batch
+from tdsys.store.making import Claimed, Item
+
+log = logging.getLogger("tdsys.synthesizing")
+# Portions may be small: those of several cells are made side by side.
+PORTIONS_AT_ONCE = 4
+# Five seconds, doubling: a model that is away for five minutes ends a portion.
+MOST_OUTAGES = 7
+SERIAL_STRIDE = 1000
+SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
+DETAIL_SHOWN = 500
+NO_BUDGET = "budget: the batch may make no further call"
+
+
+class Means(NamedTuple):
+    """What examples are made and proved with."""
+
+    workshop: Workshop
+    verifier: Verifier
+    solver: Solver
+
+
+class Worked(NamedTuple):
+    """What one bell achieved; `more` when the bell should ring again."""
+
+    portions: int
+    made: int
+    refused: int
+    more: bool
+
+
+def make_due(
+    store: Store,
+    *,
+    means: Means,
+    clock: Clock,
+    lease: timedelta,
+    block: int,
+    share: Callable[[], object] = lambda: None,
+) -> Worked:
+    """Work on a few portions, with `block` attempts at once in all of them.
+
+    `share` is called when others could work on some meanwhile.
+    """
+    with store.begin() as tx:
+        claimed = making.claim(tx, limit=PORTIONS_AT_ONCE, lease=lease, now=clock())
+        is_more = making.is_more_due(tx, lease=lease, now=clock())
+    if not claimed:
+        return Worked(0, 0, 0, more=False)
+    if is_more:
+        share()
+    each = max(1, block // len(claimed))
+    work = [_Portion(store, one, means, clock, lease, each) for one in claimed]
+    with ThreadPoolExecutor(len(work), thread_name_prefix="tdsys-portion") as pool:
+        # Every portion comes to its end, then the first that failed is heard.
+        for done in [pool.submit(one.settle) for one in work]:
+            done.result()
+    made, refused = sum(one.made for one in work), sum(one.refused for one in work)
+    return Worked(len(work), made, refused, more=True)
+
+
+class _Block(NamedTuple):
+    """Attempts that are to be made now; their calls are set aside."""
+
+    batch: Batch
+    maker: Maker
+    orders: list[Order]
+
+
+class _Portion:
+    """One claimed portion on its way."""
+
+    def __init__(
+        self,
+        store: Store,
+        claimed: Claimed,
+        means: Means,
+        clock: Clock,
+        lease: timedelta,
+        block: int,
+    ) -> None:
+        self._store, self._claimed, self._means = store, claimed, means
+        self._clock, self._lease, self._block = clock, lease, block
+        self.made = self.refused = 0
+
+    def settle(self) -> None:
+        """Go on until it is complete, waits, or has fallen short; each way is written down."""
+        try:
+            with self._store.begin() as tx:
+                making.forfeit(tx, claimed=self._claimed)
+            with kept(self._prolong, lease=self._lease):
+                while self._go_on_or_give_up():
+                    pass
+        except Conflict as gone:
+            log.info("%s", gone)
+
+    def _go_on_or_give_up(self) -> bool:
+        """As `_go_on`; a strategy that raises has had its turn."""
+        try:
+            return self._go_on()
+        except (Conflict, StoreUnavailable):
+            raise
+        except Exception as bug:
+            told = str(bug)
+            if not isinstance(bug, TdsysError):
+                log.exception("portion %d cannot be made", self._claimed.id)
+                told = f"crash: {type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
+            with self._held() as desk:
+                making.settle(desk.tx, claimed=desk.now, spent=0, tokens=0)
+                return desk.give_up(told)
+
+    def _prolong(self) -> bool:
+        with self._store.begin() as tx:
+            return making.prolong(tx, claimed=self._claimed, until=self._clock() + self._lease)
+
+    @contextmanager
+    def _held(self) -> Iterator[_Desk]:
+        """A transaction in which the portion and its batch are ours alone."""
+        with self._store.begin() as tx:
+            now = making.hold(tx, claimed=self._claimed)
+            batch = batches.find(tx, batch_id=now.batch_id)
+            found = standing(batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id))
+            _, policy = policies.current(tx, domain=batch.domain)
+            yield _Desk(tx, now, batch, found, policy, self._clock())
+
+    def _go_on(self) -> bool:
+        """One block of attempts, or one step down the ladder; False when nothing is left to do."""
+        with self._held() as desk:
+            following = self._next(desk)
+        return self._attempt(following) if isinstance(following, _Block) else following
+
+    def _next(self, desk: _Desk) -> _Block | bool:
+        """What to try next; True: look again, False: the portion has ended or waits."""
+        now, found = desk.now, desk.found
+        lacking = found.lacking(now.wanted, is_manual=desk.policy.collection == "manual")
+        left = most_tries(now.wanted) - now.tries
+        if found.undecided and min(lacking, left) <= 0:
+            return desk.wait(CellState.JUDGING, desk.at)
+        if lacking <= 0:
+            return desk.end(None if found.admitted >= now.wanted else desk.waiting())
+        if left <= 0:
+            return desk.step_down()
+        maker = self._means.workshop.maker(now.strategy)
+        size = desk.affordable(maker, min(lacking, left, self._block))
+        return (
+            _Block(desk.batch, maker, desk.orders(maker, size)) if size else desk.give_up(NO_BUDGET)
+        )
+
+    def _attempt(self, block: _Block) -> bool:
+        """Make a block and keep what it came to; False when the model has to be waited for."""
+        began = time.monotonic()
+        outcomes = self._outcomes(block)
+        seconds = (time.monotonic() - began) / len(block.orders)
+        pairs = [
+            (order, _checked(block, order, outcome, self._clock()))
+            for order, outcome in zip(block.orders, outcomes, strict=True)
+        ]
+        with self._held() as desk:
+            self._keep(desk, block, pairs, seconds)
+            later = [one for _, one in pairs if isinstance(one, Refused) and one.later]
+            return True if len(later) < len(pairs) else desk.wait_for_model(later[0])
+
+    def _outcomes(self, block: _Block) -> list[Draft | Refused]:
+        """What making and proving came to; a bug that they wake costs these attempts only."""
+        try:
+            outcomes = self._without_benchmarks(block.maker.make(block.orders))
+            if not block.maker.calls:  # templates and generators vouch for their own answers
+                return outcomes
+            return proved(
+                outcomes,
+                domain=block.batch.domain,
+                verifier=self._means.verifier,
+                solver=self._means.solver,
+            )
+        except TdsysError:
+            raise
+        except Exception as bug:
+            log.exception("%s cannot make portion %d", block.maker.version, self._claimed.id)
+            calls = calls_per_try(block.maker.calls)  # it may have made all of them
+            told = f"{type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
+            return [Refused("crash", told, calls=calls) for _ in block.orders]
+
+    def _keep(
+        self, desk: _Desk, block: _Block, pairs: Sequence[tuple[Order, _Checked]], seconds: float
+    ) -> None:
+        found = [one for _, one in pairs]
+        arrivals = [one.arrival for one in found if isinstance(one, _Example)]
+        source = SOURCES[block.batch.kind]
+        examples.add(desk.tx, arrivals=arrivals, source=source, due_at=desk.at, now=desk.at)
+        items = [
+            _item(block, order, one, seconds)
+            for order, one in pairs
+            if not (isinstance(one, Refused) and one.later)
+        ]
+        made = making.record(desk.tx, claimed=desk.now, items=items, now=desk.at) if items else 0
+        drafts = [one.draft if isinstance(one, _Example) else one for one in found]
+        spent, tokens = sum(one.calls for one in drafts), sum(one.tokens for one in drafts)
+        making.settle(desk.tx, claimed=desk.now, spent=spent, tokens=tokens)
+        self.made, self.refused = self.made + made, self.refused + len(items) - made
+
+    def _without_benchmarks(self, outcomes: list[Draft | Refused]) -> list[Draft | Refused]:
+        """A problem that tests are made of is nobody's to learn from."""
+        with self._store.begin() as tx:
+            packed = benchmarks.packed(tx)
+        registered = Registered({name: array("q", marks) for name, marks in packed.items()})
+        return [_uncontaminated(one, registered) for one in outcomes] if registered else outcomes
+
+
+class _Desk(NamedTuple):
+    """A portion and its batch, held for one transaction."""
+
+    tx: Tx
+    now: Claimed
+    batch: Batch
+    found: Standing
+    policy: Policy
+    at: datetime
+
+    def wait(self, state: CellState, due_at: datetime, outages: int = 0) -> bool:
+        """Let go of it until then."""
+        making.put_off(self.tx, claimed=self.now, state=state, due_at=due_at, outages=outages)
+        return False
+
+    def wait_for_model(self, refused: Refused) -> bool:
+        """The model gave no answer: try again later, but not for ever."""
+        outages = self.now.outages + 1
+        if outages >= MOST_OUTAGES:
+            return self.give_up(f"{refused.reason}: {refused.detail}")
+        return self.wait(CellState.DUE, self.at + backoff(outages), outages)
+
+    def waiting(self) -> str:
+        """Why it ends although nothing is to be made."""
+        return f"{self.found.waiting} wait for a person"
+
+    def end(self, reason: str | None) -> bool:
+        """End the portion, and the batch with its last one."""
+        resort = REVIEW if reason == self.waiting() else IMPORT
+        told = self._fallback(resort, reason) if reason else None
+        making.end(self.tx, claimed=self.now, reason=reason, last=told)
+        whole = standing(batches.tallies(self.tx, batch_id=self.batch.id))
+        batches.close_if_over(self.tx, batch_id=self.batch.id, admitted=whole.admitted, now=self.at)
+        return False
+
+    def step_down(self) -> bool:
+        """The next strategy's turn; after the last, the end."""
+        because = why_given_up(self.found, self.now.tries, wanted=self.now.wanted)
+        return self._go_to(self.now.rung + 1, because)
+
+    def give_up(self, because: str) -> bool:
+        """The last strategy's turn, the templates' that ask nobody; after it, the end."""
+        last = len(self.now.ladder) - 1
+        return self._go_to(max(last, self.now.rung + 1), because)
+
+    def _go_to(self, rung: int, because: str) -> bool:
+        if rung >= len(self.now.ladder):
+            return self.end(because)
+        following = self._fallback(self.now.ladder[rung], because)
+        making.fall_back(self.tx, claimed=self.now, rung=rung, fallback=following)
+        return True
+
+    def affordable(self, maker: Maker, size: int) -> int:
+        """So many attempts, with their calls set aside."""
+        each = calls_per_try(maker.calls)
+        while size and not making.reserve(self.tx, claimed=self.now, calls=size * each):
+            size -= 1
+        return size
+
+    def orders(self, maker: Maker, size: int) -> list[Order]:
+        """The next attempts."""
+        domain, cell = self.batch.domain, self.now.cell
+        pool: list[Parent] = []
+        if maker.calls:
+            drawn = making.parents(self.tx, domain=domain, cell=cell, turn=self.now.id)
+            # Whoever approved it: what speaks to a model is no part of a prompt.
+            pool = [one for one in drawn if not steers(one.inputs, one.outputs)]
+        first = making.last_number(self.tx, cell_id=self.now.id) + 1
+        return [
+            Order(
+                number=number,
+                serial=self.now.id * SERIAL_STRIDE + number,
+                domain=domain,
+                cell=cell,
+                parents=chosen(pool, maker.parents, self.now.id + number),
+                context=setting(pool, self.now.id + number),
+            )
+            for number in range(first, first + size)
+        ]
+
+    def _fallback(self, following: str, because: str) -> Fallback:
+        return Fallback(
+            topic=self.now.topic,
+            difficulty=self.now.difficulty,
+            given_up=self.now.strategy,
+            next=following,
+            because=because,
+        )
+
+
+class _Example(NamedTuple):
+    """A draft that can be stored."""
+
+    draft: Draft
+    arrival: Arrival
+    capture_id: UUID
+
+
+_Checked = _Example | Refused
+
+
+def _checked(block: _Block, order: Order, outcome: Draft | Refused, now: datetime) -> _Checked:
+    """A draft on its way into the store, with where it comes from; or why it cannot be."""
+    if isinstance(outcome, Refused):
+        return outcome
+    name = f"{block.batch.id}/{order.serial}".encode()
+    capture_id = UUID(bytes=blake2b(name, digest_size=16).digest())
+    provenance: Document = {
+        "batch": str(block.batch.id),
+        "attempt": order.serial,
+        **outcome.made_by,
+        "parents": list(outcome.parents),
+    }
+    labels: Document = {"topic": order.cell.topic, "difficulty": order.cell.difficulty}
+    metadata: Document = {"provenance": provenance}
+    if outcome.simulated:
+        metadata["simulated"] = True
+    try:
+        capture = Capture(
+            capture_id=capture_id,
+            domain=block.batch.domain,
+            inputs={**outcome.inputs, **labels},
+            outputs=outcome.outputs,
+            metadata=metadata,
+            captured_at=now,
+        )
+        return _Example(outcome, from_capture(capture), capture_id)
+    except Malformed as bad:
+        return _refusal(outcome, "malformed", str(bad))
+
+
+def _refusal(draft: Draft, reason: str, detail: str) -> Refused:
+    return Refused(reason, detail, None, draft.checks, draft.calls, draft.tokens)
+
+
+def _uncontaminated(outcome: Draft | Refused, registered: Registered) -> Draft | Refused:
+    problem = None if isinstance(outcome, Refused) else outcome.outputs.get("problem")
+    name = registered.holds(problem) if isinstance(problem, str) else None
+    if name is None or isinstance(outcome, Refused):
+        return outcome
+    return _refusal(outcome, "contaminated", f"this problem is in the benchmark {name}")
+
+
+def _item(block: _Block, order: Order, one: _Checked, seconds: float) -> Item:
+    example, refused = (one, None) if isinstance(one, _Example) else (None, one)
+    told = example.draft if example else one
+    assert isinstance(told, Draft | Refused)  # noqa: S101  # one of the two was given
+    return Item(
+        number=order.number,
+        capture_id=example.capture_id if example else None,
+        reason=refused.reason if refused else None,
+        detail=refused.detail if refused else None,
+        content=refused.content if refused else None,
+        evidence=[check.model_dump(mode="json") for check in told.checks],
+        made_by=example.draft.made_by if example else {"version": block.maker.version},
+        calls=told.calls,
+        tokens=told.tokens,
+        seconds=seconds,
+        simulated=bool(example and example.draft.simulated),
+    )

@@ -1,0 +1,127 @@
+"""The customer's generator, whatever it is: an object, a function, a class, a DSPy program."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from tdsys.core.batch import Draft, Order, Refused
+from tdsys.core.example import Cell
+from tdsys.errors import InvalidInput
+from tdsys.llm import generators
+from tdsys.llm.generators import GeneratorMaker, TemplateMaker
+from tdsys.llm.session import Model
+from tdsys.reference import DOMAINS, ReferenceGenerator
+
+TOPIC = DOMAINS["algebra"][0]
+ORDER = Order(1, 1001, "algebra", Cell(TOPIC, "hard"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPY_CACHEDIR", str(tmp_path_factory.mktemp("answers")))
+        yield
+
+
+def one(generator: Any) -> Draft | Refused:
+    (found,) = GeneratorMaker("g", generator, Model).make([ORDER])
+    return found
+
+
+def outputs(generator: Any) -> object:
+    found = one(generator)
+    assert isinstance(found, Draft), found
+    assert found.made_by["generator"] == "g"
+    return found.outputs
+
+
+def test_an_object_with_generate_is_asked_for_the_cell() -> None:
+    found = one(ReferenceGenerator())
+    assert isinstance(found, Draft)
+    assert found.inputs["topic"] == TOPIC
+    assert found.outputs["answer"]
+    assert not found.simulated
+
+
+def test_a_function_gets_the_arguments_it_names() -> None:
+    assert outputs(lambda topic, difficulty: {"problem": topic, "answer": difficulty}) == {
+        "problem": TOPIC, "answer": "hard",
+    }  # fmt: skip
+    assert outputs(lambda **given: {"problem": str(sorted(given))}) == {
+        "problem": "['difficulty', 'domain', 'index', 'topic']"
+    }
+    nested = {"inputs": {"context": "zoo"}, "outputs": {"problem": "p"}}
+    assert outputs(lambda: nested) == {"problem": "p"}
+
+
+def test_a_dspy_program_runs_on_the_configured_model() -> None:
+    program = dspy.Predict("topic, difficulty -> problem, solution, answer")
+    found = one(program)
+    assert isinstance(found, Draft)
+    assert found.outputs["problem"]
+    assert found.simulated
+    assert str(found.made_by["model"]).startswith("offline")
+
+
+@pytest.mark.parametrize(
+    ("generator", "reason"),
+    [
+        (lambda: 7, "malformed"),
+        (lambda: None, "malformed"),
+        (lambda: {"inputs": {}, "outputs": {}}, "malformed"),
+        (lambda: {"problem": object()}, "malformed"),
+        (lambda: {"problem": "\x00"}, "malformed"),
+        (lambda: {"problem": float("nan")}, "malformed"),
+        (lambda: 1 // 0, "generator_failed"),
+    ],
+)
+def test_whatever_it_raises_or_returns_is_a_reason(generator: Any, reason: str) -> None:
+    found = one(generator)
+    assert isinstance(found, Refused)
+    assert found.reason == reason
+    assert found.detail
+
+
+@pytest.mark.criterion("2.5")
+def test_one_that_hangs_is_asked_once() -> None:
+    asked, free = [], threading.Event()
+
+    def hang() -> None:
+        asked.append(1)
+        free.wait(30)
+
+    maker = GeneratorMaker("g", hang, Model, patience=0.05)
+    found = maker.make([ORDER, ORDER])
+    free.set()
+    assert [one.reason for one in found if isinstance(one, Refused)] == ["generator_hangs"] * 2
+    assert len(asked) == 1
+
+
+@pytest.mark.criterion("2.5")
+def test_a_generator_that_is_not_there_or_does_not_load_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(generators.load("reference"), ReferenceGenerator)
+    with pytest.raises(InvalidInput, match="use one of: reference"):
+        generators.load("nobody")
+    info = tmp_path / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tdsys.generators]\nbroken = no_such_module:thing\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(InvalidInput, match="cannot be loaded: ModuleNotFoundError"):
+        generators.load("broken")
+
+
+def test_templates_know_their_cells_and_say_where_they_end() -> None:
+    maker = TemplateMaker()
+    made, missing = maker.make([ORDER, ORDER._replace(cell=Cell("topology", "hard"))])
+    assert isinstance(made, Draft)
+    assert isinstance(missing, Refused)
+    assert missing.reason == "no_template"
