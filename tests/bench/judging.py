@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tdsys.core.example import Candidate, Capture, Source
 from tdsys.core.rubric import Question
 from tdsys.core.sections import Member
 from tdsys.llm import judge
+from tdsys.llm.judge import ModelJudge
 from tdsys.llm.session import Model
 from tdsys.reference import ReferenceGenerator
 from tdsys.stages.scoring import Limits, score_due
@@ -64,8 +66,7 @@ def bare(made: Sequence[Capture], api_base: str, _: str) -> Callable[[], None]:
 
 def stage(made: Sequence[Capture], api_base: str, database_url: str) -> Callable[[], None]:
     """The candidates of a database, verified, judged and decided."""
-    store, verifier = Store(database_url), EvidenceVerifier()
-    asked = judge.ModelJudge(Model("openai/gpt-4.1-mini", api_base=api_base), width=WIDTH)
+    store, verifier, asked = worker(api_base, database_url)
     now = datetime.now(UTC)
     with store.begin() as tx:
         arrivals = list(map(from_capture, made))
@@ -80,6 +81,13 @@ def stage(made: Sequence[Capture], api_base: str, database_url: str) -> Callable
             decided += found.decided
 
     return run
+
+
+@cache
+def worker(api_base: str, database_url: str) -> tuple[Store, EvidenceVerifier, ModelJudge]:
+    """What a scoring process has; its threads and connections are warm the second time."""
+    asked = ModelJudge(Model("openai/gpt-4.1-mini", api_base=api_base), width=WIDTH)
+    return Store(database_url), EvidenceVerifier(), asked
 
 
 def _candidate(one: Capture) -> Candidate:
