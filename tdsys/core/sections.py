@@ -108,8 +108,8 @@ class Judges(_Section):
     )
     canaries: int = Field(
         1, ge=0, le=20,
-        description="known examples among each block of candidates, at first all of them; a bad one "
-        "that passes stops automatic admission; 0: none",
+        description="known examples among each block of candidates, at first all of them; "
+        "a bad one that passes stops automatic admission; 0: none",
     )  # fmt: skip
 
     @model_validator(mode="after")

@@ -10,13 +10,13 @@ import pytest
 
 from tdsys import errors
 from tdsys.cli import cli
-from tdsys.core import panel, rubric
+from tdsys.core import canaries, panel, rubric
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.core.sections import AlertRules, Cells, Judges, Lifecycle, Member
 from tdsys.parsing.policyfile import policy_from
 from tdsys.settings import Settings
-from tdsys.stages import scoring
+from tdsys.stages import judging, scoring
 from tdsys.wire import Queue, Task
 from tests import requirements
 
@@ -97,9 +97,12 @@ def test_every_policy_in_the_guide_can_be_applied_and_every_field_is_in_one() ->
             assert f"`{name}" in POLICY_GUIDE or f".{name}`" in POLICY_GUIDE, name
 
 
+MODULES = (rubric, panel, canaries, judging, scoring)
+
+
 def test_every_reason_of_a_decision_is_explained() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "judging.md").read_text()
-    code = "".join(Path(str(module.__file__)).read_text() for module in (rubric, panel, scoring))
+    code = "".join(Path(str(module.__file__)).read_text() for module in MODULES)
     said = re.findall(r'(?:_to_person\(|reason=|"reason": )"(\w+)"', code)
     assert {"meets_policy", "judges_disagree", "abstained", "judge_suspended"} <= set(said)
     for reason in (*said, rubric.TRUSTED, rubric.AUDIT):
