@@ -44,6 +44,9 @@ NO_EVIDENCE = Verdict(checks=())
 # A transaction for a handful costs hardly more than for one, and who waits for an answer can wait
 # so much longer. What a death costs stays below what is on its way anyway.
 GATHERING_SECONDS = 0.05
+# Questions in hand for each that the judge takes at once: while a block is claimed, verified and
+# put into clusters, and answers are written, the threads live on what was asked before.
+AHEAD = 3
 
 
 class Answered(NamedTuple):
@@ -128,8 +131,8 @@ class Panel:
         return not (self._waiting or self._asked or self._complete)
 
     def has_room(self) -> bool:
-        """Whether threads might have nothing to do before another block is claimed and verified."""
-        return len(self._waiting) < self._judge.width
+        """Whether threads might have nothing to do before another block is there."""
+        return len(self._waiting) + len(self._asked) < AHEAD * self._judge.width
 
     def put(
         self,
@@ -200,7 +203,7 @@ class Panel:
         """Keep the threads busy while this one writes; an absent model is left alone."""
         while self._waiting and self.is_away:
             self._take(self._waiting.popleft(), AWAY)
-        while self._waiting and len(self._asked) < 2 * self._judge.width:
+        while self._waiting:
             asked = self._waiting.popleft()
             self._asked[self._judge.ask(asked.question)] = asked
 

@@ -11,8 +11,18 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Integer, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    Integer,
+    LargeBinary,
+    TableValuedAlias,
+    Text,
+    cast,
+    column,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from tdsys.core.canaries import Outcome
 from tdsys.core.rubric import Judgement, Juror, Unscored
@@ -50,13 +60,15 @@ def known(tx: Tx, *, keys: Collection[Key]) -> dict[Key, Judgement]:
     """What of (fingerprint, juror) was answered before."""
     if not keys:
         return {}
-    said = judgements.c
+    said, wanted = judgements.c, _pairs(keys)
     rows = tx.execute(
         select(said.fingerprint, said.answers, said["values"], said.rationales, jurors)
         .join_from(judgements, jurors)
-        .where(
-            said.outcome == Said.SCORED.value, tuple_(said.fingerprint, said.juror).in_(list(keys))
+        .join(
+            wanted,
+            (said.fingerprint == wanted.c.fingerprint) & (said.juror == wanted.c.juror),
         )
+        .where(said.outcome == Said.SCORED.value)
     ).mappings()
     found = (
         (
@@ -66,6 +78,14 @@ def known(tx: Tx, *, keys: Collection[Key]) -> dict[Key, Judgement]:
         for row in rows
     )
     return {(content, said.juror.key): said for content, said in found}
+
+
+def _pairs(keys: Collection[Key]) -> TableValuedAlias:
+    """The keys as a table of two columns: one statement, however many there are."""
+    contents, named = zip(*keys, strict=True)
+    arrays = cast(list(contents), ARRAY(LargeBinary)), cast(list(named), ARRAY(Text))
+    columns = column("fingerprint", LargeBinary), column("juror", Text)
+    return func.unnest(*arrays).table_valued(*columns).render_derived()
 
 
 def keep(tx: Tx, *, answered: Iterable[Answered], now: datetime) -> None:

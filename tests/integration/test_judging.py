@@ -178,7 +178,7 @@ def test_what_was_answered_before_a_death_is_not_paid_again(store: Store) -> Non
 
     class Dying(ScriptedJudge):
         def ask(self, question: Question) -> Future[Judgement | Unscored]:
-            if len(self.asked) == 9:
+            if len(self.asked) == 11:
                 raise KeyboardInterrupt
             return super().ask(question)
 
