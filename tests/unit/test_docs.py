@@ -96,6 +96,9 @@ def test_every_policy_in_the_guide_can_be_applied_and_every_field_is_in_one() ->
             assert f"`{name}" in POLICY_GUIDE or f".{name}`" in POLICY_GUIDE, name
 
 
+MODULES = (rubric, panel, canaries, judging, scoring)
+
+
 def test_every_reason_of_a_decision_is_explained() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "judging.md").read_text()
     code = "".join(Path(str(module.__file__)).read_text() for module in (rubric, panel, canaries))
