@@ -16,6 +16,7 @@ from tdsys.core.policy import Policy
 from tdsys.core.sections import AlertRules, Cells, Judges, Lifecycle, Member
 from tdsys.parsing.policyfile import policy_from
 from tdsys.settings import Settings
+from tdsys.stages import judging, scoring
 from tdsys.wire import Queue, Task
 from tests import requirements
 
@@ -101,7 +102,7 @@ MODULES = (rubric, panel, canaries, judging, scoring)
 
 def test_every_reason_of_a_decision_is_explained() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "judging.md").read_text()
-    code = "".join(Path(str(module.__file__)).read_text() for module in (rubric, panel, canaries))
+    code = "".join(Path(str(module.__file__)).read_text() for module in MODULES)
     said = re.findall(r'(?:_to_person\(|reason=|"reason": )"(\w+)"', code)
     assert {"meets_policy", "judges_disagree", "abstained", "judge_suspended"} <= set(said)
     for reason in (*said, rubric.TRUSTED, rubric.AUDIT):
