@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from typing import Annotated, Any
 
 import dspy
@@ -24,14 +22,11 @@ from tdsys.core.rubric import Answer, Dimension, Judgement, Juror, Question, Uns
 from tdsys.core.screening import clean_for_prompt
 from tdsys.core.sections import Member
 from tdsys.errors import ConfigurationError, ModelUnavailable
+from tdsys.llm.rubrics import RUBRIC, criteria, essential, text_of
 from tdsys.llm.session import Model, translate, using
 
-RUBRIC = "rubric_v2"
-ESSENTIAL = "(essential)"
 MAX_CHARS = 8000
 RETRIES = 3
-_CRITERION = re.compile(r"\d+\. ")
-_BLANK = re.compile(r"\n\s*\n")
 
 
 class Rationales(BaseModel):
@@ -102,26 +97,6 @@ class ModelJudge:
         found = self._model if member.model is None else self._named(member.model)
         # A row is asked again later anyway; long waits would only outlive its lease.
         return replace(found, retries=min(found.retries, RETRIES))
-
-
-def criteria(rubric: str = RUBRIC) -> dict[Dimension, tuple[str, ...]]:
-    """The yes/no criteria of a rubric, by dimension."""
-    found: dict[Dimension, tuple[str, ...]] = {}
-    for part in _BLANK.split(_file(rubric).strip()):
-        title, *lines = part.splitlines()
-        found[Dimension(title.partition(" - ")[0])] = tuple(
-            _CRITERION.sub("", line, count=1) for line in lines
-        )
-    return found
-
-
-@lru_cache(maxsize=16)
-def essential(rubric: str = RUBRIC) -> dict[Dimension, frozenset[int]]:
-    """Which criteria of each dimension, from 0, no other makes up for."""
-    return {
-        dimension: frozenset(n for n, text in enumerate(asked) if text.startswith(ESSENTIAL))
-        for dimension, asked in criteria(rubric).items()
-    }
 
 
 def fenced(content: object) -> str:
@@ -197,9 +172,4 @@ def _form(rubric: str) -> type[BaseModel]:
 
 @lru_cache(maxsize=16)
 def _instructions(prompt: str) -> str:
-    return _file(f"judge_prompt_{prompt}").format(rubric=_file(RUBRIC)).strip()
-
-
-@lru_cache(maxsize=16)
-def _file(name: str) -> str:
-    return (files("tdsys.llm") / f"{name}.txt").read_text(encoding="utf-8")
+    return text_of(f"judge_prompt_{prompt}").format(rubric=text_of(RUBRIC)).strip()

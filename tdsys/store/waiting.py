@@ -15,7 +15,7 @@ from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.reviewing import FULL_CELL, Signals, needs_two, parts, rank, value
-from tdsys.core.rubric import Dimension, Verdict
+from tdsys.core.rubric import Dimension, Judgement, Verdict
 from tdsys.store import policies
 from tdsys.store.engine import Tx
 from tdsys.store.review_schema import reviews
@@ -68,14 +68,22 @@ def _appraised(row: RowMapping, policy: Policy) -> dict[str, Any]:
 
 
 def _read(row: RowMapping) -> Signals:
-    judged = row["accuracy"] is not None
     return Signals(
         reason=row["reason"] or "",
         by_person=row["move"] not in (None, *BY_PIPELINE),
         verdict=Verdict.model_validate(row["verdict"]) if row["verdict"] else None,
-        opinions=[{d: row[d.value] for d in Dimension}] if judged else [],
+        opinions=_opinions(row),
         admitted_in_cell=row["admitted"],
     )
+
+
+def _opinions(row: RowMapping) -> list[dict[Dimension, float]]:
+    """What each juror said; the score itself where they were not kept yet."""
+    said = [Judgement.model_validate(one) for one in row["judgements"] or ()]
+    if not said and row["accuracy"] is not None:
+        return [{d: row[d.value] for d in Dimension}]
+    # A score stands only where every juror had a number for every dimension.
+    return [{d: value for d, value in one.values.items() if value is not None} for one in said]
 
 
 def _signals(ids: Collection[int]) -> Any:
@@ -93,7 +101,7 @@ def _signals(ids: Collection[int]) -> Any:
             examples.c.id, examples.c.domain, examples.c.topic, examples.c.difficulty,
             examples.c.reason, reviews.c.needs, reviews.c.entered_at, reviews.c.valued_at,
             verdict.c.verdict, last.c.move, _admitted_in_cell().label("admitted"),
-            *(judged.c[d.value] for d in Dimension),
+            judged.c.judgements, *(judged.c[d.value] for d in Dimension),
         )
         .join(reviews, reviews.c.example_id == examples.c.id)
         .outerjoin(verdict, true())
@@ -105,7 +113,7 @@ def _signals(ids: Collection[int]) -> Any:
 
 def _newest(kind: ScoreKind) -> Any:
     return (
-        select(scores.c.verdict, *(scores.c[d.value] for d in Dimension))
+        select(scores.c.verdict, scores.c.judgements, *(scores.c[d.value] for d in Dimension))
         .where(scores.c.example_id == examples.c.id, scores.c.kind == kind.value)
         .order_by(scores.c.id.desc())
         .limit(1)

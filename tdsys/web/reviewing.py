@@ -7,7 +7,9 @@ from uuid import UUID
 
 from tdsys.core.people import Right
 from tdsys.core.reviewing import Act, Why
+from tdsys.core.rubric import Answer, Dimension, Judgement
 from tdsys.errors import InvalidInput
+from tdsys.llm.rubrics import RUBRIC, criteria
 from tdsys.stages import reviewing
 from tdsys.stages.reviewing import Changed, Item
 from tdsys.store import policies
@@ -178,12 +180,31 @@ def _score(score: Score | None) -> dict[str, Any] | None:
     return {
         "dimensions": [
             {"name": name.replace("_", " "), "value": value,
-             "rationale": shown(_text(score.rationales.get(name, "")))}
+             "rationale": shown(_text(score.rationales.get(name, ""))),
+             "doubts": _doubts(score, Dimension(name))}
             for name, value in score.values.items()
         ],
         "told": shown(f"{score.judge_model}, rubric {score.rubric_version}"),
         "simulated": score.simulated,
     }  # fmt: skip
+
+
+def _doubts(score: Score, dimension: Dimension) -> list[str]:
+    """The criteria that do not hold or were not sure, and of a panel who said so."""
+    alone = len(score.judgements) == 1
+    return [
+        f"{answer}: {asked}" if alone else f"{said.juror.prompt}, {answer}: {asked}"
+        for said in score.judgements
+        for answer, asked in zip(said.answers[dimension], _criteria(said, dimension), strict=False)
+        if answer is not Answer.YES
+    ]
+
+
+def _criteria(said: Judgement, dimension: Dimension) -> tuple[str, ...]:
+    """What was asked; numbers where the rubric is not here any more."""
+    known = said.juror.rubric == RUBRIC
+    numbered = tuple(f"criterion {n}" for n, _ in enumerate(said.answers[dimension], 1))
+    return criteria()[dimension] if known else numbered
 
 
 def _provenance(item: Item) -> list[list[str]]:

@@ -26,7 +26,8 @@ from tdsys.core.rubric import (
 )
 from tdsys.core.sections import Member, Prompt
 from tdsys.llm.canaries import shipped
-from tdsys.llm.judge import RUBRIC, ModelJudge, criteria, fenced
+from tdsys.llm.judge import ModelJudge, fenced
+from tdsys.llm.rubrics import RUBRIC, criteria
 from tdsys.llm.session import Model
 from tdsys.reference import DOMAINS, ReferenceGenerator
 from tests.small_world import items

@@ -15,15 +15,17 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from tdsys.core.lifecycle import Move
+from tdsys.core.panel import together
 from tdsys.core.policy import Policy
 from tdsys.core.reviewing import Act
+from tdsys.core.rubric import Assessment, Juror
 from tdsys.errors import Conflict
 from tdsys.store import Store, examples, invariants, policies, reviews, waiting
 from tdsys.store.review_schema import review_events
 from tdsys.store.review_schema import reviews as queue
 from tdsys.store.reviews import Edit, Form, Said, Wish, claims
 from tdsys.store.schema import examples as examples_table
-from tests.factories import NOW, make_assessment, make_verdict
+from tests.factories import NOW, make_assessment, make_judgement, make_verdict
 from tests.reviewing import LEASE, REVIEW, SOON, make_waiting, say, take, taken
 from tests.stored import claim, count, decide
 
@@ -57,6 +59,20 @@ def everything_holds(store: Store) -> None:
 def two_people(store: Store, *, domain: str = "arithmetic") -> None:
     with store.begin() as tx:
         policies.put(tx, domain=domain, policy=Policy(second_reviews=1.0), author="test", now=NOW)
+
+
+def test_jurors_that_are_apart_make_a_look_worth_its_time(store: Store) -> None:
+    jurors = [Juror(model="m", rubric="r1", prompt=p) for p in ("plain", "doubting")]
+    said = [make_judgement(j, make_assessment(v)) for j, v in zip(jurors, (0.9, 0.3), strict=True)]
+    panel = together(said, make_verdict())
+    assert isinstance(panel, Assessment)
+    (apart,) = make_waiting(store, answer=panel)
+    with store.begin() as tx:
+        why = tx.scalars(
+            text("SELECT why FROM reviews WHERE example_id = :id"), {"id": apart}
+        ).one()
+    assert why[0]["name"] == "disagreement"
+    assert "the judges are 0.60 apart" in why[0]["says"]
 
 
 def test_whoever_moves_an_example_into_review_queues_it_with_the_value_of_a_look(

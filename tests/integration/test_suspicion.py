@@ -15,8 +15,9 @@ from tdsys.core.policy import Policy
 from tdsys.core.rubric import Dimension
 from tdsys.core.sections import Judges
 from tdsys.llm.canaries import shipped
-from tdsys.llm.judge import ModelJudge, criteria
+from tdsys.llm.judge import ModelJudge
 from tdsys.llm.offline.judge_brain import ADDRESSING
+from tdsys.llm.rubrics import criteria
 from tdsys.llm.session import Model
 from tdsys.reference import ReferenceGenerator
 from tdsys.stages import curation, monitoring, policies, scoring

@@ -11,11 +11,14 @@ import pytest
 from playwright.sync_api import Page, expect
 from sqlalchemy import text
 
+from tdsys.core.panel import together
 from tdsys.core.people import Role
 from tdsys.core.policy import Policy
 from tdsys.core.reviewing import Act
+from tdsys.core.rubric import Answer, Dimension, Juror
+from tdsys.llm.rubrics import RUBRIC, criteria
 from tdsys.store import policies
-from tests.factories import NOW, make_verdict
+from tests.factories import NOW, make_assessment, make_judgement, make_verdict
 from tests.reviewing import make_waiting, say, taken
 from tests.web.accessibility import assert_accessible
 from tests.web.conftest import SignedIn
@@ -47,6 +50,19 @@ def press(page: Page, *keys: str) -> None:
 def states(site: Site) -> dict[int, str]:
     with site.store.begin() as tx:
         return {row.id: row.state for row in tx.execute(text("SELECT id, state FROM examples"))}
+
+
+def test_what_did_not_hold_is_shown_criterion_by_criterion(site: Site, signed_in: SignedIn) -> None:
+    juror = Juror(model="m", rubric=RUBRIC, prompt="plain")
+    answers = {d: (Answer.YES,) * len(asked) for d, asked in criteria().items()}
+    answers[Dimension.RELEVANCE] = (Answer.NO, Answer.UNSURE, *answers[Dimension.RELEVANCE][2:])
+    said = make_judgement(juror, make_assessment(0.55)).model_copy(update={"answers": answers})
+    make_waiting(site.store, 1, answer=together([said], make_verdict()))
+    page = opened(signed_in(name="ann"))
+    asked = criteria()[Dimension.RELEVANCE]
+    expect(page.locator(".review-doubts li")).to_have_text(
+        [f"no: {asked[0]}", f"unsure: {asked[1]}"]
+    )
 
 
 @pytest.mark.criterion("4.4")

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select, true
 
 from tdsys.core.reviewing import WORDS
-from tdsys.core.rubric import Dimension, Verdict
+from tdsys.core.rubric import Dimension, Judgement, Verdict
 from tdsys.store.engine import Tx
 from tdsys.store.review_schema import review_events
 from tdsys.store.reviews.decisions import undone
@@ -50,6 +50,7 @@ class Score(NamedTuple):
     id: int
     values: dict[str, float]
     rationales: dict[str, Any]
+    judgements: tuple[Judgement, ...]
     judge_model: str
     rubric_version: str
     simulated: bool
@@ -128,6 +129,7 @@ def score(tx: Tx, *, example_id: int) -> Score | None:
         row.id,
         {d.value: getattr(row, d.value) for d in Dimension},
         row.rationales or {},
+        tuple(map(Judgement.model_validate, row.judgements or ())),
         row.judge_model,
         row.rubric_version,
         row.simulated,

@@ -101,7 +101,7 @@
     const told = make("p", { class: "soft" }, item.score.told);
     if (item.score.simulated) told.append(" ", make("span", { class: "badge is-simulated" }, "simulated"));
     at("score").replaceChildren(...item.score.dimensions.map((one) =>
-      make("div", { class: "review-score" }, make("p", {}, make("span", {}, one.name), make("strong", {}, one.value.toFixed(2))), untrusted(one.rationale, false))), told);
+      make("div", { class: "review-score" }, make("p", {}, make("span", {}, one.name), make("strong", {}, one.value.toFixed(2))), untrusted(one.rationale, false), make("ul", { class: "review-doubts" }, ...one.doubts.map((doubt) => make("li", {}, doubt))))), told);
     return undefined;
   }
 
