@@ -12,6 +12,7 @@ from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain
 from tdsys.cli.page import Bars, page, table
 from tdsys.cli.printing import note, say, show_table, write_text
+from tdsys.core.agreement import Raters
 from tdsys.stages import reporting
 from tdsys.stages.reporting import Agreed, Coverage, Covered, Quality, Spread
 
@@ -44,7 +45,8 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
         reporting.quality(store, domain=domain),
         reporting.agreement(store, domain=domain),
     )
-    lead = [*_quality_in_words(found), *_agreement_in_words(agreed)]
+    people = reporting.people(store, domain=domain)
+    lead = [*_quality_in_words(found), *_agreement_in_words(agreed), *_people_in_words(people)]
     reasons = [(state, reason, str(n)) for state, reason, n in found.reasons]
     if path:
         spreads = [(o.dimension, Bars(o.all), Bars(o.admitted), *_limits(o)) for o in found.spreads]
@@ -54,9 +56,9 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
         told = [dict(zip(("state", "reason", "n"), row, strict=True)) for row in found.reasons]
         spread = [one._asdict() for one in found.spreads]
         beside = asdict(agreed) if agreed else None
-        say(
-            json.dumps({**found._asdict(), "spreads": spread, "reasons": told, "agreement": beside})
-        )
+        among = asdict(people) if people else None
+        measured = {"agreement": beside, "people": among}
+        say(json.dumps({**found._asdict(), "spreads": spread, "reasons": told, **measured}))
     elif not path:
         for sentence in lead:
             say(sentence)
@@ -106,6 +108,16 @@ def _agreement_in_words(agreed: Agreed | None) -> list[str]:
     )
     labels = f"judge and people over {agreed.n} examples{simulated}: {told}"
     return [f"{labels}; good of what it accepts: {good}"]
+
+
+def _people_in_words(found: Raters | None) -> list[str]:
+    """What people say of each other, where two decided about the same."""
+    if found is None:
+        return []
+    chance = "–" if found.alpha is None else f"{found.alpha:.2f}"
+    beyond = f"kappa {found.kappa:.2f}" if found.kappa is not None else f"alpha {chance}"
+    about = f"{found.raters} people over {found.items} examples that two or more decided"
+    return [f"{about}: the same word {found.agreed:.0%}, {beyond}"]
 
 
 def _coverage_in_words(found: Coverage) -> str:

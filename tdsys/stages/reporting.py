@@ -6,15 +6,18 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
+from uuid import UUID
 
-from tdsys.core.agreement import Kappa, kappa
+from tdsys.core.agreement import Kappa, Raters, between, kappa
 from tdsys.core.calibration import Accepted, accepted
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy
+from tdsys.core.reviewing import Act
 from tdsys.core.rubric import Dimension
 from tdsys.stages.calibrating import weighed
-from tdsys.store import Store, calibrations, examples, policies
+from tdsys.store import Store, calibrations, examples, policies, reviews
+from tdsys.store.calibrations import Kept
 from tdsys.store.examples import Tenth
 
 TENTHS = 10
@@ -124,6 +127,24 @@ def agreement(store: Store, *, domain: str) -> Agreed | None:
     goods, counted = [o.good for o in found.items], [o.weight for o in found.items]
     agreed = kappa(accepts, goods, weights=counted)
     return Agreed(len(accepts), agreed, accepted(found.items, accepts), found.simulated)
+
+
+def people(store: Store, *, domain: str) -> Raters | None:
+    """How far people agree among themselves; None where no two decided about the same example."""
+    with store.begin() as tx:
+        said = reviews.ratings(tx, domains=[domain])
+    raters = sorted({one.rater for one in said})
+    items: dict[tuple[int, UUID], list[float | None]] = {}
+    for one in said:
+        row = items.setdefault((one.example_id, one.entry), [None] * len(raters))
+        row[raters.index(one.rater)] = float(one.decision == Act.APPROVE)
+    return between(list(items.values()))
+
+
+def calibration(store: Store, *, domain: str) -> Kept | None:
+    """What the domain's judge was found to be worth, the last time somebody asked."""
+    with store.begin() as tx:
+        return calibrations.latest(tx, domain=domain)
 
 
 def _spread(dimension: Dimension, tenths: list[Tenth], policy: Policy) -> Spread:

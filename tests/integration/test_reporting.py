@@ -10,6 +10,7 @@ import pytest
 
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
+from tdsys.core.reviewing import Act, Why
 from tdsys.core.rubric import Decision, Unscored, decide
 from tdsys.core.sections import CellException, Cells
 from tdsys.stages import policies, reporting
@@ -17,6 +18,7 @@ from tdsys.store import Store, Tx
 from tests.commanding import Shell
 from tests.factories import NOW, PROBLEM, make_assessment, make_capture, make_verdict
 from tests.opinions import people
+from tests.reviewing import make_waiting, say, taken
 from tests.stored import claim, count, ingest
 from tests.stored import decide as recorded
 
@@ -204,3 +206,27 @@ def test_a_report_on_an_unknown_domain_names_the_known_ones(tdsys: Shell) -> Non
     for kind in ("quality", "coverage"):
         said = tdsys("report", kind, "--domain", "summs")
         assert (said.code, "another, sums" in said.err) == (2, True)
+
+
+@pytest.mark.criterion("4.5")
+def test_people_are_compared_where_two_decided_about_the_same(store: Store) -> None:
+    assert reporting.people(store, domain="arithmetic") is None
+    policies.apply(
+        store,
+        domain="arithmetic",
+        policy=Policy(second_reviews=1.0),
+        author="test",
+        now=NOW,
+    )
+    ids = make_waiting(store, 4)
+    for name, acts in (("ann", "aaar"), ("bob", "aarr")):
+        for _ in acts:
+            held = taken(store, name)
+            if acts[ids.index(held.example_id)] == "a":
+                say(store, held, Act.APPROVE, name)
+            else:
+                say(store, held, Act.REJECT, name, reason=Why.WRONG)
+    found = reporting.people(store, domain="arithmetic")
+    assert found is not None
+    assert (found.raters, found.items, found.agreed) == (2, 4, 0.75)
+    assert found.kappa == pytest.approx(0.5)

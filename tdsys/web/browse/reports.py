@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tdsys.core.browsing import Filter
@@ -54,7 +55,29 @@ def quality(visit: Visit) -> dict[str, Any]:
         **found._asdict(),
         "spreads": [{**one._asdict(), "chart": str(_spread(one))} for one in found.spreads],
         "reasons": told,
+        "agreement": _agreement(visit, found.domain),
         "domains": _others(visit),
+    }
+
+
+def _agreement(visit: Visit, domain: str) -> dict[str, Any]:
+    """People beside each other, and beside the judge when it was calibrated last.
+
+    Comparing the judge anew reads every decision there is, which no page should wait for.
+    """
+    people = reporting.people(visit.store, domain=domain)
+    kept = reporting.calibration(visit.store, domain=domain)
+    return {
+        "people": asdict(people) if people else None,
+        "calibration": {
+            "at": f"{kept.at:%Y-%m-%d}",
+            "n": kept.n,
+            "judge": kept.judge_model,
+            "simulated": kept.simulated,
+            "findings": kept.document["findings"],
+        }
+        if kept
+        else None,
     }
 
 
