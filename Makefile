@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 
 # By file, because a file's tests share its fixtures; in order, because the long ones come first.
 test: $(INSTALLED)
-	@echo "Every test, on two processes; about eight minutes, each dot is one"
+	@echo "Every test, on two processes; about twelve minutes, each dot is one"
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not bench"
 
 lint: $(INSTALLED)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from tdsys.core.browsing import Filter
 from tdsys.core.lifecycle import BY_PEOPLE, MOVES, Move, State, way
+from tdsys.core.rubric import Decision, Unscored
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.stages import auditing, curation, operating
 from tdsys.store import Store, Tx, counts, operations
@@ -18,7 +19,18 @@ from tdsys.store.operations import Operation
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
 from tests.many import fill
-from tests.stored import LEASE, admit, claim, count, die, freeze, in_one_transaction, ingest, keep
+from tests.stored import (
+    LEASE,
+    admit,
+    claim,
+    count,
+    decide,
+    die,
+    freeze,
+    in_one_transaction,
+    ingest,
+    keep,
+)
 
 LATER = NOW + timedelta(hours=1)
 
@@ -104,7 +116,7 @@ def test_every_move_is_taken_back_along_legal_moves(store: Store, start: State, 
     with store.begin() as tx:
         ids = admit(tx, make_captures(3, domain="sums"))
         if start is State.PARKED:  # an admitted example has a score, one that is parked has none
-            ids = [c.id for c in _candidates(tx)]
+            ids = _parked(tx)
     for example_id in ids:
         for step in _steps(start):
             curation.move(store, example_id=example_id, move=step, reason="so", actor="x", now=NOW)
@@ -119,13 +131,17 @@ def test_every_move_is_taken_back_along_legal_moves(store: Store, start: State, 
     assert sound(store, now=LATER + timedelta(hours=1))
 
 
-def _candidates(tx: Tx) -> list[Any]:
+def _parked(tx: Tx) -> list[int]:
     ingest(tx, make_captures(6, domain="sums")[3:])
-    return claim(tx)
+    claimed = claim(tx)
+    for candidate in claimed:
+        silent = Unscored(reason="unparseable")
+        assert decide(tx, candidate, Decision(move=Move.PARK, reason="unparseable"), answer=silent)
+    return [candidate.id for candidate in claimed]
 
 
 def _steps(start: State) -> tuple[Move, ...]:
-    return (Move.PARK,) if start is State.PARKED else way(State.ADMITTED, start)
+    return () if start is State.PARKED else way(State.ADMITTED, start)
 
 
 def test_what_somebody_has_touched_since_is_left_as_it_is(mixed: Store) -> None:
