@@ -79,6 +79,8 @@ def shown(page: Tab, site: Site, path: str) -> None:
     assert answer, path
     assert answer.ok, f"{path}: {answer.status}"
     page.wait_for_load_state("networkidle")
+    # What a template shows of an object when it means one of its values.
+    assert not re.search(r"built-in method|object at 0x", page.locator("main").inner_text()), path
 
 
 def filled(site: Site, path: str) -> str:

@@ -16,7 +16,7 @@ from tdsys.llm.offline import judge_brain, problems, proposer, variants
 from tdsys.llm.offline.prompt import Asked, Draw, answer, read
 
 # Raised whenever the same prompt would be answered differently; part of the model's name.
-BRAIN = 3
+BRAIN = 4
 CHARS_PER_TOKEN = 4
 NO_FORM = "The prompt names no fields to answer with."
 # Which fresh sample a call asks for (DSPy's rollout_id, which requests do not carry).

@@ -201,7 +201,10 @@ def _educational_value(seen: Seen) -> dict[str, bool]:
 
 def _rationale(held: Mapping[str, bool | None]) -> str:
     missing = [name for name, holds in held.items() if holds is False]
-    return f"Does not hold: {'; '.join(missing)}." if missing else "All five criteria hold."
+    open_ = [name for name, holds in held.items() if holds is None]
+    told = [f"Does not hold: {'; '.join(missing)}."] if missing else []
+    told += [f"Cannot be told: {'; '.join(open_)}."] if open_ else []
+    return " ".join(told) or "All five criteria hold."
 
 
 def _data(text: str) -> Any:
