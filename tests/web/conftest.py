@@ -37,7 +37,8 @@ def chromium_path() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+# For a file, not for the session: playwright's event loop would be in the way of others' own.
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Browser]:
     with sync_playwright() as started:
         made = started.chromium.launch(executable_path=chromium_path, args=chromium.ARGUMENTS)
