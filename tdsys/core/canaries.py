@@ -53,8 +53,11 @@ def sign(canary: Canary, said: Judgement | Unscored, policy: Policy) -> Sign:
     """Whether the juror by itself, without the verifier's evidence, would have admitted it."""
     if isinstance(said, Unscored):
         return Sign(Outcome.UNSCORED, f"{said.reason}: {said.detail}")
+    assessment = alone(said)
+    if assessment is None:
+        return Sign(Outcome.UNSCORED, f"{said.juror} was sure of nothing in some dimension")
     bands = policy.model_copy(update={"collection": "automatic"})
-    decision = decide(Verdict(checks=()), alone(said), bands)
+    decision = decide(Verdict(checks=()), assessment, bands)
     admitted = decision.move is Move.ADMIT
     detail = f"{decision.reason} {decision.detail}".strip()
     if admitted == canary.good:

@@ -365,20 +365,21 @@ def _dissented(assessment: Assessment, policy: Policy) -> Decision | None:
     if policy.judges.agreement != "unanimous" or len(assessment.judgements) < PAIR:
         return None
     for judgement in assessment.judgements:
-        if unsure := _unsure(alone(judgement), policy):
+        one = alone(judgement)
+        if one and (unsure := _unsure(one, policy)):
             return _to_person("judge_dissents", f"{judgement.juror}: {unsure.detail}")
     return None
 
 
-def alone(judgement: Judgement) -> Assessment:
-    """One juror's word as an assessment; what it knew nothing of counts as 0 here.
-
-    Only for asking whether it would have admitted: it is never stored.
-    """
+def alone(judgement: Judgement) -> Assessment | None:
+    """One juror's word as an assessment; None where it was sure of nothing in some dimension."""
+    known = {d: value for d, value in judgement.values.items() if value is not None}
+    if len(known) < len(Dimension):
+        return None
     return Assessment(
         scores={
-            d: DimensionScore(value=judgement.value(d) or 0.0, rationale=judgement.rationales[d])
-            for d in Dimension
+            d: DimensionScore(value=value, rationale=judgement.rationales[d])
+            for d, value in known.items()
         },
         judge_model=judgement.juror.model,
         rubric_version=judgement.juror.rubric,

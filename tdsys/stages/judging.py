@@ -93,7 +93,7 @@ class _Pending:
         said = [self.said[juror.key] for juror in self.jurors]
         missing = [one for one in said if isinstance(one, Unscored)]
         if missing:
-            # What can be asked again costs no attempt while something else is only away.
+            # An unusable answer counts even while another member is away: it needs a fresh sample.
             return next((one for one in missing if not one.transient), missing[0])
         return together([one for one in said if isinstance(one, Judgement)], self.verdict)
 

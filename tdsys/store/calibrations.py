@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import ColumnElement, Integer, and_, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Integer, and_, exists, func, or_, select, true
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.calibration import JudgeVersion
@@ -129,26 +129,8 @@ def reviewed(
     A word counts while nothing brought the example back before a person, and only where a score,
     not another person, had brought it there.
     """
-    word, later, entry = transitions.alias("w"), transitions.alias("l"), transitions.alias("e")
-    brought = (
-        select(entry.c.move, entry.c.reason, entry.c.score_id)
-        .where(
-            entry.c.example_id == word.c.example_id,
-            entry.c.to_state == IN_REVIEW,
-            entry.c.id < word.c.id,
-            # A decision taken back brings it where it was: that counts for what brought it there.
-            or_(entry.c.score_id.is_not(None), entry.c.move == Move.FLAG.value),
-        )
-        .order_by(entry.c.id.desc())
-        .limit(1)
-        .lateral("brought")
-    )
-    evidence = evidence_before_score()
-    again = exists().where(
-        later.c.example_id == word.c.example_id,
-        later.c.id > word.c.id,
-        or_(later.c.to_state == IN_REVIEW, later.c.from_state == IN_REVIEW),
-    )
+    word = transitions.alias("w")
+    brought, evidence = _brought(word), evidence_before_score()
     rows = tx.execute(
         select(
             examples.c.id,
@@ -169,7 +151,7 @@ def reviewed(
             word.c.from_state == IN_REVIEW,
             word.c.move.in_((Move.APPROVE.value, Move.REJECT.value)),
             word.c.score_id.is_(None),
-            ~again,
+            ~_again(word),
             _is_by(judge, since),
         )
         .order_by(examples.c.id)
@@ -186,6 +168,34 @@ def reviewed(
         )
         for row in rows
     ]
+
+
+def _brought(word: FromClause) -> Any:
+    """What had brought an example before a person when this was said of it."""
+    entry = transitions.alias("e")
+    return (
+        select(entry.c.move, entry.c.reason, entry.c.score_id)
+        .where(
+            entry.c.example_id == word.c.example_id,
+            entry.c.to_state == IN_REVIEW,
+            entry.c.id < word.c.id,
+            # A decision taken back brings it where it was: that counts for what brought it there.
+            or_(entry.c.score_id.is_not(None), entry.c.move == Move.FLAG.value),
+        )
+        .order_by(entry.c.id.desc())
+        .limit(1)
+        .lateral("brought")
+    )
+
+
+def _again(word: FromClause) -> ColumnElement[bool]:
+    """Whether the example came before a person, or left one, after this was said."""
+    later = transitions.alias("l")
+    return exists().where(
+        later.c.example_id == word.c.example_id,
+        later.c.id > word.c.id,
+        or_(later.c.to_state == IN_REVIEW, later.c.from_state == IN_REVIEW),
+    )
 
 
 def outcomes(

@@ -409,3 +409,12 @@ class Unsure(ScriptedJudge):
                 "values": told.values | {Dimension.ACCURACY: value},
             }
         )
+
+
+def test_a_juror_sure_of_nothing_in_a_dimension_has_not_said_a_canary_is_bad(store: Store) -> None:
+    captured(store, [record(1)])
+    score(store, Unsure(of=5), canaries=(GOOD, BAD))
+    with store.begin() as tx:
+        (standing,) = judgements.standings(tx)
+        assert not alerts.firing(tx, prefix="canary_refused:")
+    assert standing.canaries == {"unscored": 2}
