@@ -19,7 +19,7 @@ from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
 from tdsys.stages import filling
 from tdsys.stages.filling import CellReport, Report
-from tdsys.store.filling import Batch
+from tdsys.store.batches import Batch
 from tdsys.wire import Task
 
 LOOK_EVERY = 0.2

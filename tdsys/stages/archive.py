@@ -14,8 +14,8 @@ from tdsys.core.intake import Faulty, repair_line
 from tdsys.core.program import Trial
 from tdsys.errors import Conflict, NotFound
 from tdsys.stages import importing
-from tdsys.store import Store, batches, datasets, imports, programs, runs
-from tdsys.store.batches import Arrived
+from tdsys.store import Store, capture_batches, datasets, imports, programs, runs
+from tdsys.store.capture_batches import Arrived
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.examples import Refused
 from tdsys.store.imports import Import
@@ -66,14 +66,14 @@ def repair(store: Store, *, import_id: UUID) -> Iterator[str]:
 def arrived(store: Store, *, limit: int, before: datetime | None = None) -> list[Arrived]:
     """The newest batches of captures; they may hold any domain's."""
     with store.begin() as tx:
-        return batches.batches(tx, limit=limit, before=before)
+        return capture_batches.batches(tx, limit=limit, before=before)
 
 
 def batch(store: Store, *, batch_id: str) -> tuple[Arrived, list[Refused]]:
     """One batch, and what was refused of it."""
     with store.begin() as tx:
-        found = batches.batch(tx, batch_id=batch_id)
-        refusals = batches.refusals(tx, batch_id=batch_id, limit=REFUSALS)
+        found = capture_batches.batch(tx, batch_id=batch_id)
+        refusals = capture_batches.refusals(tx, batch_id=batch_id, limit=REFUSALS)
     if found is None:
         raise NotFound("there is no such batch", remedy="begin at the list of batches")
     return found, refusals

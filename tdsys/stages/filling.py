@@ -25,9 +25,8 @@ from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.errors import InvalidInput, NotReady
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, examples, policies
-from tdsys.store import filling as batches
-from tdsys.store.filling import Batch, Kept, Opening, Portion
+from tdsys.store import Store, Tx, batches, examples, policies
+from tdsys.store.batches import Batch, Kept, Opening, Portion
 
 DIFFICULTIES = ("easy", "medium", "hard")
 HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)

@@ -48,9 +48,8 @@ from tdsys.errors import Conflict, StoreUnavailable, TdsysError
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.proving import proved
 from tdsys.stages.scoring import backoff
-from tdsys.store import Store, Tx, benchmarks, examples, making, policies
-from tdsys.store import filling as batches
-from tdsys.store.filling import Batch
+from tdsys.store import Store, Tx, batches, benchmarks, examples, making, policies
+from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed, Item
 
 log = logging.getLogger("tdsys.synthesizing")

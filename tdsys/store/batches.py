@@ -1,57 +1,268 @@
-"""The batches in which captures arrived; reads only."""
+"""Batches as a whole: what is wanted, what it may cost, how it ends, what it has yielded."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
-from sqlalchemy import select, true
+from pydantic import BaseModel, ConfigDict, JsonValue
+from sqlalchemy import Text, case, cast, func, literal, select, true, update
+from sqlalchemy.dialects.postgresql import insert
 
+from tdsys.core.batch import BatchState, CellState, Fallback, Kind, Tally
+from tdsys.core.example import Cell, Document
+from tdsys.core.filling import Experience
+from tdsys.core.lifecycle import State
+from tdsys.errors import Conflict, InvalidInput
+from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items
+from tdsys.store.batch_schema import batches as batches_table
 from tdsys.store.engine import Tx
-from tdsys.store.examples.census import Refused
-from tdsys.store.schema import capture_batches, capture_refusals
+from tdsys.store.schema import examples
+
+OPEN = BatchState.OPEN.value
+ADMITTED = State.ADMITTED.value
 
 
-class Arrived(NamedTuple):
-    """One batch: how many records it held, and what became of them."""
+class Batch(BaseModel):
+    """One request for examples; `plan` is what was expected when it was begun."""
 
-    batch_id: str
-    received: int
-    new: int
-    duplicate: int
-    conflicting: int
-    refused: int
-    resent: int
-    at: datetime
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    domain: str
+    kind: Kind
+    state: BatchState
+    wanted: int
+    plan: dict[str, JsonValue]
+    model: str
+    max_calls: int
+    reserved: int
+    spent: int
+    tokens: int
+    actor: str
+    created_at: datetime
+    finished_at: datetime | None
 
 
-def batches(tx: Tx, *, limit: int, before: datetime | None = None) -> list[Arrived]:
-    """The newest batches that arrived before then."""
-    kept = capture_batches.c
+class Portion(NamedTuple):
+    """A part of a batch that is handed to one worker at a time."""
+
+    topic: str
+    difficulty: str
+    ladder: tuple[str, ...]
+    wanted: int
+
+
+class Opening(NamedTuple):
+    """A batch that is to be; `plan` is what is expected of it."""
+
+    domain: str
+    kind: Kind
+    portions: Sequence[Portion]
+    plan: Document
+    model: str
+    max_calls: int
+    actor: str
+
+
+class Kept(NamedTuple):
+    """A portion as it is stored."""
+
+    id: int
+    topic: str
+    difficulty: str
+    strategy: str
+    wanted: int
+    state: str
+    reason: str | None
+    fallbacks: list[Fallback]
+
+
+def open_(tx: Tx, *, opening: Opening, now: datetime) -> UUID:
+    """A batch whose portions are due at once."""
+    values = opening._asdict()
+    portions: Sequence[Portion] = values.pop("portions")
+    batch_id: UUID = tx.scalars(
+        insert(batches_table)
+        .values(**values, state=OPEN, wanted=sum(one.wanted for one in portions), created_at=now)
+        .returning(batches_table.c.id)
+    ).one()
+    rows = [
+        {
+            "batch_id": batch_id,
+            "position": position,
+            "topic": one.topic,
+            "difficulty": one.difficulty,
+            "ladder": list(one.ladder),
+            "wanted": one.wanted,
+            "fallbacks": [],
+            "state": CellState.DUE.value,
+            "due_at": now,
+        }
+        for position, one in enumerate(portions)
+    ]
+    tx.execute(insert(batch_cells), rows)
+    return batch_id
+
+
+def find(tx: Tx, *, batch_id: UUID, hold: bool = False) -> Batch:
+    """The batch of that id, also kept from everybody else; InvalidInput when there is none."""
+    query = select(batches_table).where(batches_table.c.id == batch_id)
+    row = tx.execute(query.with_for_update() if hold else query).mappings().one_or_none()
+    if row is None:
+        raise InvalidInput(f"there is no batch {batch_id}", remedy="see `tdsys batch list`")
+    return Batch.model_validate(row)
+
+
+def meant(tx: Tx, *, prefix: str) -> UUID:
+    """The batch whose id begins so; InvalidInput when there is none, or more than one."""
+    kept = batches_table.c.id
+    begins = cast(kept, Text).startswith(prefix.lower(), autoescape=True)
+    found: list[UUID] = list(tx.scalars(select(kept).where(begins).limit(2)))
+    if len(found) != 1:
+        raise InvalidInput(
+            f"more than one batch begins with {prefix!r}"
+            if found
+            else f"there is no batch {prefix!r}",
+            remedy="see `tdsys batch list`",
+        )
+    return found[0]
+
+
+def listed(tx: Tx, *, domain: str | None, limit: int) -> list[Batch]:
+    """Batches, the newest first."""
+    kept = batches_table.c
     rows = tx.execute(
-        select(*(kept[name] for name in Arrived._fields))
-        .where(true() if before is None else kept.at < before)
-        .order_by(kept.at.desc(), kept.batch_id)
+        select(batches_table)
+        .where(true() if domain is None else kept.domain == domain)
+        .order_by(kept.created_at.desc(), kept.id)
         .limit(limit)
-    )
-    return [Arrived(*row) for row in rows]
+    ).mappings()
+    return [Batch.model_validate(row) for row in rows]
 
 
-def batch(tx: Tx, *, batch_id: str) -> Arrived | None:
-    """The batch of that id."""
-    kept = capture_batches.c
-    columns = [kept[name] for name in Arrived._fields]
-    row = tx.execute(select(*columns).where(kept.batch_id == batch_id)).one_or_none()
-    return None if row is None else Arrived(*row)
-
-
-def refusals(tx: Tx, *, batch_id: str, limit: int) -> list[Refused]:
-    """The first records of a batch that were not stored, and why."""
-    kept = capture_refusals.c
+def portions(tx: Tx, *, batch_id: UUID) -> list[Kept]:
+    """A batch's portions in their order."""
+    kept = batch_cells.c
     rows = tx.execute(
-        select(*(kept[name] for name in Refused._fields))
-        .where(kept.batch_id == batch_id)
-        .order_by(kept.position)
-        .limit(limit)
+        select(batch_cells).where(kept.batch_id == batch_id).order_by(kept.position)
+    ).mappings()
+    return [
+        Kept(
+            id=row["id"],
+            topic=row["topic"],
+            difficulty=row["difficulty"],
+            strategy=row["ladder"][0],
+            wanted=row["wanted"],
+            state=row["state"],
+            reason=row["reason"],
+            fallbacks=[Fallback.model_validate(one) for one in row["fallbacks"]],
+        )
+        for row in rows
+    ]
+
+
+def tallies(tx: Tx, *, batch_id: UUID, cell_id: int | None = None) -> list[Tally]:
+    """What the attempts of a batch, or of one portion, have come to."""
+    item = batch_items.c
+    reason = func.coalesce(item.reason, examples.c.reason)
+    by = (item.cell_id, item.strategy, examples.c.state, reason)
+    rows = tx.execute(
+        select(*by, func.count())
+        .join_from(batch_items, batch_cells, batch_cells.c.id == item.cell_id)
+        .outerjoin(examples, examples.c.id == item.example_id)
+        .where(
+            batch_cells.c.batch_id == batch_id,
+            true() if cell_id is None else item.cell_id == cell_id,
+        )
+        .group_by(*by)
+        .order_by(*by)
     )
-    return [Refused(*row) for row in rows]
+    return [Tally(*row) for row in rows]
+
+
+def experience(tx: Tx, *, domain: str | None) -> list[Experience]:
+    """What every strategy has yielded in every cell, of one domain or of all."""
+    item, cell = batch_items.c, batch_cells.c
+    by = (item.strategy, cell.topic, cell.difficulty)
+    rows = tx.execute(
+        select(
+            *by,
+            func.count(),
+            func.count().filter(examples.c.state == ADMITTED),
+            func.sum(item.calls),
+            func.sum(item.tokens),
+            func.sum(item.seconds),
+        )
+        .join_from(batch_items, batch_cells, cell.id == item.cell_id)
+        .join(batches_table, batches_table.c.id == cell.batch_id)
+        .outerjoin(examples, examples.c.id == item.example_id)
+        .where(true() if domain is None else batches_table.c.domain == domain)
+        .group_by(*by)
+        .order_by(*by)
+    )
+    return [Experience(row[0], Cell(row[1], row[2]), *row[3:]) for row in rows]
+
+
+def close_if_over(tx: Tx, *, batch_id: UUID, admitted: int, now: datetime) -> BatchState | None:
+    """End a batch none of whose portions is open; call it with the batch held."""
+    kept, cell = batches_table.c, batch_cells.c
+    is_open = select(cell.id).where(cell.batch_id == batch_id, IS_UNDER_WAY).exists()
+    enough = literal(admitted) >= kept.wanted
+    state: str | None = tx.scalar(
+        update(batches_table)
+        .where(kept.id == batch_id, kept.state == OPEN, ~is_open)
+        .values(state=case((enough, "finished"), else_="partial"), finished_at=now)
+        .returning(kept.state)
+    )
+    return None if state is None else BatchState(state)
+
+
+def cancel(tx: Tx, *, batch_id: UUID, now: datetime) -> bool:
+    """End an open batch and what is open of it; what was made stays. False: it was not open."""
+    kept, cell = batches_table.c, batch_cells.c
+    ended = tx.scalar(
+        update(batches_table)
+        .where(kept.id == batch_id, kept.state == OPEN)
+        .values(
+            state=BatchState.CANCELLED.value,
+            finished_at=now,
+            # What is under way may have been paid for.
+            spent=kept.spent + kept.reserved,
+            reserved=0,
+        )
+        .returning(kept.id)
+    )
+    if ended is None:
+        return False
+    tx.execute(
+        update(batch_cells)
+        .where(cell.batch_id == batch_id, IS_UNDER_WAY)
+        .values(state=CellState.CANCELLED.value, due_at=None, reserved=0, reason="cancelled")
+    )
+    return True
+
+
+def resume(tx: Tx, *, batch_id: UUID, more_calls: int, now: datetime) -> int:
+    """Open an ended batch once more where it fell short; how many portions are due again."""
+    batch, cell = find(tx, batch_id=batch_id, hold=True), batch_cells.c
+    if batch.state == OPEN:
+        raise Conflict(f"batch {batch_id} is open", remedy="`tdsys batch watch` follows it")
+    again = tx.scalars(
+        update(batch_cells)
+        .where(
+            cell.batch_id == batch_id,
+            cell.state.in_([CellState.SHORT.value, CellState.CANCELLED.value]),
+        )
+        .values(state=CellState.DUE.value, due_at=now, rung=0, tries=0, outages=0, reason=None)
+        .returning(cell.id)
+    ).all()
+    if again:
+        tx.execute(
+            update(batches_table)
+            .where(batches_table.c.id == batch_id)
+            .values(state=OPEN, finished_at=None, max_calls=batches_table.c.max_calls + more_calls)
+        )
+    return len(again)

@@ -21,10 +21,9 @@ from tdsys.core.panel import together
 from tdsys.core.rubric import Assessment, Decision, Juror, Unscored
 from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
-from tdsys.store import Store, Tx, examples, imports, invariants, judgements
-from tdsys.store import filling as batches
+from tdsys.store import Store, Tx, batches, examples, imports, invariants, judgements
+from tdsys.store.batches import Opening, Portion
 from tdsys.store.examples import Batch, Refusal
-from tdsys.store.filling import Opening, Portion
 from tdsys.store.invariants import INVARIANTS, Finding
 from tests.factories import (
     NOW,
