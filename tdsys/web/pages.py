@@ -348,6 +348,7 @@ class Desk:
             document=given.document,
             body=given.body,
             home=next((one.path for one in self._navigation(person)), "/account"),
+            by_token=bool(_bearer(request)),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tdsys.core.people import DUTIES, ROLES, Right, Role
+from tdsys.errors import NotAllowed
 from tdsys.stages import signing
 from tdsys.web.pages import SIGN_IN, Action, Done, Go, Page
 from tdsys.web.visit import Visit
@@ -68,7 +69,11 @@ def change_password(visit: Visit) -> Done:
 
 
 def make_token(visit: Visit) -> Done:
-    """An API token, shown this once."""
+    """An API token, shown this once; not to another token, or a stolen one would never end."""
+    if visit.by_token:
+        raise NotAllowed(
+            "an API token makes no other", remedy="sign in, and make it on your account's page"
+        )
     made = signing.make_token(
         visit.store,
         visit.person,

@@ -28,7 +28,8 @@ class Visit:
     """Who asks, and what for.
 
     `path` holds the variables of the route, `query` the address after the question mark, `form`
-    the fields of a POST (a list each), `document` its JSON, `body` an upload's bytes.
+    the fields of a POST (a list each), `document` its JSON, `body` an upload's bytes. `by_token`:
+    a program asks, with an API token of the person's.
     """
 
     runtime: Runtime
@@ -42,6 +43,7 @@ class Visit:
     document: Mapping[str, Any] = field(default_factory=dict)
     body: Iterator[bytes] = field(default_factory=lambda: iter(()))
     home: str = "/account"
+    by_token: bool = False
 
     @property
     def store(self) -> Store:
