@@ -210,7 +210,8 @@ def begin(store: Store, drafted: Drafted, *, actor: str, clock: Clock) -> UUID:
     )
     with store.begin() as tx:
         policies.ensure_domain(tx, domain=request.domain, now=clock())
-        return batches.open_(tx, opening=opening, now=clock())
+        version, _ = policies.current(tx, domain=request.domain)
+        return batches.open_(tx, opening=opening, policy_version=version, now=clock())
 
 
 def _portions(drafted: Drafted) -> list[Portion]:

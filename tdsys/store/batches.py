@@ -36,6 +36,7 @@ class Batch(BaseModel):
     state: BatchState
     wanted: int
     plan: dict[str, JsonValue]
+    policy_version: int
     model: str
     max_calls: int
     reserved: int
@@ -80,14 +81,14 @@ class Kept(NamedTuple):
     fallbacks: list[Fallback]
 
 
-def open_(tx: Tx, *, opening: Opening, now: datetime) -> UUID:
-    """A batch whose portions are due at once."""
+def open_(tx: Tx, *, opening: Opening, policy_version: int, now: datetime) -> UUID:
+    """A batch whose portions are due at once, planned under this version of its policy."""
     values = opening._asdict()
     portions: Sequence[Portion] = values.pop("portions")
+    wanted = sum(one.wanted for one in portions)
+    values |= {"policy_version": policy_version, "state": OPEN, "wanted": wanted}
     batch_id: UUID = tx.scalars(
-        insert(batches_table)
-        .values(**values, state=OPEN, wanted=sum(one.wanted for one in portions), created_at=now)
-        .returning(batches_table.c.id)
+        insert(batches_table).values(**values, created_at=now).returning(batches_table.c.id)
     ).one()
     rows = [
         {

@@ -101,6 +101,15 @@ def test_exactly_what_was_asked_for_is_made_in_every_cell_judged_and_admitted(li
     assert line.make() == (0, 0, 0, False)
 
 
+def test_a_batch_says_under_which_policy_it_was_planned(line: Line) -> None:
+    first = filling.report(line.store, batch_id=line.ask(4)).batch.policy_version
+    with line.store.begin() as tx:
+        changed = Policy(audit_share=0, max_examples=90)
+        number = policies.put(tx, domain="d", policy=changed, author="ann", now=NOW)
+    second = filling.report(line.store, batch_id=line.ask(4)).batch.policy_version
+    assert first < second == number
+
+
 def test_what_is_there_already_is_made_up_for(line: Line) -> None:
     inputs = {"topic": "sums", "difficulty": "easy"}
     with line.store.begin() as tx:

@@ -107,7 +107,7 @@ def a_bit_of_everything(tx: Tx) -> None:
     imported(tx)
     portions = [Portion("sums", "easy", ("templates",), 2)]
     opening = Opening("arithmetic", Kind.BOOTSTRAP, portions, {}, "offline", 10, "ann")
-    batches.open_(tx, opening=opening, now=NOW)
+    batches.open_(tx, opening=opening, policy_version=1, now=NOW)
     for example_id, way in zip(ids, (Move.FLAG, Move.RETIRE), strict=False):
         examples.move(
             tx,

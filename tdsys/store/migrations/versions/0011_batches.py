@@ -15,6 +15,7 @@ CREATE TABLE batches (
     state text NOT NULL,
     wanted integer NOT NULL,
     plan json NOT NULL,
+    policy_version integer NOT NULL,
     model text NOT NULL,
     max_calls integer NOT NULL,
     reserved integer NOT NULL DEFAULT 0,
@@ -25,6 +26,8 @@ CREATE TABLE batches (
     finished_at timestamptz,
     CONSTRAINT pk_batches PRIMARY KEY (id),
     CONSTRAINT fk_batches_domain FOREIGN KEY (domain) REFERENCES domains (name),
+    CONSTRAINT fk_batches_domain_policy_version FOREIGN KEY (domain, policy_version)
+        REFERENCES policies (domain, version),
     CONSTRAINT ck_batches_kind CHECK (kind IN ('bootstrap', 'synthesis')),
     CONSTRAINT ck_batches_state CHECK (state IN ('open', 'finished', 'partial', 'cancelled')),
     CONSTRAINT ck_batches_ended_says_when CHECK ((state = 'open') = (finished_at IS NULL)),
