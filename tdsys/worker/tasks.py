@@ -10,7 +10,6 @@ from tdsys.stages import (
     capture,
     drifting,
     importing,
-    monitoring,
     notifying,
     operating,
     optimizing,
@@ -19,6 +18,7 @@ from tdsys.stages import (
     reviewing,
     scoring,
     synthesizing,
+    trending,
 )
 from tdsys.stages.synthesizing import Means
 from tdsys.wire import Task
@@ -121,9 +121,9 @@ def optimize() -> object:
 
 @task(Task.FRESHNESS)
 def freshness() -> object:
-    """Write the freshness report."""
+    """Write down what each domain is like today."""
     here = runtime.current()
-    return monitoring.report_freshness(here.store, now=here.now())
+    return trending.write_days(here.store, now=here.now())
 
 
 @task(Task.CATCH_UP)
