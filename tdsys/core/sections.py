@@ -150,3 +150,24 @@ class AlertRules(_Section):
     short_cell: bool = Field(
         default=True, description="a cell has fewer than its minimum after the first version"
     )
+    stale_days: float | None = Field(
+        30, gt=0, description="nothing was admitted for so long, after the first version"
+    )
+    stale_program_days: float | None = Field(
+        7, gt=0, description="the data of the active program changed, and it is so old"
+    )
+    quality_drop: float | None = Field(
+        0.05, gt=0, lt=1, description="a dimension's mean score fell by so much within two weeks"
+    )
+    imbalance: float | None = Field(
+        0.5, gt=0, lt=1, description="the wanted cells are less even than this, of 0 to 1"
+    )
+    budget_share: float | None = Field(
+        0.9, gt=0, le=1, description="so much of max_daily_calls is planned for 24 hours"
+    )
+    rejected_import: float | None = Field(
+        0.5, gt=0, lt=1, description="the newest import failed, or rejected more than this share"
+    )
+    storage_gb: float | None = Field(
+        None, gt=0, description="the whole database takes more", examples=[100]
+    )
