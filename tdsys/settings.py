@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,6 +48,15 @@ class Settings(BaseSettings):
     web_port: int = Field(8080, ge=1, le=65535)
     web_origin: str | None = Field(None, pattern=r"^https?://[^/?#]+$")
     web_proxy: str | None = None
+    web_pace: float = Field(1.0, ge=0)
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_name: str | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_first: Literal["refused", "viewer", "mapped"] = "refused"
+    oidc_claim: str = "groups"
+    oidc_roles: str = ""
 
 
 def addresses(home: Path) -> dict[str, str]:
