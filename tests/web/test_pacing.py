@@ -27,8 +27,7 @@ def clock_here() -> Clock:
 
 @pytest.fixture(scope="module")
 def tight_address(database_url: str, redis_url: str, clock_here: Clock) -> Iterator[str]:
-    given = {"web_pace": TIGHT, "redis_url": redis_url}
-    with served(database_url, clock=clock_here, **given) as url:
+    with served(database_url, clock=clock_here, redis_url=redis_url, web_pace=TIGHT) as url:
         yield url
 
 
