@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 from tdsys import settings as settings_module
 from tdsys import wire
 from tdsys.broker import connect, parsed
-from tdsys.errors import ConfigurationError
+from tdsys.core.identity import First, Terms, grants_of
+from tdsys.errors import ConfigurationError, InvalidInput
 from tdsys.inbox import Inbox
 from tdsys.llm.naming import OFFLINE, check_name
 from tdsys.llm.readiness import require_optuna
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
     from tdsys.notify import Channel
+    from tdsys.oidc import Provider
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
 
@@ -83,6 +85,52 @@ class Runtime:
         from tdsys.stages.passwords import Passwords  # noqa: PLC0415  # only the web and `user`
 
         return Passwords()
+
+    @cached_property
+    def provider(self) -> Provider | None:
+        """Who else vouches for people, if anybody; ConfigurationError without what it takes."""
+        given = self.settings
+        if not given.oidc_issuer:
+            return None
+        if not given.web_origin:
+            raise ConfigurationError(
+                "TDSYS_OIDC_ISSUER needs TDSYS_WEB_ORIGIN",
+                remedy="set it to the address of browsers: the provider sends them back there",
+            )
+        try:
+            from tdsys.oidc import Provider, Registration  # noqa: PLC0415  # an extra
+        except ModuleNotFoundError as lacks:
+            raise ConfigurationError(
+                f"TDSYS_OIDC_ISSUER needs {lacks.name}, which is not installed",
+                remedy="pip install 'tdsys[oidc]', or leave TDSYS_OIDC_ISSUER out",
+            ) from lacks
+        secret = given.oidc_client_secret
+        registration = Registration(
+            issuer=given.oidc_issuer,
+            client_id=given.oidc_client_id or "",
+            secret=secret.get_secret_value() if secret else "",
+            scopes=given.oidc_scopes,
+            title=given.oidc_name or "",
+        )
+        return Provider(registration, clock=self.now)
+
+    @cached_property
+    def provider_terms(self) -> Terms:
+        """What a first sign-in by the provider makes of somebody."""
+        given = self.settings
+        try:
+            grants = grants_of(given.oidc_roles)
+        except InvalidInput as bad:
+            raise ConfigurationError(
+                f"TDSYS_OIDC_ROLES is not usable: {bad.message}", remedy=bad.remedy
+            ) from bad
+        first = First(given.oidc_first)
+        if first is First.MAPPED and not grants:
+            raise ConfigurationError(
+                "TDSYS_OIDC_FIRST=mapped needs TDSYS_OIDC_ROLES",
+                remedy='set it to {"GROUP": "ROLE"}, see docs/web.md',
+            )
+        return Terms(first, given.oidc_claim, grants)
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:
@@ -198,6 +246,11 @@ class Runtime:
             _ = self.store
         if self.settings.redis_url:
             _ = self.broker
+        self.check_provider()
+
+    def check_provider(self) -> None:
+        """Refuse settings by which nobody could sign in; asks nobody."""
+        _ = self.provider, self.provider_terms
 
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
@@ -237,9 +290,9 @@ class Runtime:
 
     def close(self) -> None:
         """End what this process opened."""
-        for name in ("verifier", "store", "broker"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
+        for name in ("verifier", "store", "broker", "provider"):
+            if (held := self.__dict__.pop(name, None)) is not None:
+                held.close()
 
 
 _runtimes: dict[int, Runtime] = {}

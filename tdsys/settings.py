@@ -53,6 +53,15 @@ class Settings(BaseSettings):
     alert_secret: SecretStr | None = None
     alert_from: str | None = None
     smtp_url: SecretStr | None = None
+    web_pace: float = Field(1.0, ge=0)
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_name: str | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_first: Literal["refused", "viewer", "mapped"] = "refused"
+    oidc_claim: str = "groups"
+    oidc_roles: str = ""
 
 
 def addresses(home: Path) -> dict[str, str]:
