@@ -12,6 +12,7 @@ from tdsys.stages import (
     monitoring,
     operating,
     optimizing,
+    outages,
     planning,
     pruning,
     reviewing,
@@ -146,9 +147,11 @@ def operate() -> object:
 
 @task(Task.ALERTS)
 def alerts() -> object:
-    """Hold every domain against its alert rules."""
+    """Hold every domain against its alert rules, and every model against its breaker."""
     here = runtime.current()
-    return alerting.evaluate(here.store, now=here.now())
+    standings = {name: here.limiter.standing(name) for name in here.models()}
+    told = outages.tell(here.store, standings, now=here.now())
+    return alerting.evaluate(here.store, now=here.now()), told
 
 
 @task(Task.DRIFT)
