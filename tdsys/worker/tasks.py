@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tdsys import runtime
+from tdsys.core.alerting import Severity
 from tdsys.stages import (
     alerting,
     browsing,
@@ -10,6 +11,7 @@ from tdsys.stages import (
     drifting,
     importing,
     monitoring,
+    notifying,
     operating,
     optimizing,
     outages,
@@ -150,8 +152,24 @@ def alerts() -> object:
     """Hold every domain against its alert rules, and every model against its breaker."""
     here = runtime.current()
     standings = {name: here.limiter.standing(name) for name in here.models()}
-    told = outages.tell(here.store, standings, now=here.now())
-    return alerting.evaluate(here.store, now=here.now()), told
+    models = outages.tell(here.store, standings, now=here.now())
+    outcome = alerting.evaluate(here.store, now=here.now())
+    here.ring(Task.DELIVER)
+    return models, outcome
+
+
+@task(Task.DELIVER)
+def deliver() -> object:
+    """Tell people what is amiss, by the channels that are set."""
+    here = runtime.current()
+    return notifying.deliver_due(
+        here.store,
+        here.channels,
+        least=Severity(here.settings.alert_level),
+        page=here.alerts_page,
+        clock=here.now,
+        lease=here.lease,
+    )
 
 
 @task(Task.DRIFT)
