@@ -16,11 +16,13 @@ from tdsys import settings as settings_module
 from tdsys import wire
 from tdsys.broker import connect, parsed
 from tdsys.core.identity import First, Terms, grants_of
+from tdsys.core.throttling import Allowance
 from tdsys.errors import ConfigurationError, InvalidInput
 from tdsys.inbox import Inbox
-from tdsys.llm.naming import OFFLINE, check_name
+from tdsys.limiter import SharedLimiter
+from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
-from tdsys.settings import Settings
+from tdsys.settings import ModelTerms, Settings
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
+    from tdsys.llm.gateway import Gateway
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
     from tdsys.notify import Channel
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
 INGEST_LEASE = timedelta(seconds=10)
+# A call of a model waits for the limiter, so the limiter must not wait for Redis.
+LIMITER_SECONDS = 1.0
 NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
 
 
@@ -73,6 +78,40 @@ class Runtime:
     def broker(self) -> Redis:
         """Redis or Valkey, for bells and for captures on their way."""
         return connect(self.redis_url)
+
+    @cached_property
+    def limiter(self) -> SharedLimiter:
+        """How often models may be asked, by all workers together."""
+        return SharedLimiter(
+            connect(self.redis_url, socket_timeout=LIMITER_SECONDS, connect_timeout=LIMITER_SECONDS)
+        )
+
+    @cached_property
+    def gateway(self) -> Gateway | None:
+        """The one way to a provider; None where no broker is: each process is on its own."""
+        from tdsys.llm.gateway import Gateway  # noqa: PLC0415  # dspy takes seconds to import
+
+        return Gateway(self.limiter, self.allowance) if self.settings.redis_url else None
+
+    def terms(self, model: str) -> ModelTerms:
+        """What TDSYS_MODELS says of a model."""
+        if model == OFFLINE:
+            return ModelTerms(price_in=0.0, price_out=0.0)
+        return self.settings.models.get(model, ModelTerms())
+
+    def allowance(self, model: str) -> Allowance:
+        """How often a model may be asked."""
+        terms = self.terms(model)
+        return Allowance(terms.calls_per_minute, terms.in_flight)
+
+    def models(self) -> dict[str, list[str]]:
+        """Every model that is configured, with its roles, or was asked in the last day."""
+        judge = self._judge_named()[1]
+        roles: dict[str, list[str]] = {
+            gauge(self.settings.lm, self.settings.lm_api_base): ["program"]
+        }
+        roles.setdefault(gauge(judge, self._judge_address()), []).append("judge")
+        return roles | {name: [] for name in self.limiter.models() if name not in roles}
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -208,9 +247,11 @@ class Runtime:
     def judge_model(self) -> Model:
         """The model that judges; another model never gets the address meant for TDSYS_LM."""
         setting, name = self._judge_named()
-        same = name == self.settings.lm
-        address = self.settings.judge_lm_api_base or (self.settings.lm_api_base if same else None)
-        return self._model(setting, name, address)
+        return self._model(setting, name, self._judge_address())
+
+    def _judge_address(self) -> str | None:
+        same = self._judge_named()[1] == self.settings.lm
+        return self.settings.judge_lm_api_base or (self.settings.lm_api_base if same else None)
 
     def _panel_model(self, name: str) -> Model:
         """A model that a policy names for its panel."""
@@ -227,7 +268,7 @@ class Runtime:
         from tdsys.llm.session import Model  # noqa: PLC0415
 
         check_name(name, setting=setting)
-        return Model(name=name, api_base=address, seed=self.settings.lm_seed)
+        return Model(name=name, api_base=address, seed=self.settings.lm_seed, gateway=self.gateway)
 
     @property
     def simulated(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from tdsys.stages import (
     notifying,
     operating,
     optimizing,
+    outages,
     planning,
     pruning,
     reviewing,
@@ -148,11 +149,13 @@ def operate() -> object:
 
 @task(Task.ALERTS)
 def alerts() -> object:
-    """Hold every domain against its alert rules."""
+    """Hold every domain against its alert rules, and every model against its breaker."""
     here = runtime.current()
+    standings = {name: here.limiter.standing(name) for name in here.models()}
+    models = outages.tell(here.store, standings, now=here.now())
     outcome = alerting.evaluate(here.store, now=here.now())
     here.ring(Task.DELIVER)
-    return outcome
+    return models, outcome
 
 
 @task(Task.DELIVER)

@@ -120,6 +120,7 @@ GUIDES = (
     "import.md",
     "import-formats.md",
     "judging.md",
+    "models.md",
     "policy.md",
     "requirements.md",
     "synthesis.md",
