@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tdsys import runtime
+from tdsys.core.alerting import Severity
 from tdsys.stages import (
     alerting,
     browsing,
@@ -10,6 +11,7 @@ from tdsys.stages import (
     drifting,
     importing,
     monitoring,
+    notifying,
     operating,
     optimizing,
     planning,
@@ -150,7 +152,23 @@ def operate() -> object:
 def alerts() -> object:
     """Hold every domain against its alert rules."""
     here = runtime.current()
-    return alerting.evaluate(here.store, now=here.now())
+    outcome = alerting.evaluate(here.store, now=here.now())
+    here.ring(Task.DELIVER)
+    return outcome
+
+
+@task(Task.DELIVER)
+def deliver() -> object:
+    """Tell people what is amiss, by the channels that are set."""
+    here = runtime.current()
+    return notifying.deliver_due(
+        here.store,
+        here.channels,
+        least=Severity(here.settings.alert_level),
+        page=here.alerts_page,
+        clock=here.now,
+        lease=here.lease,
+    )
 
 
 @task(Task.DRIFT)
