@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -129,6 +130,59 @@ class Lifecycle(_Section):
         None, ge=1, description="above it the worst are retired, of those the oldest",
         examples=[20_000],
     )  # fmt: skip
+
+
+def _zone(name: str) -> str:
+    """A time zone that this machine knows."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("no time zone; write for example UTC or Europe/Berlin") from None
+    return name
+
+
+ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+class QuietHours(_Section):
+    """From when to when no run begins, each day."""
+
+    starts: ClockTime = Field(description="from then on, as in 22:00")
+    ends: ClockTime = Field(description="until then; before `starts` it is the next morning")
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="by the clocks of that place, also when they are put forward or back"
+    )
+
+    @model_validator(mode="after")
+    def _takes_some_time(self) -> QuietHours:
+        if self.starts == self.ends:
+            raise ValueError("it ends when it starts; use optimization: hold for never")
+        return self
+
+
+class Trigger(_Section):
+    """What starts a run beside growth, and what keeps it waiting."""
+
+    min_per_split: int = Field(5, ge=5, description="examples in train, val and test each")
+    new_examples: int | None = Field(
+        None, ge=1, description="so many new ones are enough, whatever growth says", examples=[200]
+    )
+    demos: bool = Field(default=True, description="a demo of the active program was edited or left")
+    model: bool = Field(default=True, description="TDSYS_LM is another than for the last run")
+    judge: bool = Field(default=True, description="another judge scores than before the last run")
+    drift: bool = Field(default=True, description="the alert that the judge drifts is newer")
+    cooldown_minutes: float = Field(0, ge=0, description="between the end of a run and the next")
+    quiet_hours: QuietHours | None = Field(
+        None,
+        description="when no run begins; one that runs goes on",
+        examples=[QuietHours(starts="22:00", ends="06:00", timezone="Europe/Berlin")],
+    )
+    max_cost: float | None = Field(
+        None, gt=0, description="US dollars; a dearer run is not queued", examples=[5.0]
+    )
+    max_daily_cost: float | None = Field(
+        None, gt=0, description="US dollars; runs of 24 hours above it wait", examples=[20.0]
+    )
 
 
 class AlertRules(_Section):

@@ -16,6 +16,7 @@ from tdsys.store import import_schema as import_schema
 from tdsys.store import judgement_schema as judgement_schema
 from tdsys.store import notice_schema as notice_schema
 from tdsys.store import people_schema as people_schema
+from tdsys.store import program_schema as program_schema
 from tdsys.store import review_schema as review_schema
 from tdsys.store.engine import Store, Tx
 

@@ -91,7 +91,9 @@ def plan() -> object:
     """Freeze a dataset version and queue a run where a domain is ready for one."""
     here = runtime.current()
     reviewing.freshen(here.store, now=here.now())
-    outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
+    outcome = planning.plan_due(
+        here.store, model=here.settings.lm, clock=here.now, price=here.program_price
+    )
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)
     return outcome
