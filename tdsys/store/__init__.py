@@ -12,6 +12,7 @@ from tdsys.store import calibration_schema as calibration_schema
 from tdsys.store import cluster_schema as cluster_schema
 from tdsys.store import import_schema as import_schema
 from tdsys.store import judgement_schema as judgement_schema
+from tdsys.store import lifecycle_schema as lifecycle_schema
 from tdsys.store import people_schema as people_schema
 from tdsys.store import review_schema as review_schema
 from tdsys.store.engine import Store, Tx
