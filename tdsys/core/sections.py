@@ -125,9 +125,9 @@ Days = Annotated[int, Field(ge=1)]
 class Purges(_Section):
     """After how many days what is not used any more is deleted; nothing by itself."""
 
-    retired: Days | None = Field(None, description="retired so long ago", examples=[90])
-    rejected: Days | None = Field(None, description="rejected so long ago", examples=[180])
-    parked: Days | None = Field(None, description="parked so long ago", examples=[180])
+    retired: Days | None = Field(None, description="retired so long ago")
+    rejected: Days | None = Field(None, description="rejected so long ago")
+    parked: Days | None = Field(None, description="parked so long ago")
 
 
 class Lifecycle(_Section):
@@ -136,8 +136,8 @@ class Lifecycle(_Section):
     retire_after_days: Days | None = Field(
         None, description="admitted, and stored longer ago: retired", examples=[365]
     )
-    retire_sources: dict[Source, Days] = Field(
-        {}, description="the same for single sources", examples=[{Source.SYNTHETIC: 180}]
+    retire_sources: dict[Source, Days] | None = Field(
+        None, description="the same for single sources", examples=[{"synthetic": 180}]
     )
     max_admitted: int | None = Field(
         None, ge=1, description="above it the fullest cell gives its worst", examples=[20_000]
@@ -149,7 +149,10 @@ class Lifecycle(_Section):
         None, ge=1, description="of more near-duplicates of each other the worst are retired",
         examples=[20],
     )  # fmt: skip
-    purge_after_days: Purges = Field(Purges(), description="what is not used any more is deleted")
+    purge_after_days: Purges | None = Field(
+        None, description="after how many days what is not used any more is deleted",
+        examples=[Purges(retired=90, rejected=180, parked=180)],
+    )  # fmt: skip
 
     @property
     def retires(self) -> bool:
@@ -161,7 +164,7 @@ class Lifecycle(_Section):
 
     def days_of(self, source: Source) -> int | None:
         """After how many days an admitted example of this source is too old."""
-        return self.retire_sources.get(source, self.retire_after_days)
+        return (self.retire_sources or {}).get(source, self.retire_after_days)
 
 
 class AlertRules(_Section):

@@ -209,8 +209,8 @@ def _old(tx: Tx, domain: str, policy: Policy, room: Room, now: datetime) -> Iter
     held = retirements.outdated(tx, domain=domain, before=before, but=room.spared, limit=MOST)
 
     def because(one: Held) -> str:
-        rule = "retire_sources." + one.source if one.source in rules.retire_sources else (
-            "retire_after_days")  # fmt: skip
+        own = one.source in (rules.retire_sources or {})
+        rule = f"retire_sources.{one.source}" if own else "retire_after_days"
         return f"stored {one.created_at:%Y-%m-%d}, lifecycle.{rule} is {days[one.source]}"
 
     yield from pruning.outdated(held, room, because)
