@@ -188,7 +188,10 @@ def _leaving(
     for limit in limits:
         held = _held(tx, domain, limit, room.total, gone)
         if limit.broken_by(held):
-            cells = retirements.by_cell(tx, domain=domain, cells=list(room.left), gone=gone)
+            about = min(held.number - (limit.number or 0), MOST)
+            cells = retirements.by_cell(
+                tx, domain=domain, cells=list(room.left), gone=gone, about=about
+            )
             yield from noted(pruning.levelled(cells, room, held, limit))
 
 

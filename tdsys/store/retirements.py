@@ -44,7 +44,7 @@ from tdsys.store.schema import (
 )
 from tdsys.store.schema import programs as programs_table
 
-# A cell is asked for so many at first, then for four times as many each time.
+# A cell is asked for its share of what has to go, then for four times as many each time.
 FIRST_LOOK = 100
 # Sorting a large cell is quicker in memory than on disk.
 SORTING = "SET LOCAL work_mem = '64MB'"
@@ -137,31 +137,36 @@ def alike(tx: Tx, *, domain: str, most: int, limit: int) -> Iterator[list[Held]]
         yield [_read(row) for row in held]
 
 
-def by_cell(tx: Tx, *, domain: str, cells: Iterable[Cell],
-            gone: Collection[int]) -> dict[Cell, Iterator[Held]]:  # fmt: skip
+def by_cell(
+    tx: Tx, *, domain: str, cells: Collection[Cell], gone: Collection[int], about: int
+) -> dict[Cell, Iterator[Held]]:
     """Each cell's admitted examples by `Held.order`, read as they are asked for.
 
-    Without those that are `gone`, and without LIVE ones, which never go.
+    Without those that are `gone`, and without LIVE ones, which never go. `about` so many of all
+    will be asked for.
     """
     tx.execute(text(SORTING))
-    return {cell: _from_worst(tx, domain, cell, gone) for cell in cells}
+    look = max(FIRST_LOOK, 2 * about // max(len(cells), 1))
+    return {cell: _from_worst(tx, domain, cell, gone, look) for cell in cells}
 
 
-def _from_worst(tx: Tx, domain: str, cell: Cell, gone: Collection[int]) -> Iterator[Held]:
+def _from_worst(
+    tx: Tx, domain: str, cell: Cell, gone: Collection[int], look: int
+) -> Iterator[Held]:
     standing, kept = _standing(domain), examples.c
     order = (standing, kept.quality, _STORED, kept.id)
     query = _held(domain, standing).where(
         kept.topic == cell.topic, kept.difficulty == cell.difficulty, standing < Standing.LIVE
     )
     last: _Seen | None = None
-    look = FIRST_LOOK
     while True:
         behind = true() if last is None else tuple_(*order) > tuple_(*last)
         rows = tx.execute(query.where(behind).order_by(*order).limit(look)).all()
         yield from (_read(row) for row in rows if row.id not in gone)
         if len(rows) < look:
             return
-        last = _Seen(*(rows[-1][i] for i in (5, 3, 4, 0)))
+        end = rows[-1]
+        last = _Seen(end.standing, end.quality, end.created_at, end.id)
         look *= 4
 
 
