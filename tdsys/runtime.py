@@ -16,6 +16,7 @@ from tdsys import settings as settings_module
 from tdsys import wire
 from tdsys.broker import connect, parsed
 from tdsys.core.identity import First, Terms, grants_of
+from tdsys.core.pruning import MEGABYTE, Limit
 from tdsys.core.throttling import Allowance
 from tdsys.errors import ConfigurationError, InvalidInput
 from tdsys.inbox import Inbox
@@ -310,6 +311,15 @@ class Runtime:
             block=self.settings.scoring_block,
             lease=self.lease,
             max_attempts=self.settings.max_attempts,
+        )
+
+    @property
+    def storage_limits(self) -> tuple[Limit, ...]:
+        """What the admitted examples of all domains together may come to."""
+        number, size = self.settings.max_admitted, self.settings.max_megabytes
+        return (
+            *([] if number is None else [Limit("TDSYS_MAX_ADMITTED", number=number)]),
+            *([] if size is None else [Limit("TDSYS_MAX_MEGABYTES", size=round(size * MEGABYTE))]),
         )
 
     def now(self) -> datetime:

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     scoring_block: int = Field(50, ge=1)
     lease_seconds: int = Field(120, ge=5)
     max_attempts: int = Field(5, ge=1)
+    max_admitted: int | None = Field(None, ge=1)
+    max_megabytes: float | None = Field(None, gt=0)
     web_host: str = "127.0.0.1"
     web_port: int = Field(8080, ge=1, le=65535)
     web_origin: str | None = Field(None, pattern=r"^https?://[^/?#]+$")

@@ -65,7 +65,7 @@ for command in (
     policy.policy,
     judge.judge,
     replay.replay,
-    lifecycle.lifecycle,
+    lifecycle.prune,
     report.report,
     alerts.alerts,
     models.models,

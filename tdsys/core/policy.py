@@ -159,7 +159,7 @@ class Policy(BaseModel):
         Trigger(), description="what starts a run beside growth, and what keeps it waiting"
     )
     lifecycle: Lifecycle = Field(
-        Lifecycle(), description="when admitted examples are retired without a person"
+        Lifecycle(), description="when examples are retired, and deleted, without a person"
     )
     alerts: AlertRules = Field(AlertRules(), description="what is amiss, and from where on")
     second_reviews: float = Field(

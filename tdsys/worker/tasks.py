@@ -101,9 +101,9 @@ def plan() -> object:
 
 @task(Task.PRUNE)
 def prune() -> object:
-    """Retire what the policies say is too old or too much."""
+    """Retire what the policies say is too old, too much alike or too much."""
     here = runtime.current()
-    outcome = pruning.prune_due(here.store, clock=here.now)
+    outcome = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
     if any(pruned.more for pruned in outcome):
         here.ring(Task.PRUNE)
     return outcome
