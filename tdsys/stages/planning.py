@@ -249,7 +249,7 @@ def _dollars_per_call(drafted: Draft, price: float | None) -> float | None:
 
 def _read(tx: Tx, domain: str) -> _Known:
     latest = datasets.latest(tx, domain=domain)
-    placed = datasets.members(tx, version_id=latest.id) if latest else []
+    placed = datasets.members(tx, version_id=latest.id, whole=False) if latest else []
     return _Known(latest, placed, examples.admitted(tx, domain=domain), {})
 
 
