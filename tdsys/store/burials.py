@@ -20,6 +20,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     union,
     update,
 )
@@ -94,6 +95,8 @@ def forget(
     None of it comes in again. Dataset versions lose the content of their members, and models'
     answers are to be evicted.
     """
+    # Whatever comes in now waits, and then finds the tombstone.
+    tx.execute(text("LOCK TABLE examples IN SHARE ROW EXCLUSIVE MODE"))
     found = list(tx.scalars(_holding(contents).order_by(examples.c.id).with_for_update()))
     programs.outdate(tx, example_ids=found)
     alike = _templates(tx, found)
