@@ -186,6 +186,11 @@ class Runtime:
         return self._model("TDSYS_LM", self.settings.lm, self.settings.lm_api_base)
 
     @property
+    def price(self) -> float | None:
+        """US dollars for a million tokens of the program's model; None: nobody has said."""
+        return 0.0 if self.settings.lm == OFFLINE else self.settings.lm_price
+
+    @property
     def judge_model(self) -> Model:
         """The model that judges; another model never gets the address meant for TDSYS_LM."""
         setting, name = self._judge_named()

@@ -16,7 +16,6 @@ from tdsys.cli.heatmap import show_heatmap
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import Kind
 from tdsys.core.filling import FillingPlan
-from tdsys.llm.naming import OFFLINE
 from tdsys.stages import filling
 from tdsys.stages.filling import Drafted, Request
 from tdsys.wire import Task
@@ -73,11 +72,10 @@ def synthesize(**given: Any) -> None:
 
 def _ask(kind: Kind, given: dict[str, Any]) -> None:
     here = runtime.current()
-    model = here.settings.lm
     request = Request(
         kind=kind,
-        model=model,
-        price=0.0 if model == OFFLINE else here.settings.lm_price,
+        model=here.settings.lm,
+        price=here.price,
         **{name: value for name, value in given.items() if name in Request.model_fields},
     )
     drafted = filling.draft(here.store, here.workshop, request)

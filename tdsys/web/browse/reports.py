@@ -12,11 +12,11 @@ from tdsys.core.people import Right
 from tdsys.stages import browsing, overview, reporting
 from tdsys.stages.overview import Stage
 from tdsys.stages.reporting import Covered, Spread
+from tdsys.web.browse.address import hardness
 from tdsys.web.charts import columns, share, spread
 from tdsys.web.pages import Page
 from tdsys.web.visit import Visit, missing
 
-USUAL = ("very easy", "easy", "medium", "hard", "very hard")
 HEATS = 9
 
 
@@ -90,7 +90,7 @@ def _spread(one: Spread) -> object:
 def coverage(visit: Visit) -> dict[str, Any]:
     """What a domain's cells hold and lack; the numbers of `tdsys report coverage`."""
     found = reporting.coverage(visit.store, domain=_domain(visit))
-    difficulties = sorted({cell.difficulty for cell in found.cells}, key=_hardness)
+    difficulties = sorted({cell.difficulty for cell in found.cells}, key=hardness)
     rows: dict[str, dict[str, Covered]] = defaultdict(dict)
     for cell in found.cells:
         rows[cell.topic][cell.difficulty] = cell
@@ -105,12 +105,6 @@ def coverage(visit: Visit) -> dict[str, Any]:
         "heat": heat,
         "domains": _others(visit),
     }
-
-
-def _hardness(difficulty: str) -> tuple[int, str]:
-    """The usual words by what they mean, others behind them by their letters."""
-    known = difficulty in USUAL
-    return (USUAL.index(difficulty) if known else len(USUAL)), difficulty
 
 
 def _heat(cell: Covered | None, wanted: int) -> dict[str, Any]:
