@@ -75,7 +75,7 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
     request = Request(
         kind=kind,
         model=here.settings.lm,
-        price=here.price,
+        price=here.program_price,
         **{name: value for name, value in given.items() if name in Request.model_fields},
     )
     drafted = filling.draft(here.store, here.workshop, request)
@@ -110,7 +110,7 @@ def _show(drafted: Drafted, *, as_json: bool) -> None:
 
 
 def _expected(planned: FillingPlan) -> str:
-    cost = "cost unknown, see TDSYS_LM_PRICE" if planned.cost is None else f"${planned.cost:.2f}"
+    cost = "cost unknown, see TDSYS_MODELS" if planned.cost is None else f"${planned.cost:.2f}"
     time = (
         "time unknown, nothing like it was made yet"
         if planned.seconds is None

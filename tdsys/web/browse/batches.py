@@ -71,7 +71,7 @@ def shown(visit: Visit) -> dict[str, Any]:
     batch = found.batch
     is_open = batch.state is BatchState.OPEN
     left = filling.seconds_left(visit.store, found, now=visit.now) if is_open else None
-    price = visit.runtime.price
+    price = visit.runtime.program_price
     return {
         "batch": _told(batch),
         "whole": found.whole.model_dump(),
@@ -181,7 +181,7 @@ def _draft(visit: Visit, asked: Mapping[str, str]) -> Drafted:
         strategies=_words(asked["strategies"]) if kind is Kind.SYNTHESIS else (),
         max_calls=_number("calls at most", calls, most=MOST_CALLS) if calls else None,
         model=visit.runtime.settings.lm,
-        price=visit.runtime.price,
+        price=visit.runtime.program_price,
     )
     return filling.draft(visit.store, visit.runtime.workshop, request)
 
