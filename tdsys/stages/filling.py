@@ -167,7 +167,7 @@ def _cells(request: Request, policy: Policy, seen: Sequence[Cell], supply: Suppl
     if not topics:
         raise InvalidInput(
             f"nothing says which topics {request.domain} has",
-            remedy="name them with --topics, or in its policy",
+            remedy="name some (--topics), or list them in its policy",
         )
     difficulties = [level(one) for one in request.difficulties] or list(policy.difficulties)
     difficulties = difficulties or list(dict.fromkeys(cell.difficulty for cell in wanted))

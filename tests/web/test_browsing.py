@@ -12,6 +12,8 @@ from sqlalchemy import text
 
 from tdsys.core.alerting import Severity
 from tdsys.core.people import Role
+from tdsys.core.policy import Policy
+from tdsys.core.sections import CellException, Cells
 from tdsys.intake import GuardedIntake
 from tdsys.stages import browsing, importing, operating
 from tdsys.store import Store, alerts, policies
@@ -387,6 +389,24 @@ def test_the_pages_of_an_empty_house_say_what_to_do(signed_in: SignedIn) -> None
                  "/datasets", "/runs", "/reports/freshness"):  # fmt: skip
         assert page.goto(path).status == 200  # type: ignore[union-attr]
         assert page.locator(".empty").count() >= 1, path
+
+
+def test_a_cell_shows_its_floor_its_cap_and_how_full_it_is(site: Site, signed_in: SignedIn) -> None:
+    bounds = CellException(topic="angles", difficulty="easy", min=2, max=8)
+    policy = Policy(cells=Cells(min=1, max=3, exceptions=(bounds,)))
+    with site.store.begin() as tx:
+        for topic, many in (("sums", 4), ("angles", 1)):
+            inputs = {"topic": topic, "difficulty": "easy"}
+            admit(tx, make_captures(many, domain="d", inputs=inputs))
+        policies.put(tx, domain="d", policy=policy, author="a", now=NOW)
+    page = signed_in(Role.VIEWER)
+    page.goto("/reports/coverage?domain=d")
+    squares = page.get_by_role("region", name="Heat map").locator("td")
+    told = sorted(" ".join(text.split()) for text in squares.all_inner_texts())
+    assert told == [
+        "1 of 8, 12 % at least 2 missed, at most 8",
+        "4 of 3, 133 % at least 1, at most 3 1 beyond",
+    ]
 
 
 def test_the_pages_show_the_numbers_of_the_reports(site: Site) -> None:

@@ -32,7 +32,7 @@ ONE = {
 }
 QUERY = {
     "/captures/batch": "?id=pictures",
-    "/batches/new": "?domain=algebra&count=24",
+    "/batches/new": "?domain=arithmetic&count=24",
 }
 NARROW = {"/review", "/examples", "/reports"}
 DARK = {"/review", "/reports"}

@@ -97,7 +97,7 @@ def coverage(visit: Visit) -> dict[str, Any]:
     for cell in found.cells:
         rows[cell.topic][cell.difficulty] = cell
     heat = [
-        {"topic": topic, "cells": [_heat(row.get(d), found.share) for d in difficulties]}
+        {"topic": topic, "cells": [_heat(row.get(d)) for d in difficulties]}
         for topic, row in sorted(rows.items())
     ]
     return {
@@ -109,11 +109,15 @@ def coverage(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _heat(cell: Covered | None, wanted: int) -> dict[str, Any]:
+def _heat(cell: Covered | None) -> dict[str, Any]:
+    """A square of the map: how full it is beside its goal, from 0 to 9, and in percent."""
     if cell is None:
         return {"level": None}
-    level = min(HEATS, HEATS * cell.admitted // wanted) if wanted else 0
-    return {**cell._asdict(), "level": level}
+    full = cell.admitted / cell.goal if cell.goal else None
+    level = min(HEATS, int(HEATS * full)) if full is not None else 0
+    is_full = cell.most is not None and cell.admitted >= cell.most
+    more = {"level": level, "full": full, "beyond": cell.beyond, "is_full": is_full}
+    return {**cell._asdict(), **more}
 
 
 def freshness(visit: Visit) -> dict[str, Any]:
