@@ -7,7 +7,7 @@ import importlib
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 # An example knows how much it holds: to add that up from its payload would read all of them.
 SIZES = """
