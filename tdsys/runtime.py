@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tdsys.oidc import Provider
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
+    from tdsys.verify.calculating import GuardedCalculator
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
 INGEST_LEASE = timedelta(seconds=10)
@@ -180,6 +181,13 @@ class Runtime:
         return EvidenceVerifier()
 
     @cached_property
+    def calculator(self) -> GuardedCalculator:
+        """Works out what models calculate, with its guarded child."""
+        from tdsys.verify.calculating import GuardedCalculator  # noqa: PLC0415  # as above
+
+        return GuardedCalculator()
+
+    @cached_property
     def intake(self) -> GuardedIntake:
         """The reader of files, with its guarded child."""
         from tdsys.intake import GuardedIntake  # noqa: PLC0415  # only imports need it
@@ -212,7 +220,11 @@ class Runtime:
         """Everything that can make an example."""
         from tdsys.llm.workshop import ModelWorkshop  # noqa: PLC0415
 
-        return ModelWorkshop(lambda: self.program_model, threads=self.settings.lm_threads)
+        return ModelWorkshop(
+            lambda: self.program_model,
+            threads=self.settings.lm_threads,
+            calculator=self.calculator,
+        )
 
     @cached_property
     def solver(self) -> Solver:
@@ -346,7 +358,7 @@ class Runtime:
 
     def close(self) -> None:
         """End what this process opened."""
-        for name in ("verifier", "store", "broker", "provider"):
+        for name in ("verifier", "calculator", "store", "broker", "provider"):
             if (held := self.__dict__.pop(name, None)) is not None:
                 held.close()
 
