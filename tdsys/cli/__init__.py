@@ -18,9 +18,11 @@ from tdsys.cli import (
     demo,
     examples,
     exports,
+    freshness,
     importing,
     judge,
     lifecycle,
+    models,
     optimize,
     policy,
     replay,
@@ -64,9 +66,10 @@ for command in (
     policy.policy,
     judge.judge,
     replay.replay,
-    lifecycle.lifecycle,
+    lifecycle.prune,
     report.report,
     alerts.alerts,
+    models.models,
     optimize.optimize,
     exports.program,
     exports.dataset,
@@ -76,7 +79,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
-for more in (variety.diversity, variety.mix, checks.checks, yields.yield_):
+for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
 for more in (activation.activate, activation.rollback, activation.history):
     optimize.optimize.add_command(more)

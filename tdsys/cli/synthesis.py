@@ -16,13 +16,14 @@ from tdsys.cli.heatmap import show_heatmap
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import Kind
 from tdsys.core.filling import FillingPlan
-from tdsys.llm.naming import OFFLINE
 from tdsys.stages import filling
 from tdsys.stages.filling import Drafted, Request
 from tdsys.wire import Task
 
 PLAN = ("topic", "difficulty", "strategy", "wanted", "expected calls")
 MOST = 100_000
+# Of a call's tokens those of the prompt.
+READ_SHARE = 2 / 3
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -77,7 +78,7 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
     request = Request(
         kind=kind,
         model=model,
-        price=0.0 if model == OFFLINE else here.settings.lm_price,
+        price=_price(model),
         **{name: value for name, value in given.items() if name in Request.model_fields},
     )
     drafted = filling.draft(here.store, here.workshop, request)
@@ -96,6 +97,14 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
     finish(batch_id, as_json=given["as_json"])
 
 
+def _price(model: str) -> float | None:
+    """Dollars for a million tokens as they are mixed here; None: nobody says."""
+    terms = runtime.current().terms(model)
+    if terms.price_in is None or terms.price_out is None:
+        return None
+    return READ_SHARE * terms.price_in + (1 - READ_SHARE) * terms.price_out
+
+
 def _show(drafted: Drafted, *, as_json: bool) -> None:
     planned = drafted.plan
     if as_json:
@@ -112,7 +121,7 @@ def _show(drafted: Drafted, *, as_json: bool) -> None:
 
 
 def _expected(planned: FillingPlan) -> str:
-    cost = "cost unknown, see TDSYS_LM_PRICE" if planned.cost is None else f"${planned.cost:.2f}"
+    cost = "cost unknown, see TDSYS_MODELS" if planned.cost is None else f"${planned.cost:.2f}"
     time = (
         "time unknown, nothing like it was made yet"
         if planned.seconds is None

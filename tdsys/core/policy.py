@@ -162,7 +162,7 @@ class Policy(BaseModel):
         Activation(), description="when a new program replaces the active one"
     )
     lifecycle: Lifecycle = Field(
-        Lifecycle(), description="when admitted examples are retired without a person"
+        Lifecycle(), description="when examples are retired, and deleted, without a person"
     )
     alerts: AlertRules = Field(AlertRules(), description="what is amiss, and from where on")
     second_reviews: float = Field(

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tdsys.core.example import LONGEST_NAME, Cell, level
+from tdsys.core.example import LONGEST_NAME, Cell, Source, level
 
 
 def _label(text: str) -> str:
@@ -120,16 +120,52 @@ class Judges(_Section):
         return self
 
 
-class Lifecycle(_Section):
-    """When admitted examples are retired, without a person."""
+Days = Annotated[int, Field(ge=1)]
 
-    retire_after_days: int | None = Field(
-        None, ge=1, description="stored longer ago: retired", examples=[365]
+
+class Purges(_Section):
+    """After how many days what is not used any more is deleted; nothing by itself."""
+
+    retired: Days | None = Field(None, description="retired so long ago")
+    rejected: Days | None = Field(None, description="rejected so long ago")
+    parked: Days | None = Field(None, description="parked so long ago")
+
+
+class Lifecycle(_Section):
+    """When examples are retired, and deleted, without a person."""
+
+    retire_after_days: Days | None = Field(
+        None, description="admitted, and stored longer ago: retired", examples=[365]
+    )
+    retire_sources: dict[Source, Days] | None = Field(
+        None, description="the same for single sources", examples=[{"synthetic": 180}]
     )
     max_admitted: int | None = Field(
-        None, ge=1, description="above it the worst are retired, of those the oldest",
-        examples=[20_000],
+        None, ge=1, description="above it the fullest cell gives its worst", examples=[20_000]
+    )
+    max_megabytes: float | None = Field(
+        None, gt=0, description="the same by what they hold, in millions of bytes", examples=[100]
+    )
+    max_alike: int | None = Field(
+        None, ge=1, description="of more near-duplicates of each other the worst are retired",
+        examples=[20],
     )  # fmt: skip
+    purge_after_days: Purges | None = Field(
+        None, description="after how many days what is not used any more is deleted",
+        examples=[Purges(retired=90, rejected=180, parked=180)],
+    )  # fmt: skip
+
+    @property
+    def retires(self) -> bool:
+        """Whether anything is ever retired by it."""
+        return bool(
+            self.retire_after_days or self.retire_sources or self.max_admitted
+            or self.max_megabytes or self.max_alike
+        )  # fmt: skip
+
+    def days_of(self, source: Source) -> int | None:
+        """After how many days an admitted example of this source is too old."""
+        return (self.retire_sources or {}).get(source, self.retire_after_days)
 
 
 def _zone(name: str) -> str:
@@ -217,4 +253,25 @@ class AlertRules(_Section):
     failed_run: bool = Field(default=True, description="the newest run failed")
     short_cell: bool = Field(
         default=True, description="a cell has fewer than its minimum after the first version"
+    )
+    stale_days: float | None = Field(
+        30, gt=0, description="nothing was admitted for so long, after the first version"
+    )
+    stale_program_days: float | None = Field(
+        7, gt=0, description="the data of the active program changed, and it is so old"
+    )
+    quality_drop: float | None = Field(
+        0.05, gt=0, lt=1, description="a dimension's mean score fell by so much within two weeks"
+    )
+    imbalance: float | None = Field(
+        0.5, gt=0, lt=1, description="the wanted cells are less even than this, of 0 to 1"
+    )
+    budget_share: float | None = Field(
+        0.9, gt=0, le=1, description="so much of max_daily_calls is planned for 24 hours"
+    )
+    rejected_import: float | None = Field(
+        0.5, gt=0, lt=1, description="the newest import failed, or rejected more than this share"
+    )
+    storage_gb: float | None = Field(
+        None, gt=0, description="the whole database takes more", examples=[100]
     )

@@ -10,15 +10,16 @@ from tdsys.stages import (
     capture,
     drifting,
     importing,
-    monitoring,
     notifying,
     operating,
     optimizing,
+    outages,
     planning,
     pruning,
     reviewing,
     scoring,
     synthesizing,
+    trending,
 )
 from tdsys.stages.synthesizing import Means
 from tdsys.wire import Task
@@ -100,9 +101,9 @@ def plan() -> object:
 
 @task(Task.PRUNE)
 def prune() -> object:
-    """Retire what the policies say is too old or too much."""
+    """Retire what the policies say is too old, too much alike or too much."""
     here = runtime.current()
-    outcome = pruning.prune_due(here.store, clock=here.now)
+    outcome = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
     if any(pruned.more for pruned in outcome):
         here.ring(Task.PRUNE)
     return outcome
@@ -123,9 +124,9 @@ def optimize() -> object:
 
 @task(Task.FRESHNESS)
 def freshness() -> object:
-    """Write the freshness report."""
+    """Write down what each domain is like today."""
     here = runtime.current()
-    return monitoring.report_freshness(here.store, now=here.now())
+    return trending.write_days(here.store, now=here.now())
 
 
 @task(Task.CATCH_UP)
@@ -150,11 +151,13 @@ def operate() -> object:
 
 @task(Task.ALERTS)
 def alerts() -> object:
-    """Hold every domain against its alert rules."""
+    """Hold every domain against its alert rules, and every model against its breaker."""
     here = runtime.current()
+    standings = {name: here.limiter.standing(name) for name in here.models()}
+    models = outages.tell(here.store, standings, now=here.now())
     outcome = alerting.evaluate(here.store, now=here.now())
     here.ring(Task.DELIVER)
-    return outcome
+    return models, outcome
 
 
 @task(Task.DELIVER)

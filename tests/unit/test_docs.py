@@ -121,6 +121,7 @@ GUIDES = (
     "import.md",
     "import-formats.md",
     "judging.md",
+    "models.md",
     "optimization.md",
     "policy.md",
     "requirements.md",

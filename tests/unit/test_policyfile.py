@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdsys.core.example import level
+from tdsys.core.example import Source, level
 from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
-from tdsys.core.sections import AlertRules, CellException, Cells, Lifecycle, Trigger
+from tdsys.core.sections import AlertRules, CellException, Cells, Lifecycle, Purges, Trigger
 from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
 
 SHARE = st.floats(0, 1)
@@ -40,11 +40,21 @@ def test_the_first_document_is_the_default_policy_with_every_field_explained() -
     assert "(light | medium | heavy)" in text
 
 
+LIFECYCLE = Lifecycle(
+    retire_after_days=365,
+    retire_sources={Source.SYNTHETIC: 180},
+    max_admitted=20_000,
+    max_megabytes=100,
+    max_alike=20,
+    purge_after_days=Purges(retired=90, rejected=180, parked=180),
+)
+
+
 def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
     text = text_of("algebra", Policy(), heading="The rules.")
     for name, opened in (
         ("signature", Policy(signature=Signature())),
-        ("lifecycle", Policy(lifecycle=Lifecycle(retire_after_days=365, max_admitted=20_000))),
+        ("lifecycle", Policy(lifecycle=LIFECYCLE)),
         ("cluster_cap", Policy(cluster_cap=3)),
         ("max_daily_calls", Policy(max_daily_calls=20_000)),
     ):
