@@ -247,7 +247,7 @@ class Runtime:
     @property
     def program_price(self) -> float | None:
         """US dollars for a million tokens of the model the program runs on; None: not known."""
-        return 0.0 if self.settings.lm == OFFLINE else self.settings.lm_price
+        return self.terms(self.settings.lm).price
 
     @property
     def judge_model(self) -> Model:

@@ -24,6 +24,10 @@ def default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or usual) / "tdsys"
 
 
+# Of a call's tokens those of the prompt, more or less; what is spent is counted exactly.
+READ_SHARE = 2 / 3
+
+
 class ModelTerms(BaseModel):
     """What is known of one model: limits of all workers together, dollars for a million tokens."""
 
@@ -33,6 +37,13 @@ class ModelTerms(BaseModel):
     in_flight: int | None = Field(None, ge=1)
     price_in: float | None = Field(None, ge=0)
     price_out: float | None = Field(None, ge=0)
+
+    @property
+    def price(self) -> float | None:
+        """Dollars for a million tokens read and written together; None: not known."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        return READ_SHARE * self.price_in + (1 - READ_SHARE) * self.price_out
 
 
 class Settings(BaseSettings):

@@ -22,8 +22,6 @@ from tdsys.wire import Task
 
 PLAN = ("topic", "difficulty", "strategy", "wanted", "expected calls")
 MOST = 100_000
-# Of a call's tokens those of the prompt.
-READ_SHARE = 2 / 3
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -78,7 +76,7 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
     request = Request(
         kind=kind,
         model=model,
-        price=_price(model),
+        price=here.terms(model).price,
         **{name: value for name, value in given.items() if name in Request.model_fields},
     )
     drafted = filling.draft(here.store, here.workshop, request)
@@ -95,14 +93,6 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
     if not given["as_json"]:
         note(f"batch {batch_id}: {_expected(drafted.plan)}; Ctrl-C here stops nothing")
     finish(batch_id, as_json=given["as_json"])
-
-
-def _price(model: str) -> float | None:
-    """Dollars for a million tokens as they are mixed here; None: nobody says."""
-    terms = runtime.current().terms(model)
-    if terms.price_in is None or terms.price_out is None:
-        return None
-    return READ_SHARE * terms.price_in + (1 - READ_SHARE) * terms.price_out
 
 
 def _show(drafted: Drafted, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tdsys.core.policy import Policy
 from tdsys.core.sections import Lifecycle
-from tdsys.stages import capture, monitoring, policies, pruning
+from tdsys.stages import capture, policies, pruning, trending
 from tdsys.store import Store
 from tests.factories import NOW, make_record
 from tests.many import fill
@@ -91,7 +91,7 @@ def test_a_million_examples_are_planned_and_pruned_while_captures_come_in(full: 
     reports = []
     for _ in range(5):
         began = time.perf_counter()
-        monitoring.report_freshness(full, now=NOW)
+        trending.trends(full, domains=None, now=NOW)
         reports.append((time.perf_counter() - began) * 1000)
     told(f"plan of {len(plan.leaving):,} among {held:,} admitted", planned, PLAN_SECONDS, "s")
     told(f"{retired:,} retired, planning included", pruned, PRUNE_SECONDS, "s")
