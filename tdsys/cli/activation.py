@@ -13,6 +13,7 @@ from tdsys.stages import activating
 from tdsys.stages.activating import Told
 from tdsys.store.activations import Activation
 from tdsys.store.runs import Run
+from tdsys.wire import Task
 
 BARS = "▁▂▃▄▅▆▇█"
 TITLES = ("queued", "run", "data", "before", "after", "gain", "calls", "cost", "active")
@@ -75,6 +76,7 @@ def spark(values: list[float]) -> str:
 
 
 def _tell(done: Activation, *, as_json: bool) -> None:
+    runtime.current().ring(Task.PUBLISH)
     if as_json:
         say(done.model_dump_json())
         return
