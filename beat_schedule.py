@@ -23,6 +23,7 @@ BACKSTOPS = {
             Task.SCORE,
             Task.PLAN,
             Task.OPTIMIZE,
+            Task.PUBLISH,
             Task.OPERATE,
             Task.CATCH_UP,
             Task.DELIVER,

@@ -24,6 +24,7 @@ from tdsys.limiter import SharedLimiter
 from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import ModelTerms, Settings
+from tdsys.shelf import Shelf
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
@@ -119,6 +120,12 @@ class Runtime:
     def inbox(self) -> Inbox:
         """Where captures wait."""
         return Inbox(self.broker, lease=INGEST_LEASE)
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where generators find the active programs."""
+        secret = self.settings.program_key
+        return Shelf(self.broker, secret=secret.get_secret_value() if secret else "")
 
     @cached_property
     def passwords(self) -> Passwords:

@@ -9,6 +9,7 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    activation,
     alerts,
     batch,
     benchmark,
@@ -80,5 +81,7 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
+for more in (activation.activate, activation.rollback, activation.history):
+    optimize.optimize.add_command(more)
 
 __all__ = ["cli"]

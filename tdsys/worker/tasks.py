@@ -18,6 +18,7 @@ from tdsys.stages import (
     pruning,
     reviewing,
     scoring,
+    serving,
     synthesizing,
     trending,
 )
@@ -109,17 +110,27 @@ def prune() -> object:
     return outcome
 
 
+@task(Task.PUBLISH)
+def publish() -> object:
+    """Lay the active programs where generators look for them."""
+    here = runtime.current()
+    return serving.publish(here.store, here.shelf)
+
+
 @task(Task.OPTIMIZE)
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
-    return optimizing.run_due(
+    outcome = optimizing.run_due(
         here.store,
         optimizer=here.optimizer,
         verifier=here.verifier,
         clock=here.now,
         lease=here.lease,
     )
+    if outcome:
+        here.ring(Task.PUBLISH)
+    return outcome
 
 
 @task(Task.FRESHNESS)

@@ -208,6 +208,9 @@ DAMAGE = {
     "one program is active": SECOND_PROGRAM,
     "programs come from their run": "UPDATE runs SET state = 'failed'",
     "active programs are better": "UPDATE programs SET gain_low = 0",
+    "activations are written down": "DELETE FROM activations",
+    "a run is followed by one": "INSERT INTO run_causes (run_id, domain, follows, because)"
+    " SELECT gen_random_uuid(), 'd', md5('')::uuid, '[]' FROM generate_series(1, 2)",
     "old programs are stale": "UPDATE programs SET stale = false",
     "what waits is queued": "DELETE FROM reviews",
     "reviews are decided once": SAID_TWICE.format("1"),
