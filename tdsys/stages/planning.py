@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from tdsys.core import dataset
-from tdsys.core.budget import plan as budget
+from tdsys.core import budget, dataset
 from tdsys.core.dataset import Admitted, Member, Split
 from tdsys.core.policy import Policy, Signature, runs_alike
 from tdsys.core.program import Plan
@@ -315,7 +314,7 @@ def _sizes(members: Sequence[Member]) -> dict[str, int]:
 
 
 def _cost(sizes: dict[str, int], policy: Policy) -> Plan:
-    return budget(n_train=sizes[Split.TRAIN], n_val=sizes[Split.VAL], auto=policy.auto)
+    return budget.planned(policy, sizes[Split.TRAIN], sizes[Split.VAL])
 
 
 def _status(store: Store, domain: str, now: datetime) -> DomainStatus:

@@ -179,6 +179,15 @@ def progress(tx: Tx, *, run_id: UUID, document: Mapping[str, JsonValue]) -> None
     )
 
 
+def replan(tx: Tx, *, run_id: UUID, plan: Plan) -> None:
+    """Set what an open run will take, once its program was seen."""
+    tx.execute(
+        update(runs_table)
+        .where(runs_table.c.id == run_id, IS_OPEN)
+        .values(plan=plan.model_dump(mode="json"))
+    )
+
+
 def finish(
     tx: Tx,
     *,

@@ -114,6 +114,8 @@ def optimize() -> object:
         verifier=here.verifier,
         clock=here.now,
         lease=here.lease,
+        threads=here.settings.lm_threads,
+        price=0.0 if here.optimizer.simulated else here.settings.lm_price,
     )
 
 

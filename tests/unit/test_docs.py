@@ -120,6 +120,7 @@ GUIDES = (
     "import.md",
     "import-formats.md",
     "judging.md",
+    "optimizers.md",
     "policy.md",
     "requirements.md",
     "synthesis.md",
