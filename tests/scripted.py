@@ -22,6 +22,7 @@ from tdsys.core.program import (
 )
 from tdsys.core.rubric import Assessment, Judgement, Juror, Question, Unscored, Verdict
 from tdsys.core.sections import Member
+from tdsys.errors import InvalidInput
 from tests.factories import NOW, make_assessment, make_judgement, make_verdict
 
 RECIPE = Recipe()
@@ -106,6 +107,8 @@ class ScriptedOptimizer:
         return self.blocked
 
     def metric(self, name: str) -> Grader:
+        if name not in self.metrics:
+            raise InvalidInput(f"there is no {name!r}", remedy="install it")
         return self.metrics[name]
 
     def predictors(self, signature: Signature, program: str | None) -> int:

@@ -32,6 +32,7 @@ from tdsys.cli import (
     user,
     variety,
     verify,
+    watching,
     web,
     why,
     yields,
@@ -78,5 +79,7 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
+for more in (watching.watch, watching.extensions):
+    optimize.optimize.add_command(more)
 
 __all__ = ["cli"]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 
@@ -77,7 +78,7 @@ def program(name: str | None, signature: Signature) -> Any:
             f"{PROGRAMS} {name!r} has no predictor: there is nothing to optimize",
             remedy="keep each dspy.Predict as an attribute of the module",
         )
-    forward = made.forward
+    forward = object.__getattribute__(made, "forward")  # DSPy warns of any other look at it
     if not isinstance(made, dspy.Predict) and not _takes_named(forward, signature.inputs):
         raise InvalidInput(
             f"{PROGRAMS} {name!r}: forward{inspect.signature(forward)} does not take "
@@ -90,6 +91,34 @@ def program(name: str | None, signature: Signature) -> Any:
 def installed(group: str) -> list[str]:
     """The names there are."""
     return sorted({point.name for point in entry_points(group=group)})
+
+
+class Extension(NamedTuple):
+    """An installed program or metric, and what keeps it from being used; empty: nothing."""
+
+    kind: str
+    name: str
+    why_not: str
+
+
+def survey(signature: Signature | None) -> list[Extension]:
+    """Everything installed, tried without a call; programs on these fields, or on the usual."""
+    fields = signature or Signature()
+    found = [
+        Extension("program", name, _obstacle(partial(program, name, fields)))
+        for name in installed(PROGRAMS)
+    ]
+    return found + [
+        Extension("metric", name, _obstacle(partial(metric, name))) for name in installed(METRICS)
+    ]
+
+
+def _obstacle(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except InvalidInput as refused:
+        return str(refused)
+    return ""
 
 
 def _made(name: str, loaded: Any, signature: Signature) -> Any:

@@ -6,15 +6,51 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
 
 from tdsys.core import following
+from tdsys.core.following import Progress
+from tdsys.core.policy import Signature
 from tdsys.core.program import Plan, Spent, Trial
-from tdsys.errors import Cancelled, StoreUnavailable
+from tdsys.errors import Cancelled, NotReady, StoreUnavailable
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, runs
+from tdsys.store import Store, Tx, datasets, policies, runs
 from tdsys.store.runs import Run
 
 LOOK_EVERY = 1.0
+OFFLINE = "offline"
+
+
+class Followed(NamedTuple):
+    """A run as somebody who watches sees it: the trials after number `after` are new."""
+
+    run: Run
+    trials: list[Trial]
+    after: int
+    simulated: bool
+
+
+def look(store: Store, *, domain: str, run_id: UUID | None, after: int = 0) -> Followed:
+    """The run, or the domain's newest, with what is new; NotReady when there is none."""
+    with store.begin() as tx:
+        found = runs.last_for(tx, domain=domain) if run_id is None else runs.run(tx, run_id=run_id)
+        if found is None or found.domain != domain:
+            raise NotReady(f"{domain} has no such run", remedy="see `tdsys optimize status`")
+        # A run that was claimed again writes its trials anew, from the first.
+        written = Progress.read(found.progress).trials
+        after = min(after, written)
+        new = [
+            one for one in runs.trials(tx, run_id=found.id, after=after) if one.number <= written
+        ]
+    return Followed(found, new, after, found.model == OFFLINE)
+
+
+def signature(store: Store, *, domain: str) -> Signature | None:
+    """The fields of the domain's newest version, or those its policy names."""
+    with store.begin() as tx:
+        latest = datasets.latest(tx, domain=domain)
+        return latest.signature if latest else policies.current(tx, domain=domain)[1].signature
 
 
 class Follower:
