@@ -32,6 +32,10 @@ GEPA_BOOTSTRAPS = 5
 # A killed worker loses what is under way; more than this share of a run it must not be.
 SHARE_IN_FLIGHT = 0.01
 FEWEST_IN_FLIGHT = 2
+# MIPROv2 shows at most so many demos; what frames them is about the size of the instructions.
+DEMOS = 4
+FRAME_TOKENS = 300
+CHARACTERS_PER_TOKEN = 4
 
 
 class Preset(NamedTuple):
@@ -158,6 +162,11 @@ _PLANS: dict[Method, Callable[[int, int, Auto, int], Plan]] = {
     "random_search": _random_search,
     "gepa": _gepa,
 }
+
+
+def tokens_per_call(characters: float) -> float:
+    """About how many tokens a call takes where an example has so many characters."""
+    return FRAME_TOKENS + (1 + DEMOS) * characters / CHARACTERS_PER_TOKEN
 
 
 def _trials(candidates: int, predictors: int) -> int:
