@@ -34,6 +34,7 @@ from tdsys.cli import (
     user,
     variety,
     verify,
+    watching,
     web,
     why,
     yields,
@@ -81,7 +82,13 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
-for more in (activation.activate, activation.rollback, activation.history):
+for more in (
+    activation.activate,
+    activation.rollback,
+    activation.history,
+    watching.watch,
+    watching.extensions,
+):
     optimize.optimize.add_command(more)
 
 __all__ = ["cli"]

@@ -127,6 +127,8 @@ def optimize() -> object:
         verifier=here.verifier,
         clock=here.now,
         lease=here.lease,
+        threads=here.settings.lm_threads,
+        price=here.program_price,
     )
     if outcome:
         here.ring(Task.PUBLISH)

@@ -121,6 +121,7 @@ GUIDES = (
     "import.md",
     "import-formats.md",
     "judging.md",
+    "optimizers.md",
     "models.md",
     "optimization.md",
     "policy.md",
