@@ -23,6 +23,7 @@ BACKSTOPS = {
             Task.SCORE,
             Task.PLAN,
             Task.OPTIMIZE,
+            Task.ATTRIBUTE,
             Task.OPERATE,
             Task.CATCH_UP,
         ),

@@ -46,6 +46,7 @@ class Task(StrEnum):
     PLAN = "lifecycle.plan"
     PRUNE = "lifecycle.prune"
     OPTIMIZE = "optimization.run"
+    ATTRIBUTE = "optimization.attribute"
     OPERATE = "lifecycle.operate"
     FRESHNESS = "reports.freshness"
     CATCH_UP = "reports.catch_up"

@@ -13,7 +13,7 @@ from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.pruning import Held
 from tdsys.core.rubric import TRUSTED
-from tdsys.store import programs
+from tdsys.store import attributions, programs
 from tdsys.store.engine import Tx
 from tdsys.store.schema import ADMITTED, APPROVE, examples, transitions
 
@@ -112,4 +112,5 @@ def retire(
     steps = [{**step, "example_id": one, **reasons[one]._asdict()} for one in held]
     tx.execute(insert(transitions), steps)
     programs.outdate(tx, example_ids=held)
+    attributions.outdate(tx, example_ids=held)
     return list(held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tdsys import runtime
 from tdsys.stages import (
     alerting,
+    attributing,
     browsing,
     capture,
     drifting,
@@ -115,6 +116,22 @@ def optimize() -> object:
         clock=here.now,
         lease=here.lease,
     )
+
+
+@task(Task.ATTRIBUTE)
+def attribute() -> object:
+    """Try prompts of the attributions that are open."""
+    here = runtime.current()
+    outcome = attributing.work_due(
+        here.store,
+        means=attributing.Means(here.prober, here.verifier),
+        clock=here.now,
+        lease=here.lease,
+        share=lambda: here.ring(Task.ATTRIBUTE),
+    )
+    if outcome.more:
+        here.ring(Task.ATTRIBUTE)
+    return outcome
 
 
 @task(Task.FRESHNESS)
