@@ -26,6 +26,7 @@ BACKSTOPS = {
             Task.ATTRIBUTE,
             Task.OPERATE,
             Task.CATCH_UP,
+            Task.DELIVER,
         ),
         BACKSTOP_SECONDS,
     ),

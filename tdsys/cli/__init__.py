@@ -18,9 +18,11 @@ from tdsys.cli import (
     effectiveness,
     examples,
     exports,
+    freshness,
     importing,
     judge,
     lifecycle,
+    models,
     optimize,
     policy,
     replay,
@@ -64,9 +66,10 @@ for command in (
     policy.policy,
     judge.judge,
     replay.replay,
-    lifecycle.lifecycle,
+    lifecycle.prune,
     report.report,
     alerts.alerts,
+    models.models,
     optimize.optimize,
     effectiveness.effectiveness,
     exports.program,
@@ -77,7 +80,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
-for more in (variety.diversity, variety.mix, checks.checks, yields.yield_):
+for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
 
 __all__ = ["cli"]

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from statistics import fmean
 from typing import NamedTuple
 from uuid import UUID
 
 from tdsys.core import dataset
 from tdsys.core.budget import plan as budget
+from tdsys.core.budget import tokens_per_call
 from tdsys.core.dataset import Admitted, Member, Split
-from tdsys.core.policy import Policy, Signature, runs_alike
+from tdsys.core.policy import Policy, Signature
 from tdsys.core.program import Plan
 from tdsys.core.sketching import clusters as connected
-from tdsys.errors import NotReady
-from tdsys.stages import clustering
+from tdsys.core.trigger import Drafted, Ruling, decide
+from tdsys.errors import Conflict, NotReady
+from tdsys.stages import clustering, triggering
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, clusters, datasets, examples, policies, programs, runs
+from tdsys.stages.triggering import Facts
+from tdsys.store import Store, Tx, clusters, datasets, examples, policies, programs, runs, triggers
 from tdsys.store.datasets import DatasetVersion
-from tdsys.store.policies import Versioned
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
-
-# A steady stream must not put planning off for ever, nor a candidate whose judge is away.
-PATIENCE = timedelta(minutes=10)
-AGAIN_AFTER = timedelta(hours=1)
-DAY = timedelta(days=1)
 
 
 class Considered(NamedTuple):
@@ -55,22 +53,49 @@ class DomainStatus(NamedTuple):
     because: tuple[str, ...]
 
 
+class _On(NamedTuple):
+    """What a run would be on: a model, and US dollars for a million of its tokens."""
+
+    model: str
+    price: float | None
+
+
 class _Known(NamedTuple):
     """What planning reads before it thinks."""
 
-    policy: Policy
-    policy_version: int
     latest: DatasetVersion | None
     placed: list[Member]
     admitted: list[Admitted]
     clusters: dict[int, int]
 
 
-def plan_due(store: Store, *, model: str, clock: Clock) -> list[Considered]:
-    """Consider every domain; each ready one gets a frozen version and a queued run."""
+class _Weighed(NamedTuple):
+    """A domain with the version a run would learn from, and what is to be said of that."""
+
+    facts: Facts
+    draft: Draft
+    ruling: Ruling
+
+
+def plan_due(
+    store: Store, *, model: str, clock: Clock, price: float | None = None
+) -> list[Considered]:
+    """Consider every domain; each ready one gets a frozen version and a queued run.
+
+    `price` is in US dollars for a million tokens of `model`, None where it is not known.
+    """
     with store.begin() as tx:
         names = policies.domains(tx)
-    return [_consider(store, domain, model=model, clock=clock) for domain in names]
+    return [_consider(store, domain, _On(model, price), clock) for domain in names]
+
+
+def weigh(
+    store: Store, *, domain: str, model: str, clock: Clock, price: float | None = None
+) -> Ruling:
+    """Whether the domain would be optimized now, with every reason and what it would take."""
+    with store.begin() as tx:
+        found = triggering.facts(tx, domain=domain, model=model, now=clock())
+    return _weigh(store, domain, found, price).ruling
 
 
 def status(store: Store, *, domain: str | None, clock: Clock) -> list[DomainStatus]:
@@ -80,19 +105,29 @@ def status(store: Store, *, domain: str | None, clock: Clock) -> list[DomainStat
     return [_status(store, name, clock()) for name in names if domain in {None, name}]
 
 
-def retry(store: Store, *, domain: str, model: str, clock: Clock) -> Considered:
+def retry(
+    store: Store, *, domain: str, model: str, clock: Clock, actor: str = "a person"
+) -> Considered:
     """Queue another run on the newest version; NotReady when there is none or one is open."""
     with store.begin() as tx:
-        version, policy = policies.current(tx, domain=domain)
+        policies.hold(tx, domain=domain)
+        found = triggering.facts(tx, domain=domain, model=model, now=clock())
         latest = datasets.latest(tx, domain=domain)
         if latest is None:
             raise NotReady(f"{domain} has no dataset version yet", remedy="see optimize status")
-        if over := _over_budget(tx, domain, policy, _cost(latest.counts, policy), clock()):
-            raise NotReady(over, remedy="wait, or raise max_daily_calls")
-        run_id = _enqueue(tx, latest, (version, policy), model=model, now=clock())
-    if run_id is None:
-        raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
-    return Considered(domain, run_id, (f"version {latest.number}, policy {version}",))
+        if found.last and found.last.is_open:
+            raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
+        calls, most = _cost(latest.counts, found.policy).calls_at_most, found.policy.max_daily_calls
+        if most is not None and calls + found.known.spent.calls > most:
+            raise NotReady(
+                f"a run may take {calls} calls and those of the last 24 hours "
+                f"{found.known.spent.calls}, max_daily_calls is {most}",
+                remedy="wait, or raise max_daily_calls",
+            )
+        because = (f"{actor} asked for it",)
+        run_id = _enqueue(tx, latest, found, because, model=model)
+    said = f"version {latest.number}, policy {found.policy_version}"
+    return Considered(domain, run_id, (said,))
 
 
 def cancel(store: Store, *, domain: str) -> bool:
@@ -139,110 +174,83 @@ def _groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int
     return groups
 
 
-def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:
+def _consider(store: Store, domain: str, on: _On, clock: Clock) -> Considered:
     with store.begin() as tx:
-        if reasons := _not_yet(tx, domain, clock()):
-            return Considered(domain, None, tuple(reasons))
+        found = triggering.facts(tx, domain=domain, model=on.model, now=clock())
+    cheap = decide(found.known)
+    if not cheap.would_run:
+        return Considered(domain, None, cheap.con)
+    weighed = _weigh(store, domain, found, on.price)
+    if not weighed.ruling.would_run:
+        return Considered(domain, None, weighed.ruling.con)
+    try:
+        with store.begin() as tx:
+            return _queue(tx, domain, weighed, on, clock())
+    except Conflict as late:
+        return Considered(domain, None, (late.message,))
+
+
+def _queue(tx: Tx, domain: str, weighed: _Weighed, on: _On, now: datetime) -> Considered:
+    """Freeze the version and queue a run on it, or neither."""
+    found, drafted = weighed.facts, weighed.draft
+    # Held, so that no other run is added to what the day's may take.
+    policies.hold(tx, domain=domain)
+    per_call = found.known.spent.dollars_per_call
+    spent = triggering.spent(tx, domain=domain, now=now, dollars_per_call=per_call)
+    ruling = decide(found.known._replace(spent=spent))
+    if not ruling.would_run:
+        return Considered(domain, None, ruling.con)
+    frozen = datasets.freeze(
+        tx,
+        domain=domain,
+        fingerprint=drafted.fingerprint,
+        signature=drafted.signature,
+        policy_version=found.policy_version,
+        members=drafted.members,
+        now=now,
+    )
+    run_id = _enqueue(tx, frozen, found, ruling.pro, model=on.model)
+    said = f"version {frozen.number} with {len(drafted.members)} examples"
+    return Considered(domain, run_id, (said, *ruling.pro))
+
+
+def _weigh(store: Store, domain: str, found: Facts, price: float | None) -> _Weighed:
+    """Read the examples and draft the version, which needs no transaction."""
+    with store.begin() as tx:
         known = _read(tx, domain)
     known = _clustered(store, domain, known)
     drafted = draft(
         known.admitted,
-        known.policy,
+        found.policy,
         known.clusters,
         last=known.latest.signature if known.latest else None,
         placed=known.placed,
     )
-    if missing := _shortcomings(drafted, known):
-        return Considered(domain, None, tuple(missing))
-    with store.begin() as tx:
-        cost = _cost(_sizes(drafted.members), known.policy)
-        if over := _over_budget(tx, domain, known.policy, cost, clock()):
-            return Considered(domain, None, (over,))
-        frozen = datasets.freeze(
-            tx,
-            domain=domain,
-            fingerprint=drafted.fingerprint,
-            signature=drafted.signature,
-            policy_version=known.policy_version,
-            members=drafted.members,
-            now=clock(),
-        )
-        run_id = _enqueue(
-            tx, frozen, (known.policy_version, known.policy), model=model, now=clock()
-        )
-    because = f"version {frozen.number} with {len(drafted.members)} examples"
-    return Considered(domain, run_id, (because if run_id else "a run is open",))
-
-
-def _not_yet(tx: Tx, domain: str, now: datetime) -> list[str]:
-    """Cheap reasons to wait, before any example is read."""
-    version, policy = policies.current(tx, domain=domain)
-    if policy.optimization == "hold":
-        return ["the policy holds optimization"]
-    last = runs.last_for(tx, domain=domain)
-    if last and last.is_open:
-        return [f"a run is {last.state}"]
-    latest = datasets.latest(tx, domain=domain)
-    if reasons := _unsettled(tx, domain, policy, latest, now):
-        return reasons
-    if latest is None or _may_go_on(tx, latest, last, version, now):
-        return []
-    new = examples.admissions(tx, domain=domain, since=latest.created_at)
-    if dataset.has_grown(new, latest.size, policy):
-        return []
-    return [f"{new} new examples, {policy.growth:.0%} of {latest.size} start the next run"]
-
-
-def _may_go_on(
-    tx: Tx, latest: DatasetVersion, last: Run | None, policy_version: int, now: datetime
-) -> bool:
-    """Whether a run may start though nothing has grown: one failed, or the policy is another."""
-    if _may_try_again(last, latest, now):
-        return True
-    before, after = (
-        policies.document(tx, domain=latest.domain, version=version)
-        for version in (_followed(latest, last), policy_version)
+    former = found.learned_from.fingerprint if found.learned_from else None
+    facts = found.known._replace(
+        drafted=Drafted(
+            lacks=tuple(_lacks(drafted, known, found.policy)),
+            is_the_last=drafted.fingerprint == former,
+            size=len(drafted.members),
+            calls=_cost(_sizes(drafted.members), found.policy).calls_at_most,
+        ),
+        spent=found.known.spent._replace(dollars_per_call=_dollars_per_call(drafted, price)),
     )
-    return not runs_alike(before, after)
+    return _Weighed(found._replace(known=facts), drafted, decide(facts))
 
 
-def _followed(latest: DatasetVersion, last: Run | None) -> int:
-    """The policy that the newest version, or a later run on it, followed."""
-    on_it = last is not None and last.version_id == latest.id
-    return max(latest.policy_version, last.policy_version if last and on_it else 0)
-
-
-def _unsettled(
-    tx: Tx, domain: str, policy: Policy, latest: DatasetVersion | None, now: datetime
-) -> list[str]:
-    arrived = examples.arrivals(tx, domain=domain)
-    if arrived is None:
-        return ["no examples"]
-    if waiting := examples.pending(tx, domain=domain, since=now - PATIENCE):
-        return [f"{waiting} candidates are not decided yet"]
-    waited = now - max(arrived.first, latest.created_at if latest else arrived.first)
-    if waited < PATIENCE and now - arrived.last < timedelta(seconds=policy.settle_seconds):
-        return [f"examples arrived less than {policy.settle_seconds} s ago"]
-    return []
-
-
-def _may_try_again(last: Run | None, latest: DatasetVersion, now: datetime) -> bool:
-    """Whether the newest version's run failed, and long enough ago."""
-    return (
-        last is not None
-        and last.version_id == latest.id
-        and last.state == "failed"
-        and last.finished_at is not None
-        and now - last.finished_at > AGAIN_AFTER
-    )
+def _dollars_per_call(drafted: Draft, price: float | None) -> float | None:
+    if price is None or not drafted.members:
+        return None
+    contents = (m.example.inputs | m.example.outputs for m in drafted.members)
+    characters = fmean(sum(map(len, map(str, content.values()))) for content in contents)
+    return tokens_per_call(characters) * price / 1e6
 
 
 def _read(tx: Tx, domain: str) -> _Known:
-    version, policy = policies.current(tx, domain=domain)
     latest = datasets.latest(tx, domain=domain)
     placed = datasets.members(tx, version_id=latest.id) if latest else []
-    admitted = examples.admitted(tx, domain=domain)
-    return _Known(policy, version, latest, placed, admitted, {})
+    return _Known(latest, placed, examples.admitted(tx, domain=domain), {})
 
 
 def _clustered(store: Store, domain: str, known: _Known) -> _Known:
@@ -255,13 +263,13 @@ def _clustered(store: Store, domain: str, known: _Known) -> _Known:
     return known._replace(admitted=admitted, clusters=found)
 
 
-def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
-    """Why there is no new version, after all was read."""
-    missing = dataset.shortcomings(drafted.members, known.policy)
+def _lacks(drafted: Draft, known: _Known, policy: Policy) -> list[str]:
+    """What keeps these examples from being a version."""
+    missing = dataset.shortcomings(drafted.members, policy)
     if known.latest is None and not missing:
-        missing = dataset.lacking(Counter(m.example.cell for m in drafted.members), known.policy)
+        missing = dataset.lacking(Counter(m.example.cell for m in drafted.members), policy)
     usable = len(known.admitted) - len(drafted.left_out)
-    if missing and len(drafted.members) < min(usable, known.policy.max_examples):
+    if missing and len(drafted.members) < min(usable, policy.max_examples):
         capped = usable - len(drafted.members)
         missing.append(
             f"{capped} stay out by cells.max, cluster_cap or synthetic_share, or because they are "
@@ -269,45 +277,36 @@ def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
         )
     if missing and drafted.left_out:
         missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
-    if missing:
-        return missing
-    cost = _cost(_sizes(drafted.members), known.policy)
-    if cost.calls_at_most > known.policy.max_calls:
-        return [
-            f"a run may take {cost.calls_at_most} calls, the policy allows {known.policy.max_calls}"
-        ]
-    return []
+    return missing
 
 
 def _enqueue(
-    tx: Tx, version: DatasetVersion, rules: Versioned, *, model: str, now: datetime
-) -> UUID | None:
-    policy_version, policy = rules
-    return runs.enqueue(
+    tx: Tx, version: DatasetVersion, found: Facts, because: Sequence[str], *, model: str
+) -> UUID:
+    """Queue a run; Conflict when somebody who saw the same facts was first."""
+    policy = found.policy
+    run_id = runs.enqueue(
         tx,
         domain=version.domain,
         version_id=version.id,
-        policy_version=policy_version,
+        policy_version=found.policy_version,
         seed=policy.seed,
         auto=policy.auto,
         model=model,
         plan=_cost(version.counts, policy),
-        now=now,
+        now=found.known.now,
     )
-
-
-def _over_budget(tx: Tx, domain: str, policy: Policy, cost: Plan, now: datetime) -> str | None:
-    """Why a run has to wait for tomorrow; the domain is held, so no other adds one meanwhile."""
-    if policy.max_daily_calls is None:
-        return None
-    policies.hold(tx, domain=domain)
-    planned = runs.planned_calls(tx, domain=domain, since=now - DAY)
-    if planned + cost.calls_at_most <= policy.max_daily_calls:
-        return None
-    return (
-        f"a run may take {cost.calls_at_most} calls and those of the last 24 hours {planned}, "
-        f"max_daily_calls is {policy.max_daily_calls}"
+    if run_id is None:
+        raise Conflict("a run is open", remedy="see `tdsys optimize status`")
+    triggers.explain(
+        tx,
+        run_id=run_id,
+        domain=version.domain,
+        follows=found.last.id if found.last else None,
+        because=because,
+        judge=found.known.judge,
     )
+    return run_id
 
 
 def _sizes(members: Sequence[Member]) -> dict[str, int]:
@@ -322,9 +321,8 @@ def _status(store: Store, domain: str, now: datetime) -> DomainStatus:
     """Read first, then compute: clustering must not hold a transaction open."""
     with store.begin() as tx:
         run, program = runs.last_for(tx, domain=domain), programs.incumbent(tx, domain=domain)
-        because = _not_yet(tx, domain, now)
-        known = None if because or run else _read(tx, domain)
-    if known:
-        known = _clustered(store, domain, known)
-        because = _shortcomings(draft(known.admitted, known.policy, known.clusters), known)
-    return DomainStatus(domain, run, program, tuple(because))
+        found = triggering.facts(tx, domain=domain, model=None, now=now)
+    because = decide(found.known).con
+    if not (because or run):
+        because = _weigh(store, domain, found, None).ruling.con
+    return DomainStatus(domain, run, program, because)

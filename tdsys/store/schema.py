@@ -146,6 +146,8 @@ examples = Table(
     time_("captured_at"),
     time_("created_at"),
     time_("moved_at"),
+    # Bytes of its payload as text.
+    count("size"),
     UniqueConstraint("capture_id"),
     UniqueConstraint("fingerprint"),
     one_of("source", Source),
@@ -316,7 +318,8 @@ dataset_members = Table(
     Column("position", Integer, nullable=False),
     Column("cluster", Integer, nullable=False),
     Column("fingerprint", Text, nullable=False),
-    Column("content", VERBATIM, nullable=False),
+    # NULL: it was forgotten.
+    Column("content", VERBATIM),
     Column("topic", Text, nullable=False),
     Column("difficulty", Text, nullable=False),
     Column("source", Text, nullable=False),
@@ -415,14 +418,4 @@ programs = Table(
     UniqueConstraint("run_id"),
     Index("uq_programs_active", "domain", unique=True, postgresql_where=text("active")),
     Index(None, "version_id"),
-)
-
-reports = Table(
-    "reports",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("body", VERBATIM, nullable=False),
-    time_("created_at"),
-    Index(None, "kind", "created_at"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tdsys import runtime
+from tdsys.core.alerting import Severity
 from tdsys.stages import (
     alerting,
     attributing,
@@ -10,14 +11,16 @@ from tdsys.stages import (
     capture,
     drifting,
     importing,
-    monitoring,
+    notifying,
     operating,
     optimizing,
+    outages,
     planning,
     pruning,
     reviewing,
     scoring,
     synthesizing,
+    trending,
 )
 from tdsys.stages.synthesizing import Means
 from tdsys.wire import Task
@@ -89,7 +92,9 @@ def plan() -> object:
     """Freeze a dataset version and queue a run where a domain is ready for one."""
     here = runtime.current()
     reviewing.freshen(here.store, now=here.now())
-    outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
+    outcome = planning.plan_due(
+        here.store, model=here.settings.lm, clock=here.now, price=here.program_price
+    )
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)
     return outcome
@@ -97,9 +102,9 @@ def plan() -> object:
 
 @task(Task.PRUNE)
 def prune() -> object:
-    """Retire what the policies say is too old or too much."""
+    """Retire what the policies say is too old, too much alike or too much."""
     here = runtime.current()
-    outcome = pruning.prune_due(here.store, clock=here.now)
+    outcome = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
     if any(pruned.more for pruned in outcome):
         here.ring(Task.PRUNE)
     return outcome
@@ -136,9 +141,9 @@ def attribute() -> object:
 
 @task(Task.FRESHNESS)
 def freshness() -> object:
-    """Write the freshness report."""
+    """Write down what each domain is like today."""
     here = runtime.current()
-    return monitoring.report_freshness(here.store, now=here.now())
+    return trending.write_days(here.store, now=here.now())
 
 
 @task(Task.CATCH_UP)
@@ -163,9 +168,27 @@ def operate() -> object:
 
 @task(Task.ALERTS)
 def alerts() -> object:
-    """Hold every domain against its alert rules."""
+    """Hold every domain against its alert rules, and every model against its breaker."""
     here = runtime.current()
-    return alerting.evaluate(here.store, now=here.now())
+    standings = {name: here.limiter.standing(name) for name in here.models()}
+    models = outages.tell(here.store, standings, now=here.now())
+    outcome = alerting.evaluate(here.store, now=here.now())
+    here.ring(Task.DELIVER)
+    return models, outcome
+
+
+@task(Task.DELIVER)
+def deliver() -> object:
+    """Tell people what is amiss, by the channels that are set."""
+    here = runtime.current()
+    return notifying.deliver_due(
+        here.store,
+        here.channels,
+        least=Severity(here.settings.alert_level),
+        page=here.alerts_page,
+        clock=here.now,
+        lease=here.lease,
+    )
 
 
 @task(Task.DRIFT)
