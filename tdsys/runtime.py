@@ -31,6 +31,7 @@ from tdsys.store import Store
 if TYPE_CHECKING:
     from redis import Redis
 
+    from tdsys.core.attribution import Prober
     from tdsys.core.canaries import Canary
     from tdsys.core.program import Optimizer
     from tdsys.core.resolving import Solver
@@ -221,6 +222,13 @@ class Runtime:
         from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
 
         return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
+
+    @cached_property
+    def prober(self) -> Prober:
+        """Prompts with given demos on the configured model."""
+        from tdsys.llm.probing import ModelProber  # noqa: PLC0415
+
+        return ModelProber(self.program_model, threads=self.settings.lm_threads)
 
     @cached_property
     def workshop(self) -> ModelWorkshop:

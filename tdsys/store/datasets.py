@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from tdsys.core.dataset import Member, Split
 from tdsys.core.policy import Signature
 from tdsys.errors import NotFound
-from tdsys.store import programs
+from tdsys.store import attributions, programs
 from tdsys.store.engine import Tx
 from tdsys.store.schema import dataset_members, dataset_versions, domains
 
@@ -93,6 +93,7 @@ def freeze(
         ).one()
         _write_members(tx, found, members)
     programs.follow_version(tx, domain=domain, version_id=found)
+    attributions.follow_version(tx, domain=domain, version_id=found)
     return version(tx, id=found)
 
 

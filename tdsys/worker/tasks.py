@@ -6,6 +6,7 @@ from tdsys import runtime
 from tdsys.core.alerting import Severity
 from tdsys.stages import (
     alerting,
+    attributing,
     browsing,
     capture,
     drifting,
@@ -132,6 +133,22 @@ def optimize() -> object:
     )
     if outcome:
         here.ring(Task.PUBLISH)
+    return outcome
+
+
+@task(Task.ATTRIBUTE)
+def attribute() -> object:
+    """Try prompts of the attributions that are open."""
+    here = runtime.current()
+    outcome = attributing.work_due(
+        here.store,
+        means=attributing.Means(here.prober, here.verifier),
+        clock=here.now,
+        lease=here.lease,
+        share=lambda: here.ring(Task.ATTRIBUTE),
+    )
+    if outcome.more:
+        here.ring(Task.ATTRIBUTE)
     return outcome
 
 

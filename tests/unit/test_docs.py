@@ -117,6 +117,7 @@ GUIDES = (
     "capture.md",
     "demo.svg",
     "diversity.md",
+    "effectiveness.md",
     "faults.md",
     "import.md",
     "import-formats.md",
