@@ -13,6 +13,7 @@ from tdsys.core import dataset
 from tdsys.core.dataset import Member
 from tdsys.core.policy import Signature
 from tdsys.core.spreadsheet import harmless
+from tdsys.core.versions import Tombstone
 from tdsys.errors import NotFound, NotReady
 from tdsys.store import Store, datasets, programs
 from tdsys.store.datasets import DatasetVersion, Placed
@@ -69,6 +70,12 @@ def members(store: Store, *, version: DatasetVersion) -> dict[str, Placed]:
     """Which examples a version holds, by fingerprint."""
     with store.begin() as tx:
         return datasets.placed(tx, version_id=version.id)
+
+
+def tombstones(store: Store, *, version: DatasetVersion) -> list[Tombstone]:
+    """What a version had to give up."""
+    with store.begin() as tx:
+        return datasets.tombstones(tx, version_id=version.id)
 
 
 def difference(store: Store, *, before: DatasetVersion, after: DatasetVersion) -> Difference:

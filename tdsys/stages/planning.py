@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from tdsys.core import dataset
 from tdsys.core.budget import plan as budget
-from tdsys.core.dataset import Admitted, Member, Split
-from tdsys.core.policy import Policy, Signature, runs_alike
+from tdsys.core.dataset import Split
+from tdsys.core.policy import Policy, runs_alike
 from tdsys.core.program import Plan
-from tdsys.core.sketching import clusters as connected
-from tdsys.errors import NotReady
-from tdsys.stages import clustering
+from tdsys.errors import Conflict, NotReady
+from tdsys.stages import drafting
+from tdsys.stages.drafting import Drafted, Known
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, clusters, datasets, examples, policies, programs, runs
+from tdsys.store import Store, Tx, datasets, examples, policies, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.policies import Versioned
 from tdsys.store.programs import StoredProgram
@@ -37,15 +35,6 @@ class Considered(NamedTuple):
     because: tuple[str, ...]
 
 
-class Draft(NamedTuple):
-    """A dataset version that is not frozen yet; `left_out` says why examples do not fit."""
-
-    signature: Signature
-    members: list[Member]
-    fingerprint: str
-    left_out: list[str]
-
-
 class DomainStatus(NamedTuple):
     """Where one domain stands: its newest run, its program, and what it waits for."""
 
@@ -55,22 +44,13 @@ class DomainStatus(NamedTuple):
     because: tuple[str, ...]
 
 
-class _Known(NamedTuple):
-    """What planning reads before it thinks."""
-
-    policy: Policy
-    policy_version: int
-    latest: DatasetVersion | None
-    placed: list[Member]
-    admitted: list[Admitted]
-    clusters: dict[int, int]
-
-
 def plan_due(store: Store, *, model: str, clock: Clock) -> list[Considered]:
     """Consider every domain; each ready one gets a frozen version and a queued run."""
     with store.begin() as tx:
         names = policies.domains(tx)
-    return [_consider(store, domain, model=model, clock=clock) for domain in names]
+    for domain in names:
+        drafting.bury(store, domain=domain, clock=clock)
+    return [_considered(store, domain, model=model, clock=clock) for domain in names]
 
 
 def status(store: Store, *, domain: str | None, clock: Clock) -> list[DomainStatus]:
@@ -92,7 +72,7 @@ def retry(store: Store, *, domain: str, model: str, clock: Clock) -> Considered:
         run_id = _enqueue(tx, latest, (version, policy), model=model, now=clock())
     if run_id is None:
         raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
-    return Considered(domain, run_id, (f"version {latest.number}, policy {version}",))
+    return Considered(domain, run_id, (f"version {latest.name}, policy {version}",))
 
 
 def cancel(store: Store, *, domain: str) -> bool:
@@ -102,75 +82,30 @@ def cancel(store: Store, *, domain: str) -> bool:
         return last is not None and runs.request_cancel(tx, run_id=last.id)
 
 
-def draft(
-    admitted: Sequence[Admitted],
-    policy: Policy,
-    clusters: Mapping[int, int],
-    *,
-    last: Signature | None = None,
-    placed: Sequence[Member] = (),
-) -> Draft:
-    """Select and divide the admitted examples that fit the signature, near-duplicates together."""
-    signature = dataset.signature_of(admitted, policy, last)
-    misfits = {e.id: found for e in admitted if (found := dataset.unusable(e, signature))}
-    usable = [e for e in admitted if e.id not in misfits]
-    chosen = dataset.select(usable, policy, clusters=clusters)
-    groups = _groups(chosen, clusters)
-    splits = {m.example.fingerprint: m.split for m in placed}
-    members = dataset.divide(chosen, groups, shares=policy.shares, placed=splits)
-    reasons = [f"{found[0].message} — {found[0].remedy}" for found in misfits.values()]
-    return Draft(signature, members, dataset.fingerprint(members, signature), reasons)
-
-
-def _groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]:
-    """What of each cluster hangs together by what was chosen of it.
-
-    Only members of one cluster are compared. Of thousands of examples a cluster may be a long
-    chain, and its ends, without what is between them, are no near-duplicates.
-    """
-    held: dict[int, list[int]] = defaultdict(list)
-    for place, one in enumerate(chosen):
-        held[clusters[one.id]].append(place)
-    groups = list(range(len(chosen)))
-    for places in held.values():
-        named = connected([clustering.problem_of(chosen[place].outputs) for place in places])
-        for place, first in zip(places, named, strict=True):
-            groups[place] = places[first]
-    return groups
+def _considered(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:
+    try:
+        return _consider(store, domain, model=model, clock=clock)
+    except Conflict as meanwhile:
+        return Considered(domain, None, (meanwhile.message,))
 
 
 def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:
     with store.begin() as tx:
         if reasons := _not_yet(tx, domain, clock()):
             return Considered(domain, None, tuple(reasons))
-        known = _read(tx, domain)
-    known = _clustered(store, domain, known)
-    drafted = draft(
-        known.admitted,
-        known.policy,
-        known.clusters,
-        last=known.latest.signature if known.latest else None,
-        placed=known.placed,
-    )
+    known = drafting.read(store, domain=domain)
+    drafted = drafting.next_version(known)
     if missing := _shortcomings(drafted, known):
         return Considered(domain, None, tuple(missing))
     with store.begin() as tx:
-        cost = _cost(_sizes(drafted.members), known.policy)
+        cost = _cost(drafted.draft.sizes, known.policy)
         if over := _over_budget(tx, domain, known.policy, cost, clock()):
             return Considered(domain, None, (over,))
-        frozen = datasets.freeze(
-            tx,
-            domain=domain,
-            fingerprint=drafted.fingerprint,
-            signature=drafted.signature,
-            policy_version=known.policy_version,
-            members=drafted.members,
-            now=clock(),
-        )
+        frozen = drafting.freeze(tx, known, drafted.draft, now=clock())
         run_id = _enqueue(
             tx, frozen, (known.policy_version, known.policy), model=model, now=clock()
         )
-    because = f"version {frozen.number} with {len(drafted.members)} examples"
+    because = f"version {frozen.name} with {frozen.size} examples"
     return Considered(domain, run_id, (because if run_id else "a run is open",))
 
 
@@ -185,31 +120,25 @@ def _not_yet(tx: Tx, domain: str, now: datetime) -> list[str]:
     latest = datasets.latest(tx, domain=domain)
     if reasons := _unsettled(tx, domain, policy, latest, now):
         return reasons
-    if latest is None or _may_go_on(tx, latest, last, version, now):
+    if latest is None or last is None or _may_go_on(tx, last, version, now):
         return []
-    new = examples.admissions(tx, domain=domain, since=latest.created_at)
-    if dataset.has_grown(new, latest.size, policy):
+    # Versions come between runs, without what left or by hand: growth is what no run has seen.
+    learned = datasets.version(tx, id=last.version_id)
+    new = examples.admissions(tx, domain=domain, since=learned.frozen_at)
+    if dataset.has_grown(new, learned.size, policy):
         return []
-    return [f"{new} new examples, {policy.growth:.0%} of {latest.size} start the next run"]
+    return [f"{new} new examples, {policy.growth:.0%} of {learned.size} start the next run"]
 
 
-def _may_go_on(
-    tx: Tx, latest: DatasetVersion, last: Run | None, policy_version: int, now: datetime
-) -> bool:
+def _may_go_on(tx: Tx, last: Run, policy_version: int, now: datetime) -> bool:
     """Whether a run may start though nothing has grown: one failed, or the policy is another."""
-    if _may_try_again(last, latest, now):
+    if _may_try_again(last, now):
         return True
     before, after = (
-        policies.document(tx, domain=latest.domain, version=version)
-        for version in (_followed(latest, last), policy_version)
+        policies.document(tx, domain=last.domain, version=version)
+        for version in (last.policy_version, policy_version)
     )
     return not runs_alike(before, after)
-
-
-def _followed(latest: DatasetVersion, last: Run | None) -> int:
-    """The policy that the newest version, or a later run on it, followed."""
-    on_it = last is not None and last.version_id == latest.id
-    return max(latest.policy_version, last.policy_version if last and on_it else 0)
 
 
 def _unsettled(
@@ -226,52 +155,21 @@ def _unsettled(
     return []
 
 
-def _may_try_again(last: Run | None, latest: DatasetVersion, now: datetime) -> bool:
-    """Whether the newest version's run failed, and long enough ago."""
+def _may_try_again(last: Run, now: datetime) -> bool:
+    """Whether the last run failed, and long enough ago."""
     return (
-        last is not None
-        and last.version_id == latest.id
-        and last.state == "failed"
+        last.state == "failed"
         and last.finished_at is not None
         and now - last.finished_at > AGAIN_AFTER
     )
 
 
-def _read(tx: Tx, domain: str) -> _Known:
-    version, policy = policies.current(tx, domain=domain)
-    latest = datasets.latest(tx, domain=domain)
-    placed = datasets.members(tx, version_id=latest.id) if latest else []
-    admitted = examples.admitted(tx, domain=domain)
-    return _Known(policy, version, latest, placed, admitted, {})
-
-
-def _clustered(store: Store, domain: str, known: _Known) -> _Known:
-    """With the cluster of every admitted example; who came before there were any is placed now."""
-    clustering.place(store, domain=domain, examples=known.admitted)
-    with store.begin() as tx:
-        found = clusters.clusters(tx, example_ids=[one.id for one in known.admitted])
-    # An example that was purged meanwhile is in none.
-    admitted = [one for one in known.admitted if one.id in found]
-    return known._replace(admitted=admitted, clusters=found)
-
-
-def _shortcomings(drafted: Draft, known: _Known) -> list[str]:
-    """Why there is no new version, after all was read."""
-    missing = dataset.shortcomings(drafted.members, known.policy)
-    if known.latest is None and not missing:
-        missing = dataset.lacking(Counter(m.example.cell for m in drafted.members), known.policy)
-    usable = len(known.admitted) - len(drafted.left_out)
-    if missing and len(drafted.members) < min(usable, known.policy.max_examples):
-        capped = usable - len(drafted.members)
-        missing.append(
-            f"{capped} stay out by cells.max, cluster_cap or synthetic_share, or because they are "
-            "suspicious and like something in train"
-        )
-    if missing and drafted.left_out:
-        missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
+def _shortcomings(drafted: Drafted, known: Known) -> list[str]:
+    """Why there is no new run, after all was read."""
+    missing = drafting.shortcomings(drafted, known)
     if missing:
         return missing
-    cost = _cost(_sizes(drafted.members), known.policy)
+    cost = _cost(drafted.draft.sizes, known.policy)
     if cost.calls_at_most > known.policy.max_calls:
         return [
             f"a run may take {cost.calls_at_most} calls, the policy allows {known.policy.max_calls}"
@@ -310,10 +208,6 @@ def _over_budget(tx: Tx, domain: str, policy: Policy, cost: Plan, now: datetime)
     )
 
 
-def _sizes(members: Sequence[Member]) -> dict[str, int]:
-    return {split.value: sum(m.split is split for m in members) for split in Split}
-
-
 def _cost(sizes: dict[str, int], policy: Policy) -> Plan:
     return budget(n_train=sizes[Split.TRAIN], n_val=sizes[Split.VAL], auto=policy.auto)
 
@@ -323,8 +217,7 @@ def _status(store: Store, domain: str, now: datetime) -> DomainStatus:
     with store.begin() as tx:
         run, program = runs.last_for(tx, domain=domain), programs.incumbent(tx, domain=domain)
         because = _not_yet(tx, domain, now)
-        known = None if because or run else _read(tx, domain)
-    if known:
-        known = _clustered(store, domain, known)
-        because = _shortcomings(draft(known.admitted, known.policy, known.clusters), known)
+    if not (because or run):
+        known = drafting.read(store, domain=domain)
+        because = _shortcomings(drafting.next_version(known), known)
     return DomainStatus(domain, run, program, tuple(because))

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TextClause, Uuid, bindparam, text
 
 from tdsys.core.lifecycle import MOVES, State
+from tdsys.store import dataset_schema
 from tdsys.store.engine import Tx
 
 SAMPLES = 5
@@ -439,7 +440,7 @@ COUNTS = (
 )
 
 INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
-              *COUNTS)  # fmt: skip
+              *COUNTS, *(Invariant(*one) for one in dataset_schema.INVARIANTS))  # fmt: skip
 
 
 def as_of_now(tx: Tx) -> None:

@@ -35,6 +35,7 @@ def shown(visit: Visit) -> dict[str, Any]:
     members = datasets.members(visit.store, version=one)
     return {
         "version": _told(one),
+        "tombstones": [one._asdict() for one in datasets.tombstones(visit.store, version=one)],
         "members": [_member(uid, m) for uid, m in list(members.items())[:MEMBERS_SHOWN]],
         "others": [_told(v) for v in every if v.id != one.id],
         "difference": other and _difference(visit, other, one),
@@ -45,7 +46,7 @@ def shown(visit: Visit) -> dict[str, Any]:
 def _other(visit: Visit, one: DatasetVersion, every: list[DatasetVersion]) -> DatasetVersion | None:
     wanted = visit.query.get("against")
     if not wanted:
-        return next((v for v in every if v.number < one.number), None)
+        return next((v for v in every if v.id == one.parent_id), None)
     for other in every:
         if wanted == str(other.id):
             return other
@@ -79,7 +80,7 @@ def export(visit: Visit) -> File:
 
 def _told(one: DatasetVersion) -> dict[str, Any]:
     told: dict[str, Any] = one.model_dump(mode="json")
-    return {**told, "size": one.size}
+    return {**told, "name": one.name, "size": one.size}
 
 
 def _member(uid: str, one: Placed) -> dict[str, Any]:
