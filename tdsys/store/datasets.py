@@ -12,13 +12,21 @@ from sqlalchemy import case, func, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.dataset import Member, Split
+from tdsys.core.example import Source
 from tdsys.core.policy import Signature
 from tdsys.core.versions import Leaving, Tombstone
 from tdsys.errors import Conflict, NotFound
 from tdsys.store import programs
 from tdsys.store.dataset_schema import dataset_tombstones
 from tdsys.store.engine import Tx
-from tdsys.store.schema import ADMITTED, dataset_members, dataset_versions, domains, examples
+from tdsys.store.schema import (
+    ADMITTED,
+    dataset_members,
+    dataset_versions,
+    domains,
+    example_bodies,
+    examples,
+)
 
 _IN_ORDER = case(
     {split.value: place for place, split in enumerate(Split)}, value=dataset_members.c.split
@@ -32,6 +40,16 @@ class Placed(NamedTuple):
     split: str
     topic: str
     difficulty: str
+
+
+class Credit(BaseModel):
+    """A licence as it was stated, whom it asks to name, and how many members came under it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    license: str
+    attribution: str
+    examples: int
 
 
 class Step(NamedTuple):
@@ -64,6 +82,7 @@ class DatasetVersion(BaseModel):
     minor: int
     because: str
     parent_id: int | None
+    credits: tuple[Credit, ...]
     fingerprint: str
     signature: Signature
     policy_version: int
@@ -121,6 +140,7 @@ def freeze(
                 signature=signature.model_dump(mode="json"),
                 policy_version=policy_version,
                 counts=_counts(members),
+                credits=_credits(tx, [member.example.id for member in members]),
                 created_at=now,
                 frozen_at=now,
             )
@@ -306,6 +326,24 @@ def _write_tombstones(tx: Tx, version_id: int, removed: Sequence[Tombstone]) -> 
 def _counts(members: Sequence[Member]) -> dict[str, int]:
     sizes = Counter(member.split for member in members)
     return {split.value: sizes[split] for split in Split}
+
+
+def _credits(tx: Tx, example_ids: Sequence[int]) -> list[dict[str, object]]:
+    """What imports said of these examples' licences; nobody else's word counts for one."""
+    said = example_bodies.c.payload["metadata"]["provenance"]
+    by = (said["license"].as_string(), func.coalesce(said["attribution"].as_string(), ""))
+    rows = tx.execute(
+        select(*by, func.count())
+        .join(examples, examples.c.id == example_bodies.c.example_id)
+        .where(
+            examples.c.id.in_(example_ids),
+            examples.c.source == Source.IMPORTED.value,
+            by[0].is_not(None),
+        )
+        .group_by(*by)
+        .order_by(*by)
+    )
+    return [{"license": name, "attribution": whom, "examples": n} for name, whom, n in rows]
 
 
 def _write_members(tx: Tx, version_id: int, members: Sequence[Member]) -> None:

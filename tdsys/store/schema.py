@@ -300,6 +300,8 @@ dataset_versions = Table(
     Column("minor", Integer, nullable=False),
     Column("because", Text, nullable=False),
     Column("parent_id", BigInteger, ForeignKey("dataset_versions.id")),
+    # Licences and attributions of its members, as they were: an export must not need the examples.
+    Column("credits", VERBATIM, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("signature", VERBATIM, nullable=False),
     Column("policy_version", Integer, nullable=False),

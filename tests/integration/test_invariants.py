@@ -164,9 +164,10 @@ SELECT domain, run_id, version_id, state, envelope, items, requests, before, aft
        after_low, after_high, gain, gain_low, gain_high, active, created_at FROM programs
 """
 NEXT_VERSION = """
-INSERT INTO dataset_versions (domain, number, major, minor, because, parent_id, fingerprint,
-                              signature, policy_version, counts, created_at, frozen_at)
-SELECT domain, 2, major, 1, '', id, 'x', signature, policy_version, counts, created_at, frozen_at
+INSERT INTO dataset_versions (domain, number, major, minor, because, parent_id, credits,
+                              fingerprint, signature, policy_version, counts, created_at, frozen_at)
+SELECT domain, 2, major, 1, '', id, '[]', 'x', signature, policy_version, counts, created_at,
+       frozen_at
 FROM dataset_versions;
 """
 OTHER_TEST = """

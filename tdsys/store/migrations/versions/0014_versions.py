@@ -13,13 +13,15 @@ ALTER TABLE dataset_versions
     ADD COLUMN major integer,
     ADD COLUMN minor integer,
     ADD COLUMN because text,
-    ADD COLUMN parent_id bigint;
+    ADD COLUMN parent_id bigint,
+    ADD COLUMN credits json;
 UPDATE dataset_versions SET major = number, minor = 0,
-    because = 'frozen before versions had majors';
+    because = 'frozen before versions had majors', credits = '[]';
 ALTER TABLE dataset_versions
     ALTER COLUMN major SET NOT NULL,
     ALTER COLUMN minor SET NOT NULL,
     ALTER COLUMN because SET NOT NULL,
+    ALTER COLUMN credits SET NOT NULL,
     ADD CONSTRAINT uq_dataset_versions_domain_major_minor UNIQUE (domain, major, minor),
     ADD CONSTRAINT fk_dataset_versions_parent_id
         FOREIGN KEY (parent_id) REFERENCES dataset_versions (id);
