@@ -25,6 +25,7 @@ BACKSTOPS = {
             Task.OPTIMIZE,
             Task.OPERATE,
             Task.CATCH_UP,
+            Task.DELIVER,
         ),
         BACKSTOP_SECONDS,
     ),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tdsys.intake import GuardedIntake
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
+    from tdsys.notify import Channel
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
 
@@ -132,6 +133,24 @@ class Runtime:
 
         return ModelSolver(self.judge_model, threads=self.settings.lm_threads)
 
+    @cached_property
+    def channels(self) -> dict[str, Channel]:
+        """Where alerts go."""
+        from tdsys.notify import Mail, channels  # noqa: PLC0415  # only workers need it
+
+        secret = self.settings.alert_secret
+        url = self.settings.smtp_url
+        return channels(
+            {name: one.get_secret_value() for name, one in self.settings.alert_channels.items()},
+            mail=Mail(url.get_secret_value() if url else None, self.settings.alert_from),
+            secret=secret.get_secret_value() if secret else None,
+        )
+
+    @property
+    def alerts_page(self) -> str:
+        """Where a person looks at alerts; empty when the web application has no known address."""
+        return f"{self.settings.web_origin}/alerts" if self.settings.web_origin else ""
+
     @property
     def program_model(self) -> Model:
         """The model the program runs on."""
@@ -173,6 +192,7 @@ class Runtime:
         check_name(self.settings.lm)
         setting, name = self._judge_named()
         check_name(name, setting=setting)
+        _ = self.channels
         require_optuna(load=False)
         if self.settings.database_url:
             _ = self.store

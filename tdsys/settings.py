@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
     web_port: int = Field(8080, ge=1, le=65535)
     web_origin: str | None = Field(None, pattern=r"^https?://[^/?#]+$")
     web_proxy: str | None = None
+    alert_channels: dict[str, SecretStr] = {}
+    alert_level: Literal["info", "warning", "critical"] = "info"
+    alert_secret: SecretStr | None = None
+    alert_from: str | None = None
+    smtp_url: SecretStr | None = None
 
 
 def addresses(home: Path) -> dict[str, str]:

@@ -50,6 +50,7 @@ class Task(StrEnum):
     FRESHNESS = "reports.freshness"
     CATCH_UP = "reports.catch_up"
     ALERTS = "reports.alerts"
+    DELIVER = "reports.deliver"
     DRIFT = "reports.drift"
 
     @property

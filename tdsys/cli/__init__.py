@@ -17,6 +17,7 @@ from tdsys.cli import (
     demo,
     examples,
     exports,
+    freshness,
     importing,
     judge,
     lifecycle,
@@ -75,7 +76,7 @@ for command in (
     verify.verify,
 ):
     cli.add_command(command)
-for more in (variety.diversity, variety.mix, checks.checks, yields.yield_):
+for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
 
 __all__ = ["cli"]

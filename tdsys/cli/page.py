@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from tdsys.core.printable import printable
 
 HEAD = """<!doctype html>
@@ -27,6 +29,14 @@ p {{ color: var(--soft) }}
 .bars {{ display: flex; align-items: flex-end; gap: 2px; height: 2.2rem; width: 11rem }}
 .bars i {{ flex: 1; background: var(--bar); min-height: 1px }}
 .wide {{ overflow-x: auto }}
+svg {{ width: 100%; max-width: 46rem; height: auto; display: block }}
+svg .bar {{ fill: var(--bar) }} svg .grid {{ stroke: var(--line) }}
+svg .label {{ font: 12px system-ui, sans-serif; fill: var(--soft) }}
+svg .limit {{ stroke: var(--soft); stroke-dasharray: 4 3; stroke-width: 2 }}
+svg .line {{ fill: none; stroke-width: 2 }} svg .end {{ fill: var(--paper); stroke-width: 2 }}
+.k0 {{ color: var(--bar) }} .k1 {{ color: #2f8f5b }} .k2 {{ color: #c07a12 }}
+.k3 {{ color: #c2413a }} .l0 {{ stroke: var(--bar) }} .l1 {{ stroke: #2f8f5b }}
+.l2 {{ stroke: #c07a12 }} .l3 {{ stroke: #c2413a }}
 </style></head><body><main>
 <h1>{title}</h1>
 """
@@ -55,6 +65,12 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
         "<tr>" + "".join(f"<td>{_drawn(cell)}</td>" for cell in row) + "</tr>\n" for row in rows
     )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n{body}</table></div>\n'
+
+
+def picture(title: str, chart: Markup, names: Sequence[str]) -> str:
+    """A chart that was drawn elsewhere, with its title and the names of its lines."""
+    legend = " ".join(f'<span class="k{i}">— {_shown(n)}</span>' for i, n in enumerate(names))
+    return f"<h2>{_shown(title)}</h2>\n{chart}\n<p>{legend}</p>\n"
 
 
 def _drawn(cell: Cell) -> str:

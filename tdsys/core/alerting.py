@@ -21,6 +21,8 @@ RULES = (
     "failed_run",
     "short_cell",
 )
+# Fired where they are found, not by looking at a domain now and then.
+FOUND = ("judge_suspended", "canary_refused", "judge_drift")
 
 
 class Severity(StrEnum):

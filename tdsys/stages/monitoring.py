@@ -1,18 +1,15 @@
-"""Count what is there: the funnel, the freshness report."""
+"""Count what is there: the funnel, and what became of it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import State
-from tdsys.store import Store, examples, reports
+from tdsys.store import Store, examples
 from tdsys.store.examples import CellCount, Labelled, ReasonCount, Refused
-
-KIND = "freshness"
 
 
 class Funnel(NamedTuple):
@@ -32,14 +29,6 @@ class Catch(NamedTuple):
     kind: str
     injected: int
     caught: int
-
-
-def report_freshness(store: Store, *, now: datetime) -> int:
-    """Write the freshness report; how many rows it has."""
-    with store.begin() as tx:
-        rows = reports.freshness(tx, now=now)
-        reports.put(tx, kind=KIND, body={"rows": [row._asdict() for row in rows]}, now=now)
-    return len(rows)
 
 
 def funnel(store: Store) -> Funnel:

@@ -11,8 +11,10 @@ from tdsys.store import browse_schema as browse_schema
 from tdsys.store import calibration_schema as calibration_schema
 from tdsys.store import cluster_schema as cluster_schema
 from tdsys.store import dataset_schema as dataset_schema
+from tdsys.store import day_schema as day_schema
 from tdsys.store import import_schema as import_schema
 from tdsys.store import judgement_schema as judgement_schema
+from tdsys.store import notice_schema as notice_schema
 from tdsys.store import people_schema as people_schema
 from tdsys.store import review_schema as review_schema
 from tdsys.store.engine import Store, Tx

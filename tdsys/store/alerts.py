@@ -9,7 +9,9 @@ from sqlalchemy import func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.alerting import AlertState, Severity
+from tdsys.core.notices import News, is_worse
 from tdsys.errors import Conflict, InvalidInput
+from tdsys.store import notices
 from tdsys.store.alert_schema import IS_FIRING
 from tdsys.store.alert_schema import alerts as alerts_table
 from tdsys.store.engine import Tx
@@ -57,6 +59,7 @@ def fire(
         "detail": detail,
         "remedy": remedy,
     }
+    before = tx.scalar(select(alerts_table.c.severity).where(alerts_table.c.key == key, IS_FIRING))
     fresh = insert(alerts_table).values(
         key=key,
         state=AlertState.FIRING.value,
@@ -65,7 +68,7 @@ def fire(
         last_seen_at=now,
         **told,
     )
-    seen: int = tx.scalars(
+    alert_id, seen = tx.execute(
         fresh.on_conflict_do_update(
             index_elements=[alerts_table.c.key],
             index_where=IS_FIRING,
@@ -74,20 +77,37 @@ def fire(
                 "count": alerts_table.c.count + 1,
                 "last_seen_at": func.greatest(alerts_table.c.last_seen_at, now),
             },
-        ).returning(alerts_table.c.count)
+        ).returning(alerts_table.c.id, alerts_table.c.count)
     ).one()
-    return seen == 1
+    if seen == 1:
+        notices.tell(tx, alert_id=alert_id, news=News.BEGAN, severity=severity, now=now)
+    elif before and is_worse(Severity(before), severity):
+        notices.tell(tx, alert_id=alert_id, news=News.WORSE, severity=severity, now=now)
+    return bool(seen == 1)
 
 
 def resolve(tx: Tx, *, key: str, now: datetime) -> bool:
     """Say that it is over; False when nothing fires under the key."""
-    ended = tx.scalar(
+    ended = tx.execute(
         update(alerts_table)
         .where(alerts_table.c.key == key, IS_FIRING)
         .values(state=AlertState.RESOLVED.value, resolved_at=now)
-        .returning(alerts_table.c.id)
+        .returning(alerts_table.c.id, alerts_table.c.severity)
+    ).one_or_none()
+    if ended is None:
+        return False
+    notices.tell(tx, alert_id=ended.id, news=News.OVER, severity=Severity(ended.severity), now=now)
+    return True
+
+
+def key_of(tx: Tx, *, alert_id: int) -> str:
+    """The key of an alert that fires; Conflict when it is over, InvalidInput for none."""
+    found: str | None = tx.scalar(
+        select(alerts_table.c.key).where(alerts_table.c.id == alert_id, IS_FIRING)
     )
-    return ended is not None
+    if found is None:
+        raise _not_open(tx, alert_id)
+    return found
 
 
 def firing(tx: Tx, *, prefix: str = "") -> list[str]:
@@ -139,6 +159,6 @@ def _not_open(tx: Tx, alert_id: int) -> InvalidInput | Conflict:
     ).one_or_none()
     if row is None:
         return InvalidInput(f"there is no alert {alert_id}", remedy="see `tdsys alerts list --all`")
-    if row.acknowledged_by is not None:
+    if row.state == AlertState.FIRING:
         return Conflict(f"alert {alert_id} was acknowledged by {row.acknowledged_by}")
     return Conflict(f"alert {alert_id} is over", remedy="see `tdsys alerts list`")

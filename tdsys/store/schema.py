@@ -424,13 +424,3 @@ programs = Table(
     Index("uq_programs_active", "domain", unique=True, postgresql_where=text("active")),
     Index(None, "version_id"),
 )
-
-reports = Table(
-    "reports",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("body", VERBATIM, nullable=False),
-    time_("created_at"),
-    Index(None, "kind", "created_at"),
-)

@@ -110,6 +110,47 @@ def reaches(values: Sequence[Reach], *, title: str) -> Markup:
     return _drawn(title, drawn, high=row * len(values) + 4)
 
 
+class Line(NamedTuple):
+    """A value over time: points between 0 and 1 both ways, None where nothing is known."""
+
+    label: str
+    points: Sequence[tuple[float, float | None]]
+
+
+def lines(
+    values: Sequence[Line],
+    *,
+    ends: Sequence[str],
+    title: str,
+    marks: Sequence[tuple[float, str]] = (),
+) -> Markup:
+    """Values over time from 0 to 1, each by its name at its end; `marks` are upright lines."""
+    inner = HIGH - PAD
+    grid = [
+        Markup('<line class="grid" x1="0" x2="{0}" y1="{1:.1f}" y2="{1:.1f}"/>').format(
+            WIDE, inner * quarter / 4
+        )
+        for quarter in range(1, 4)
+    ]
+    drawn = [part for i, one in enumerate(values) for part in _line(one, i)]
+    upright = [_upright(at * WIDE, says) for at, says in marks]
+    return _drawn(title, [*grid, *upright, *drawn, *_ends(ends)])
+
+
+def _line(one: Line, number: int) -> Iterator[Markup]:
+    """A line from each day that is known to the next, with a dot at its end."""
+    inner = HIGH - PAD
+    known = [(6 + x * (WIDE - 12), inner - y * (inner - 8), y) for x, y in one.points
+             if y is not None]  # fmt: skip
+    yield Markup('<polyline class="line l{}" points="{}"><title>{}</title></polyline>').format(
+        number, " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in known), _text(one.label)
+    )
+    for x, y, value in known[-1:]:
+        yield Markup(
+            '<circle class="end l{}" cx="{:.1f}" cy="{:.1f}" r="4"><title>{}</title></circle>'
+        ).format(number, x, y, _text(f"{one.label}: {value:.2f}"))
+
+
 def share(n: int, most: int, *, says: str) -> Markup:
     """One bar that lies: how much of the most it is."""
     width = 100 * n / most if most else 0

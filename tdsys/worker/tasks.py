@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tdsys import runtime
+from tdsys.core.alerting import Severity
 from tdsys.stages import (
     alerting,
     browsing,
     capture,
     drifting,
     importing,
-    monitoring,
+    notifying,
     operating,
     optimizing,
     planning,
@@ -17,6 +18,7 @@ from tdsys.stages import (
     reviewing,
     scoring,
     synthesizing,
+    trending,
 )
 from tdsys.stages.synthesizing import Means
 from tdsys.wire import Task
@@ -119,9 +121,9 @@ def optimize() -> object:
 
 @task(Task.FRESHNESS)
 def freshness() -> object:
-    """Write the freshness report."""
+    """Write down what each domain is like today."""
     here = runtime.current()
-    return monitoring.report_freshness(here.store, now=here.now())
+    return trending.write_days(here.store, now=here.now())
 
 
 @task(Task.CATCH_UP)
@@ -148,7 +150,23 @@ def operate() -> object:
 def alerts() -> object:
     """Hold every domain against its alert rules."""
     here = runtime.current()
-    return alerting.evaluate(here.store, now=here.now())
+    outcome = alerting.evaluate(here.store, now=here.now())
+    here.ring(Task.DELIVER)
+    return outcome
+
+
+@task(Task.DELIVER)
+def deliver() -> object:
+    """Tell people what is amiss, by the channels that are set."""
+    here = runtime.current()
+    return notifying.deliver_due(
+        here.store,
+        here.channels,
+        least=Severity(here.settings.alert_level),
+        page=here.alerts_page,
+        clock=here.now,
+        lease=here.lease,
+    )
 
 
 @task(Task.DRIFT)

@@ -18,7 +18,7 @@ import pytest
 from tdsys.client import CaptureClient, MemorySpool
 from tdsys.core.sketching import clusters
 from tdsys.reference import DOMAINS
-from tdsys.stages import capture, monitoring
+from tdsys.stages import capture, monitoring, trending
 from tdsys.store import Store
 from tdsys.verify import EvidenceVerifier
 from tests.factories import NOW, make_captures, make_items
@@ -102,7 +102,8 @@ def test_a_freshness_count_is_quick(new_database: Callable[[], str]) -> None:
         block = make_captures(500, domain=f"d{n}")
         text = "[" + ",".join(c.model_dump_json() for c in block) + "]"
         capture.ingest(store, batch_id=str(n), records=text, now=NOW)
-    report = seconds(lambda: monitoring.report_freshness(store, now=NOW))
+    trending.write_days(store, now=NOW)
+    report = seconds(lambda: trending.trends(store, domains=None, now=NOW))
     funnel = seconds(lambda: monitoring.funnel(store))
     store.close()
     tell("freshness report over 10,000 examples", report * 1e3, "ms", "funnel, ms", funnel * 1e3)

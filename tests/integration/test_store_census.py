@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from tdsys.core.arrival import from_capture
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import Move
 from tdsys.core.rubric import Decision
-from tdsys.store import Store, Tx, examples, reports
+from tdsys.store import Store, Tx, examples
 from tdsys.store.examples import CellCount, Count, Labelled, ReasonCount
 from tests.factories import NOW, make_capture, make_captures
 from tests.stored import LEASE, admit, claim, decide, ingest
@@ -30,10 +28,9 @@ def imported(tx: Tx) -> None:
 def test_an_empty_store_counts_nothing(store: Store) -> None:
     with store.begin() as tx:
         assert not [*examples.counts(tx), *examples.reasons(tx), *examples.labelled(tx)]
-        assert not [*examples.cells(tx, domain="algebra"), *reports.freshness(tx, now=NOW)]
+        assert not [*examples.cells(tx, domain="algebra")]
         assert examples.pending(tx, domain="algebra") == 0
         assert examples.arrivals(tx, domain="algebra") is None
-        assert reports.latest(tx, kind="freshness") is None
 
 
 @pytest.mark.criterion("4.5")
@@ -94,29 +91,3 @@ def test_imported_duplicates_are_no_captures(store: Store) -> None:
         for _ in range(2):
             imported(tx)
         assert examples.labelled(tx) == []
-
-
-def test_freshness_is_counts_and_ages_by_domain_and_state(store: Store) -> None:
-    with store.begin() as tx:
-        ingest(tx, make_captures(2))
-        later = NOW + timedelta(minutes=10)
-        examples.add(
-            tx,
-            arrivals=[from_capture(make_captures(3)[2])],
-            source=Source.CAPTURED,
-            due_at=later,
-            now=later,
-        )
-        (row,) = reports.freshness(tx, now=NOW + timedelta(hours=1))
-    assert row == ("arithmetic", "candidate", 3, 50 * 60, 60 * 60)
-
-
-def test_the_latest_report_of_a_kind_is_the_one_written_last(store: Store) -> None:
-    with store.begin() as tx:
-        written = [
-            reports.put(tx, kind=kind, body={"n": n, "a": [None, 1.5]}, now=NOW)
-            for kind, n in [("freshness", 1), ("freshness", 2), ("quality", 3)]
-        ]
-        found = reports.latest(tx, kind="freshness")
-        assert found is not None
-    assert (found.body, found.created_at, found.id) == ({"n": 2, "a": [None, 1.5]}, NOW, written[1])

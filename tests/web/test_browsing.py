@@ -330,6 +330,30 @@ def test_an_alert_is_looked_after_by_whoever_may_see_it(site: Site, signed_in: S
     assert other.status == 404
 
 
+def test_an_operator_silences_a_domain_and_ends_it_and_says_what_is_over(
+    site: Site, signed_in: SignedIn
+) -> None:
+    with site.store.begin() as tx:
+        policies.ensure_domains(tx, names=["sums", "angles"], now=NOW)
+        alerts.fire(tx, key="parked: sums", severity=Severity.WARNING, title="many are parked",
+                    detail="d", remedy="unpark", now=NOW, domain="sums")  # fmt: skip
+    page = signed_in(Role.OPERATOR, name="olaf", domains=["sums"])
+    page.goto("/alerts")
+    page.get_by_text("Tell nobody for a time").click()
+    page.get_by_label("Domain", exact=True).fill("sums")
+    page.get_by_label("Why").fill("<b>moving")
+    page.get_by_role("button", name="Tell nobody").click()
+    page.get_by_text("<b>moving").wait_for()
+    token = site.person(Role.OPERATOR, name="olaf")
+    for domain in ("angles", ""):
+        form = {"hours": "8", "reason": "r", "domain": domain}
+        assert site.ask("/silences", token=token, form=form).status == 404
+    page.get_by_role("button", name="End it").click()
+    page.get_by_text("Who should be told is told again.").wait_for()
+    page.get_by_role("button", name="It is over").click()
+    page.get_by_text("Nothing fires").wait_for()
+
+
 def test_a_run_is_stopped_by_an_operator(site: Site, signed_in: SignedIn) -> None:
     with site.store.begin() as tx:
         admit(tx, make_captures(9, domain="sums"))

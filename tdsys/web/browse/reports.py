@@ -9,11 +9,13 @@ from typing import Any
 
 from tdsys.core.browsing import Filter
 from tdsys.core.people import Right
-from tdsys.stages import browsing, overview, reporting
+from tdsys.stages import browsing, overview, reporting, trending
 from tdsys.stages.overview import Stage
 from tdsys.stages.reporting import Covered, Spread
+from tdsys.stages.trending import Trend
 from tdsys.web.charts import columns, share, spread
 from tdsys.web.pages import Page
+from tdsys.web.trends import pictures, sentence
 from tdsys.web.visit import Visit, missing
 
 USUAL = ("very easy", "easy", "medium", "hard", "very hard")
@@ -121,9 +123,25 @@ def _heat(cell: Covered | None, wanted: int) -> dict[str, Any]:
 
 
 def freshness(visit: Visit) -> dict[str, Any]:
-    """How old the examples are."""
-    found = overview.freshness(visit.store, domains=visit.domains, now=visit.now)
-    return {"days": list(overview.AGES), "rows": [one._asdict() for one in found]}
+    """How old the examples are, and how quality, balance and mix change over time."""
+    found = trending.trends(visit.store, domains=visit.domains, now=visit.now)
+    return {
+        "days": list(overview.AGES),
+        "rows": [age._asdict() for one in found for age in one.ages],
+        "trends": [_trend(one) for one in found],
+    }
+
+
+def _trend(one: Trend) -> dict[str, Any]:
+    return {
+        "domain": one.domain,
+        "points": [{**point._asdict(), "day": str(point.day)} for point in one.points],
+        "shifts": [
+            {**shift._asdict(), "day": str(shift.day), "told": sentence(shift)}
+            for shift in one.shifts
+        ],
+        "pictures": [{**p._asdict(), "chart": str(p.chart)} for p in pictures(one)],
+    }
 
 
 def _domain(visit: Visit) -> str:
