@@ -15,7 +15,7 @@ from tdsys.core.dataset import Admitted, Split, Unusable
 from tdsys.core.policy import Policy, Shares, Signature
 from tdsys.core.sketching import clusters as connected
 from tdsys.core.versions import Before, Draft, Leaving, Pool, Tombstone
-from tdsys.errors import Conflict
+from tdsys.errors import Conflict, NotReady
 from tdsys.stages import clustering
 from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, clusters, datasets, examples, policies
@@ -44,6 +44,13 @@ class Drafted(NamedTuple):
     draft: Draft
     misfits: list[Unusable]
     left_out: int
+
+
+class Built(NamedTuple):
+    """A version that somebody asked for; `is_same`: it is the newest one, for nothing changed."""
+
+    version: DatasetVersion
+    is_same: bool
 
 
 def read(store: Store, *, domain: str) -> Known:
@@ -94,10 +101,24 @@ def freeze(tx: Tx, known: Known, draft: Draft, *, now: datetime) -> DatasetVersi
         step=Step(
             known.latest.id if known.latest else None,
             draft.major is not None,
-            draft.major or _told(known, draft),
+            because(known, draft),
             _explained(tx, draft.removed),
         ),
     )
+
+
+def build(store: Store, *, domain: str, major: str = "", clock: Clock) -> Built:
+    """Freeze the next version now, without a run; `major` says why a major is wanted.
+
+    NotReady where the examples make none yet.
+    """
+    known = read(store, domain=domain)
+    drafted = next_version(known, asked=major)
+    if missing := shortcomings(drafted, known):
+        raise NotReady("; ".join(missing), remedy="see what lacks with `tdsys report coverage`")
+    with store.begin() as tx:
+        frozen = freeze(tx, known, drafted.draft, now=clock())
+    return Built(frozen, frozen.id == (known.latest.id if known.latest else None))
 
 
 def bury(store: Store, *, domain: str, clock: Clock) -> DatasetVersion | None:
@@ -193,8 +214,10 @@ def groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]
     return found
 
 
-def _told(known: Known, draft: Draft) -> str:
-    """What a minor version brings, for people."""
+def because(known: Known, draft: Draft) -> str:
+    """Why a version is made, for people: the reason of a major, or what a minor one brings."""
+    if draft.major is not None:
+        return draft.major
     before = {m.example.fingerprint for m in known.before.members} if known.before else set()
     came = Counter(m.split for m in draft.members if m.example.fingerprint not in before)
     told = [f"{n} came to {split}" for split, n in sorted(came.items())]

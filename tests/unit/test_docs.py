@@ -114,6 +114,7 @@ GUIDES = (
     "calibration.md",
     "browsing.md",
     "capture.md",
+    "datasets.md",
     "demo.svg",
     "diversity.md",
     "faults.md",

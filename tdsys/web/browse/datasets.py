@@ -6,15 +6,13 @@ from typing import Any
 
 from tdsys.core.people import Right
 from tdsys.errors import InvalidInput
-from tdsys.stages import archive, datasets
+from tdsys.stages import archive, datasets, exporting
 from tdsys.store.datasets import DatasetVersion, Placed
 from tdsys.web.browse.address import number
 from tdsys.web.pages import Download, File, Page
 from tdsys.web.visit import Visit, missing
 
 MEMBERS_SHOWN = 500
-MEDIA = {"jsonl": "application/x-ndjson", "dspy": "application/json", "csv": "text/csv"}
-ENDINGS = {"jsonl": "jsonl", "dspy": "dspy.json", "csv": "csv"}
 
 
 def listed(visit: Visit) -> dict[str, Any]:
@@ -39,7 +37,7 @@ def shown(visit: Visit) -> dict[str, Any]:
         "members": [_member(uid, m) for uid, m in list(members.items())[:MEMBERS_SHOWN]],
         "others": [_told(v) for v in every if v.id != one.id],
         "difference": other and _difference(visit, other, one),
-        "formats": list(datasets.FORMATS),
+        "formats": exporting.available(),
     }
 
 
@@ -68,14 +66,12 @@ def _difference(visit: Visit, before: DatasetVersion, after: DatasetVersion) -> 
 def export(visit: Visit) -> File:
     """One version as a file."""
     format_ = visit.path["format"]
-    if format_ not in datasets.FORMATS:
+    if format_ not in exporting.available():
         raise missing("form")
-    version_id = number(visit, "version")
-    lines = datasets.export_version(
-        visit.store, version_id=version_id, format_=format_, domains=visit.domains
-    )
-    name = f"dataset-{version_id}.{ENDINGS[format_]}"
-    return File(name, MEDIA[format_], (line.encode() for line in lines))
+    one = datasets.version(visit.store, version_id=number(visit, "version"), domains=visit.domains)
+    form = exporting.FORMS[format_]
+    whole = exporting.described(visit.store, version=one)
+    return File(f"dataset-{one.id}.{form.ending}", form.media, form.write(whole))
 
 
 def _told(one: DatasetVersion) -> dict[str, Any]:
