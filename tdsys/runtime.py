@@ -15,11 +15,15 @@ from redis.exceptions import RedisError
 from tdsys import settings as settings_module
 from tdsys import wire
 from tdsys.broker import connect, parsed
-from tdsys.errors import ConfigurationError
+from tdsys.core.identity import First, Terms, grants_of
+from tdsys.core.pruning import MEGABYTE, Limit
+from tdsys.core.throttling import Allowance
+from tdsys.errors import ConfigurationError, InvalidInput
 from tdsys.inbox import Inbox
-from tdsys.llm.naming import OFFLINE, check_name
+from tdsys.limiter import SharedLimiter
+from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
-from tdsys.settings import Settings
+from tdsys.settings import ModelTerms, Settings
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
@@ -31,14 +35,18 @@ if TYPE_CHECKING:
     from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
+    from tdsys.llm.gateway import Gateway
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
     from tdsys.notify import Channel
+    from tdsys.oidc import Provider
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
 INGEST_LEASE = timedelta(seconds=10)
+# A call of a model waits for the limiter, so the limiter must not wait for Redis.
+LIMITER_SECONDS = 1.0
 NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
 
 
@@ -73,6 +81,40 @@ class Runtime:
         return connect(self.redis_url)
 
     @cached_property
+    def limiter(self) -> SharedLimiter:
+        """How often models may be asked, by all workers together."""
+        return SharedLimiter(
+            connect(self.redis_url, socket_timeout=LIMITER_SECONDS, connect_timeout=LIMITER_SECONDS)
+        )
+
+    @cached_property
+    def gateway(self) -> Gateway | None:
+        """The one way to a provider; None where no broker is: each process is on its own."""
+        from tdsys.llm.gateway import Gateway  # noqa: PLC0415  # dspy takes seconds to import
+
+        return Gateway(self.limiter, self.allowance) if self.settings.redis_url else None
+
+    def terms(self, model: str) -> ModelTerms:
+        """What TDSYS_MODELS says of a model."""
+        if model == OFFLINE:
+            return ModelTerms(price_in=0.0, price_out=0.0)
+        return self.settings.models.get(model, ModelTerms())
+
+    def allowance(self, model: str) -> Allowance:
+        """How often a model may be asked."""
+        terms = self.terms(model)
+        return Allowance(terms.calls_per_minute, terms.in_flight)
+
+    def models(self) -> dict[str, list[str]]:
+        """Every model that is configured, with its roles, or was asked in the last day."""
+        judge = self._judge_named()[1]
+        roles: dict[str, list[str]] = {
+            gauge(self.settings.lm, self.settings.lm_api_base): ["program"]
+        }
+        roles.setdefault(gauge(judge, self._judge_address()), []).append("judge")
+        return roles | {name: [] for name in self.limiter.models() if name not in roles}
+
+    @cached_property
     def inbox(self) -> Inbox:
         """Where captures wait."""
         return Inbox(self.broker, lease=INGEST_LEASE)
@@ -83,6 +125,52 @@ class Runtime:
         from tdsys.stages.passwords import Passwords  # noqa: PLC0415  # only the web and `user`
 
         return Passwords()
+
+    @cached_property
+    def provider(self) -> Provider | None:
+        """Who else vouches for people, if anybody; ConfigurationError without what it takes."""
+        given = self.settings
+        if not given.oidc_issuer:
+            return None
+        if not given.web_origin:
+            raise ConfigurationError(
+                "TDSYS_OIDC_ISSUER needs TDSYS_WEB_ORIGIN",
+                remedy="set it to the address of browsers: the provider sends them back there",
+            )
+        try:
+            from tdsys.oidc import Provider, Registration  # noqa: PLC0415  # an extra
+        except ModuleNotFoundError as lacks:
+            raise ConfigurationError(
+                f"TDSYS_OIDC_ISSUER needs {lacks.name}, which is not installed",
+                remedy="pip install 'tdsys[oidc]', or leave TDSYS_OIDC_ISSUER out",
+            ) from lacks
+        secret = given.oidc_client_secret
+        registration = Registration(
+            issuer=given.oidc_issuer,
+            client_id=given.oidc_client_id or "",
+            secret=secret.get_secret_value() if secret else "",
+            scopes=given.oidc_scopes,
+            title=given.oidc_name or "",
+        )
+        return Provider(registration, clock=self.now)
+
+    @cached_property
+    def provider_terms(self) -> Terms:
+        """What a first sign-in by the provider makes of somebody."""
+        given = self.settings
+        try:
+            grants = grants_of(given.oidc_roles)
+        except InvalidInput as bad:
+            raise ConfigurationError(
+                f"TDSYS_OIDC_ROLES is not usable: {bad.message}", remedy=bad.remedy
+            ) from bad
+        first = First(given.oidc_first)
+        if first is First.MAPPED and not grants:
+            raise ConfigurationError(
+                "TDSYS_OIDC_FIRST=mapped needs TDSYS_OIDC_ROLES",
+                remedy='set it to {"GROUP": "ROLE"}, see docs/web.md',
+            )
+        return Terms(first, given.oidc_claim, grants)
 
     @cached_property
     def verifier(self) -> EvidenceVerifier:
@@ -157,12 +245,19 @@ class Runtime:
         return self._model("TDSYS_LM", self.settings.lm, self.settings.lm_api_base)
 
     @property
+    def program_price(self) -> float | None:
+        """US dollars for a million tokens of the model the program runs on; None: not known."""
+        return self.terms(self.settings.lm).price
+
+    @property
     def judge_model(self) -> Model:
         """The model that judges; another model never gets the address meant for TDSYS_LM."""
         setting, name = self._judge_named()
-        same = name == self.settings.lm
-        address = self.settings.judge_lm_api_base or (self.settings.lm_api_base if same else None)
-        return self._model(setting, name, address)
+        return self._model(setting, name, self._judge_address())
+
+    def _judge_address(self) -> str | None:
+        same = self._judge_named()[1] == self.settings.lm
+        return self.settings.judge_lm_api_base or (self.settings.lm_api_base if same else None)
 
     def _panel_model(self, name: str) -> Model:
         """A model that a policy names for its panel."""
@@ -179,7 +274,7 @@ class Runtime:
         from tdsys.llm.session import Model  # noqa: PLC0415
 
         check_name(name, setting=setting)
-        return Model(name=name, api_base=address, seed=self.settings.lm_seed)
+        return Model(name=name, api_base=address, seed=self.settings.lm_seed, gateway=self.gateway)
 
     @property
     def simulated(self) -> tuple[str, ...]:
@@ -198,6 +293,11 @@ class Runtime:
             _ = self.store
         if self.settings.redis_url:
             _ = self.broker
+        self.check_provider()
+
+    def check_provider(self) -> None:
+        """Refuse settings by which nobody could sign in; asks nobody."""
+        _ = self.provider, self.provider_terms
 
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
@@ -211,6 +311,15 @@ class Runtime:
             block=self.settings.scoring_block,
             lease=self.lease,
             max_attempts=self.settings.max_attempts,
+        )
+
+    @property
+    def storage_limits(self) -> tuple[Limit, ...]:
+        """What the admitted examples of all domains together may come to."""
+        number, size = self.settings.max_admitted, self.settings.max_megabytes
+        return (
+            *([] if number is None else [Limit("TDSYS_MAX_ADMITTED", number=number)]),
+            *([] if size is None else [Limit("TDSYS_MAX_MEGABYTES", size=round(size * MEGABYTE))]),
         )
 
     def now(self) -> datetime:
@@ -237,9 +346,9 @@ class Runtime:
 
     def close(self) -> None:
         """End what this process opened."""
-        for name in ("verifier", "store", "broker"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
+        for name in ("verifier", "store", "broker", "provider"):
+            if (held := self.__dict__.pop(name, None)) is not None:
+                held.close()
 
 
 _runtimes: dict[int, Runtime] = {}

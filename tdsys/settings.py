@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tdsys.errors import ConfigurationError
 
@@ -22,6 +22,28 @@ def default_home() -> Path:
     """
     usual = "/var/lib" if os.geteuid() == 0 else str(Path.home() / ".local" / "share")
     return Path(os.environ.get("XDG_DATA_HOME") or usual) / "tdsys"
+
+
+# Of a call's tokens those of the prompt, more or less; what is spent is counted exactly.
+READ_SHARE = 2 / 3
+
+
+class ModelTerms(BaseModel):
+    """What is known of one model: limits of all workers together, dollars for a million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    calls_per_minute: float | None = Field(None, gt=0)
+    in_flight: int | None = Field(None, ge=1)
+    price_in: float | None = Field(None, ge=0)
+    price_out: float | None = Field(None, ge=0)
+
+    @property
+    def price(self) -> float | None:
+        """Dollars for a million tokens read and written together; None: not known."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        return READ_SHARE * self.price_in + (1 - READ_SHARE) * self.price_out
 
 
 class Settings(BaseSettings):
@@ -39,11 +61,13 @@ class Settings(BaseSettings):
     lm_seed: int = 7
     judge_lm: str | None = None
     judge_lm_api_base: str | None = None
-    lm_price: float | None = Field(None, ge=0)
+    models: dict[str, ModelTerms] = Field(default_factory=dict)
     lm_threads: int = Field(16, ge=1)
     scoring_block: int = Field(50, ge=1)
     lease_seconds: int = Field(120, ge=5)
     max_attempts: int = Field(5, ge=1)
+    max_admitted: int | None = Field(None, ge=1)
+    max_megabytes: float | None = Field(None, gt=0)
     web_host: str = "127.0.0.1"
     web_port: int = Field(8080, ge=1, le=65535)
     web_origin: str | None = Field(None, pattern=r"^https?://[^/?#]+$")
@@ -53,6 +77,15 @@ class Settings(BaseSettings):
     alert_secret: SecretStr | None = None
     alert_from: str | None = None
     smtp_url: SecretStr | None = None
+    web_pace: float = Field(1.0, ge=0)
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_name: str | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_first: Literal["refused", "viewer", "mapped"] = "refused"
+    oidc_claim: str = "groups"
+    oidc_roles: str = ""
 
 
 def addresses(home: Path) -> dict[str, str]:
@@ -78,11 +111,11 @@ def load() -> Settings:
         settings = Settings()
     except ValidationError as bad:
         first = bad.errors()[0]
-        name = "TDSYS_" + str(first["loc"][0]).upper()
-        raise ConfigurationError(
-            f"{name} is not usable: {first['msg']}",
-            remedy="see the settings table in the README",
-        ) from bad
+        name, *within = map(str, first["loc"])
+        place = f" ({': '.join(within)})" if within else ""
+        raise _unusable(name, f"{first['msg']}{place}") from bad
+    except SettingsError as bad:  # of all settings only this one is JSON
+        raise _unusable("models", "it is no JSON") from bad
     known = addresses(settings.home)
     found: dict[str, SecretStr] = {
         name: SecretStr(known[name])
@@ -90,3 +123,10 @@ def load() -> Settings:
         if getattr(settings, name) is None and name in known
     }
     return settings.model_copy(update={**found})
+
+
+def _unusable(name: str, told: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"TDSYS_{name.upper()} is not usable: {told}",
+        remedy="see the settings table in the README",
+    )

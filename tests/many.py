@@ -13,13 +13,13 @@ MIGRATION = importlib.import_module("tdsys.store.migrations.versions.0008_browsi
 # Later domains hold fewer: the first half of everything, the last next to nothing.
 EXAMPLES = """
 INSERT INTO examples (fingerprint, domain, topic, difficulty, source, state, quality, reason,
-                      simulated, due_at, captured_at, created_at, moved_at)
+                      simulated, due_at, size, captured_at, created_at, moved_at)
 SELECT decode(lpad(to_hex(:first + n), 64, '0'), 'hex'),
        'domain ' || least(floor(-ln(1 - random()) * 3), :domains - 1)::int,
        'topic ' || (n % 24), (ARRAY['easy', 'medium', 'hard'])[1 + n / 7 % 3],
        CASE WHEN n % 100 < 85 THEN 'captured' WHEN n % 100 < 99 THEN 'imported' ELSE 'manual' END,
        s.state, s.quality, s.reason, false,
-       CASE WHEN s.state = 'candidate' THEN :now END,
+       CASE WHEN s.state = 'candidate' THEN :now END, 340 + :padding,
        :now - ((:many - n) * interval '31 seconds'), :now - ((:many - n) * interval '31 seconds'),
        :now - ((:many - n) * interval '31 seconds')
 FROM generate_series(1, :many) AS n CROSS JOIN LATERAL (
@@ -45,7 +45,8 @@ SELECT id, json_build_object(
             || CASE WHEN id % 5003 = 0 THEN ' with marmalade' ELSE '' END || '. How many is that?',
         'solution', 'They are <<' || id % 97 || '*' || id % 89 || '=' || (id % 97) * (id % 89)
             || '>>' || (id % 97) * (id % 89) || '.',
-        'answer', ((id % 97) * (id % 89))::text),
+        'answer', ((id % 97) * (id % 89))::text, 'story',
+        (SELECT string_agg(md5((id * n)::text), '') FROM generate_series(1, :padding / 32) AS n)),
     'metadata', json_build_object('generator', 'v7'))
 FROM examples WHERE id > :last
 """
@@ -74,14 +75,20 @@ FROM example_bodies b WHERE b.example_id > :last
 """
 
 
-def fill(store: Store, many: int, *, domains: int = 20, scored_each: int = 1) -> None:
-    """That many examples in domains of falling size, all with their words."""
+def fill(
+    store: Store, many: int, *, domains: int = 20, scored_each: int = 1, padding: int = 0
+) -> None:
+    """That many examples in domains of falling size, all with their words.
+
+    `padding`: so many bytes more in each payload.
+    """
     with store.begin() as tx:
         tx.execute(text("SET LOCAL statement_timeout = 0"))
         names = [f"domain {n}" for n in range(domains)]
         policies.ensure_domains(tx, names=names, now=NOW)
         last = tx.scalar(text("SELECT coalesce(max(id), 0) FROM examples"))
-        given = {"many": many, "first": last, "domains": domains, "now": NOW, "last": last}
+        given = {"many": many, "first": last, "domains": domains, "now": NOW, "last": last,
+                 "padding": padding}  # fmt: skip
         tx.execute(text("SET LOCAL session_replication_role = replica"))
         for statement in (EXAMPLES, BODIES, TRANSITIONS, WORDS):
             tx.execute(text(statement), given)

@@ -1,8 +1,8 @@
 """An OpenAI-compatible server on 127.0.0.1 that answers with the offline model's brain.
 
 Used in a thread (`with StubProvider() as stub`) or as a process: `python -m tests.stub_provider
-PORT SECONDS` (0 picks a free port; each answer takes so long; the address is the first line it
-prints).
+PORT SECONDS [CAPACITY [SHARE]]` (0 picks a free port; each answer takes so long; so many at once,
+0: any; so many of them are refused; the address is the first line it prints).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 import socket
 import sys
 import threading
@@ -35,12 +36,15 @@ NUMBERS = itertools.count(1)
 class Behaviour:
     """What the server does beside answering; a test may change it while the server runs.
 
-    `key_lasts`: after so many answers the key is refused.
+    `key_lasts`: after so many answers the key is refused. `refuse_share`: of the requests so many
+    get 429. `capacity`: so many are worked on at once, the others wait.
     """
 
     latency: float = 0.0
     status: int = 200
     refuse_next: int = 0
+    refuse_share: float = 0.0
+    capacity: int | None = None
     key_lasts: int | None = None
     garbage_next: int = 0
     say: str | None = None
@@ -55,6 +59,7 @@ class StubProvider:
     behaviour: Behaviour = field(default_factory=Behaviour)
     requests: list[Message] = field(default_factory=list)
     answered: int = 0
+    refused: int = 0
     running: int = 0
     peak: int = 0
     port: int = 0
@@ -63,6 +68,8 @@ class StubProvider:
         # Answers are cached by model name, so every server has its own.
         self.model = f"openai/stub-{next(NUMBERS)}"
         self._engine = OfflineEngine(seed=self.seed)
+        self._lot = random.Random(self.seed)
+        self._places: tuple[int | None, asyncio.Semaphore] | None = None
         self._listening = socket.create_server(("127.0.0.1", self.port))
         self.port = self._listening.getsockname()[1]
         self._server = uvicorn.Server(
@@ -122,14 +129,23 @@ class StubProvider:
         await _send(send, status, content, self.behaviour.retry_after)
 
     async def _reply(self, body: Message) -> tuple[int, Message]:
-        await asyncio.sleep(self.behaviour.latency)
-        if self.behaviour.refuse_next > 0:
-            self.behaviour.refuse_next -= 1
+        async with self._room():
+            await asyncio.sleep(self.behaviour.latency)
+        if self.behaviour.refuse_next > 0 or self._lot.random() < self.behaviour.refuse_share:
+            self.behaviour.refuse_next = max(0, self.behaviour.refuse_next - 1)
+            self.refused += 1
             return 429, {"error": {"message": "slow down", "type": "rate_limit_error"}}
         if (status := self._status()) != 200:
             return status, {"error": {"message": "refused by the test"}}
         self.answered += 1
         return 200, _completion(body, self._text(body))
+
+    def _room(self) -> asyncio.Semaphore:
+        """Made here, for it belongs to the loop that serves."""
+        if self._places is None or self._places[0] != self.behaviour.capacity:
+            size = self.behaviour.capacity
+            self._places = size, asyncio.Semaphore(size or 1_000_000)
+        return self._places[1]
 
     def _status(self) -> int:
         lasts = self.behaviour.key_lasts
@@ -195,8 +211,11 @@ async def _send(send: Send, status: int, content: Message, retry_after: str = "1
 
 
 if __name__ == "__main__":
-    port, latency = [*sys.argv[1:], "0", "0"][:2]
-    provider = StubProvider(port=int(port), behaviour=Behaviour(latency=float(latency)))
+    port, latency, capacity, share = [*sys.argv[1:], *["0"] * 4][:4]
+    behaving = Behaviour(
+        latency=float(latency), capacity=int(capacity) or None, refuse_share=float(share)
+    )
+    provider = StubProvider(port=int(port), behaviour=behaving)
     sys.stdout.write(provider.api_base + "\n")
     sys.stdout.flush()
     provider.serve()

@@ -36,6 +36,16 @@ NEAR_TITLES = ("id", "likeness", "cluster", "numbers", "source", "state", "probl
 PROBLEM_SHOWN = 80
 
 
+def _said(_: click.Context, __: click.Parameter, reason: str) -> str:
+    if not reason.strip():
+        raise InvalidInput("--reason is empty", remedy="say why, it is kept")
+    return reason
+
+
+of_examples = click.argument("ids", nargs=-1, required=True, type=ID, metavar="ID...")
+for_reason = click.option("--reason", required=True, callback=_said, help="Why; kept with it.")
+
+
 @click.group()
 def examples() -> None:
     """Single examples."""
@@ -72,14 +82,49 @@ def near(id_: int, limit: int, *, as_json: bool) -> None:
 
 
 @examples.command()
-@click.argument("ids", nargs=-1, required=True, type=ID, metavar="ID...")
+@of_examples
 @click.option("--to", "move_", type=click.Choice([m.value for m in BY_PEOPLE]), required=True)
-@click.option("--reason", required=True, help="Why; kept with the example's history.")
+@for_reason
 def move(ids: tuple[int, ...], move_: str, reason: str) -> None:
     """Move examples by hand; one that cannot be moved does not hold the others up."""
-    if not reason.strip():
-        raise InvalidInput("--reason is empty", remedy="say why, it is kept")
-    failed = [bad for one in ids if (bad := _moved(one, Move(move_), reason))]
+    _move_all(ids, Move(move_), reason)
+
+
+@examples.command()
+@of_examples
+@for_reason
+def restore(ids: tuple[int, ...], reason: str) -> None:
+    """Bring retired examples back: they are judged and decided anew."""
+    _move_all(ids, Move.RESTORE, reason)
+
+
+@examples.command()
+@of_examples
+@for_reason
+def pin(ids: tuple[int, ...], reason: str) -> None:
+    """Keep examples: they are never too old, and limits take them last."""
+    here = runtime.current()
+    found = curation.pin(here.store, example_ids=ids, reason=reason, actor=person(), now=here.now())
+    _tell_each(ids, found, "pinned", "there is no such example")
+
+
+@examples.command()
+@of_examples
+def unpin(ids: tuple[int, ...]) -> None:
+    """Treat pinned examples as all others again."""
+    found = curation.unpin(runtime.current().store, example_ids=ids)
+    _tell_each(ids, found, "not pinned any more", "was not pinned")
+
+
+def _tell_each(ids: tuple[int, ...], found: set[int], done: str, otherwise: str) -> None:
+    for one in ids:
+        say(f"example {one}: {done}") if one in found else note(f"example {one}: {otherwise}")
+    if not found.issuperset(ids):
+        raise SystemExit(InvalidInput.exit_code)
+
+
+def _move_all(ids: tuple[int, ...], move_: Move, reason: str) -> None:
+    failed = [bad for one in ids if (bad := _moved(one, move_, reason))]
     if failed:
         raise SystemExit(failed[0].exit_code)
 

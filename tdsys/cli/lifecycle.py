@@ -1,55 +1,101 @@
-"""`tdsys lifecycle`: what a policy retires without a person, shown before it is done."""
+"""`tdsys prune`: what leaves without a person, shown before it is done."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
+from rich.console import Console
+from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
-from tdsys.cli.printing import say
+from tdsys.cli.printing import say, show_table
 from tdsys.errors import InvalidInput
 from tdsys.stages import pruning
-from tdsys.stages.pruning import Pruned
+from tdsys.stages.pruning import Plan, Pruned
 from tdsys.store import policies
 
-
-@click.group()
-def lifecycle() -> None:
-    """What leaves the admitted examples."""
+TITLES = ("topic", "difficulty", "admitted", "reason", "leave", "MB", "the first of them")
+MEGABYTE = 1_000_000
 
 
-@lifecycle.command()
+@click.command()
 @of_domain
 @click.option("--dry-run", is_flag=True, help="Say what would be retired, change nothing.")
 @click.option("--yes", is_flag=True, help="Do it.")
 @as_json
 def prune(domain: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Retire what the policy in force says is too old or too much.
+    """Retire what the policy in force says is too old, too much alike or too much.
 
-    A cell keeps its minimum, a domain its min_examples; a person's word goes last.
+    A cell keeps its minimum, a domain its min_examples; a person's word goes last, and what the
+    active program learned from stays.
     """
     if dry_run is yes:
         raise InvalidInput("say whether to do it", remedy="use --yes, or --dry-run to see what")
-    here = runtime.current()
-    with here.store.begin() as tx:
+    store = runtime.current().store
+    with store.begin() as tx:
         names = policies.domains(tx) if domain is None else [domain]
-    found = [
-        pruning.prune(here.store, domain=name, actor=person(), clock=here.now)
-        if yes
-        else pruning.foreseen(here.store, domain=name, clock=here.now)
-        for name in names
-    ]
+    found = [_pruned(name) if yes else _foreseen(name) for name in names]
     if as_json:
-        say(json.dumps([{**one._asdict(), "applied": yes} for one in found]))
+        say(json.dumps([_document(one, applied=yes) for one in found]))
         return
     for one in found:
-        say(_text(one, done=yes))
+        _show(one, done=yes)
 
 
-def _text(one: Pruned, *, done: bool) -> str:
-    told = ", ".join(f"{n} {reason}" for reason, n in sorted(one.reasons.items())) or "nothing"
+def _foreseen(domain: str) -> Plan:
+    here = runtime.current()
+    return pruning.foreseen(here.store, domain=domain, clock=here.now, total=here.storage_limits)
+
+
+def _pruned(domain: str) -> Pruned:
+    """Prune it here, showing how far that is."""
+    here = runtime.current()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("examples", total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total)
+
+        return pruning.prune(
+            here.store,
+            domain=domain,
+            actor=person(),
+            clock=here.now,
+            total=here.storage_limits,
+            tell=tell,
+        )
+
+
+def _document(one: Plan | Pruned, *, applied: bool) -> dict[str, object]:
+    return {
+        "domain": one.domain,
+        "policy_version": one.policy_version,
+        "cuts": [cut._asdict() for cut in one.cuts],
+        "reasons": pruning.reasons(one.cuts),
+        "stays": one.stays,
+        "more": one.more,
+        "applied": applied,
+    }
+
+
+def _show(one: Plan | Pruned, *, done: bool) -> None:
+    told = pruning.reasons(one.cuts)
+    said = ", ".join(f"{n} {reason}" for reason, n in sorted(told.items())) or "nothing"
     would = "retired" if done else "would retire"
-    waits = f"; {one.waits_for}" if one.waits_for else ""
-    return f"{one.domain}, policy version {one.policy_version}: {would} {told}{waits}"
+    more = "; there is more" if one.more else ""
+    say(f"{one.domain}, policy version {one.policy_version}: {would} {said}{more}")
+    if one.cuts:
+        show_table(TITLES, _rows(one.cuts))
+    for why in one.stays:
+        say(f"  {why}")
+
+
+def _rows(cuts: Sequence[pruning.Cut]) -> list[tuple[str, ...]]:
+    return [
+        (cut.topic, cut.difficulty, str(cut.admitted), cut.reason, str(cut.n),
+         f"{cut.size / MEGABYTE:.2f}", cut.because)
+        for cut in cuts
+    ]  # fmt: skip

@@ -7,9 +7,10 @@ import json
 import click
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, of_domain
+from tdsys.cli.arguments import as_json, for_domain, of_domain, person
 from tdsys.cli.printing import say, show_table
 from tdsys.core.budget import evaluations
+from tdsys.core.trigger import Ruling
 from tdsys.errors import NotReady
 from tdsys.stages import planning
 from tdsys.stages.planning import DomainStatus
@@ -36,6 +37,28 @@ def status(domain: str | None, *, as_json: bool) -> None:
 
 @optimize.command()
 @for_domain
+@as_json
+def plan(domain: str, *, as_json: bool) -> None:
+    """Say whether a run would be queued now, with every reason for and against, and its cost."""
+    here = runtime.current()
+    ruling = planning.weigh(
+        here.store,
+        domain=domain,
+        model=here.settings.lm,
+        clock=here.now,
+        price=here.program_price,
+    )
+    if as_json:
+        say(json.dumps({"domain": domain, **_ruling(ruling)}))
+        return
+    say(f"{domain}: {'a run would be queued now' if ruling.would_run else 'no run now'}")
+    for one in ruling.reasons:
+        say(f"  {'for' if one.speaks_for else 'against':8} {one.says}")
+    say(f"  it may take {_takes(ruling)}")
+
+
+@optimize.command()
+@for_domain
 def cancel(domain: str) -> None:
     """Stop the domain's open run; its trials stay."""
     if not planning.cancel(runtime.current().store, domain=domain):
@@ -48,9 +71,31 @@ def cancel(domain: str) -> None:
 def retry(domain: str) -> None:
     """Queue another run on the newest version, also where nothing has grown since the last."""
     here = runtime.current()
-    found = planning.retry(here.store, domain=domain, model=here.settings.lm, clock=here.now)
+    found = planning.retry(
+        here.store, domain=domain, model=here.settings.lm, clock=here.now, actor=person()
+    )
     here.ring(Task.OPTIMIZE)
     say(f"run {found.run_id} of {domain} is queued: {'; '.join(found.because)}")
+
+
+def _ruling(ruling: Ruling) -> dict[str, object]:
+    return {
+        "would_run": ruling.would_run,
+        "because": [one.says for one in ruling.reasons],
+        "reasons": [
+            {"code": one.code, "speaks": "for" if one.speaks_for else "against", "says": one.says}
+            for one in ruling.reasons
+        ],
+        "calls": ruling.calls,
+        "cost": ruling.cost,
+    }
+
+
+def _takes(ruling: Ruling) -> str:
+    dollars = "not known what that costs: see TDSYS_LM_PRICE"
+    if ruling.cost is not None:
+        dollars = f"about ${ruling.cost:.2f}"
+    return f"{ruling.calls:,} calls, {dollars}" if ruling.calls is not None else dollars
 
 
 def _document(one: DomainStatus) -> dict[str, object]:

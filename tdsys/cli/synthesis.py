@@ -16,7 +16,6 @@ from tdsys.cli.heatmap import show_heatmap
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import Kind
 from tdsys.core.filling import FillingPlan
-from tdsys.llm.naming import OFFLINE
 from tdsys.stages import filling
 from tdsys.stages.filling import Drafted, Request
 from tdsys.wire import Task
@@ -77,7 +76,7 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
     request = Request(
         kind=kind,
         model=model,
-        price=0.0 if model == OFFLINE else here.settings.lm_price,
+        price=here.terms(model).price,
         **{name: value for name, value in given.items() if name in Request.model_fields},
     )
     drafted = filling.draft(here.store, here.workshop, request)
@@ -112,7 +111,7 @@ def _show(drafted: Drafted, *, as_json: bool) -> None:
 
 
 def _expected(planned: FillingPlan) -> str:
-    cost = "cost unknown, see TDSYS_LM_PRICE" if planned.cost is None else f"${planned.cost:.2f}"
+    cost = "cost unknown, see TDSYS_MODELS" if planned.cost is None else f"${planned.cost:.2f}"
     time = (
         "time unknown, nothing like it was made yet"
         if planned.seconds is None

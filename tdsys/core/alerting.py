@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from tdsys.core.dataset import lacking
 from tdsys.core.example import Cell
 from tdsys.core.policy import Policy
 from tdsys.core.sections import AlertRules
+from tdsys.core.trends import Shift, balance
 
 RULES = (
     "no_capture",
@@ -20,9 +21,22 @@ RULES = (
     "backlog_days",
     "failed_run",
     "short_cell",
+    "stale",
+    "stale_program",
+    "quality_drop",
+    "imbalance",
+    "budget",
+    "import",
+    "storage",
 )
 # Fired where they are found, not by looking at a domain now and then.
 FOUND = ("judge_suspended", "canary_refused", "judge_drift")
+
+
+RECENT = timedelta(days=14)
+# With fewer admitted examples, or records, a share says little.
+FEWEST_ADMITTED = 100
+FEWEST_RECORDS = 20
 
 
 class Severity(StrEnum):
@@ -40,11 +54,22 @@ class AlertState(StrEnum):
     RESOLVED = "resolved"
 
 
+class Imported(NamedTuple):
+    """The newest import that ended; `failed` says why it did, or is empty."""
+
+    filename: str
+    read: int
+    rejected: int
+    failed: str
+
+
 class Observed(NamedTuple):
     """What the rules look at in one domain.
 
     `heard_of`: its newest capture, or when the domain was made; `failed`: the newest run's reason.
-    `decided` and `rejected` are of the newest decisions. What no rule asks for is left out.
+    `decided` and `rejected` are of the newest decisions; `outdated`: when the active program was
+    made, if its data changed since; `planned`: calls of 24 hours. What no rule asks for is left
+    out.
     """
 
     domain: str
@@ -57,6 +82,12 @@ class Observed(NamedTuple):
     failed: str | None
     has_version: bool
     admitted: Mapping[Cell, int]
+    newest_admitted: datetime | None = None
+    outdated: datetime | None = None
+    changes: Sequence[Shift] = ()
+    planned: int = 0
+    imported: Imported | None = None
+    stored_bytes: int = 0
 
 
 class Trouble(NamedTuple):
@@ -83,6 +114,12 @@ def troubles(seen: Observed, policy: Policy, *, now: datetime) -> list[Trouble]:
         *_about_people(seen, rules, now),
         *_about_runs(seen, rules),
         *_about_cells(seen, policy),
+        *_about_age(seen, rules, now),
+        *_about_quality(seen, rules, now),
+        *_about_balance(seen, policy),
+        *_about_budget(seen, policy),
+        *_about_imports(seen, rules),
+        *_about_storage(seen, rules),
     ]
 
 
@@ -162,4 +199,103 @@ def _about_cells(seen: Observed, policy: Policy) -> Iterator[Trouble]:
             f"cells of {seen.domain} are below their minimum",
             "; ".join(short),
             "see `tdsys report coverage`; capture or import some, or lower cells.min",
+        )
+
+
+def _about_age(seen: Observed, rules: AlertRules, now: datetime) -> Iterator[Trouble]:
+    days, last = rules.stale_days, seen.newest_admitted
+    if days is not None and seen.has_version and last and now - last > timedelta(days=days):
+        yield Trouble(
+            "stale",
+            Severity.WARNING,
+            f"nothing new is admitted in {seen.domain}",
+            f"nothing since {last:%Y-%m-%d}, alerts.stale_days is {days:g}",
+            "see `tdsys report freshness`: is anything captured, and what becomes of it?",
+        )
+    days, made = rules.stale_program_days, seen.outdated
+    if days is not None and made and now - made > timedelta(days=days):
+        yield Trouble(
+            "stale_program",
+            Severity.WARNING,
+            f"the program of {seen.domain} learned from data that changed since",
+            f"made {made:%Y-%m-%d}, alerts.stale_program_days is {days:g}",
+            "see `tdsys optimize status` for what the next run waits for",
+        )
+
+
+def _about_quality(seen: Observed, rules: AlertRules, now: datetime) -> Iterator[Trouble]:
+    newest = {one.dimension: one for one in sorted(seen.changes, key=lambda one: one.day)}
+    fallen = [
+        one
+        for one in newest.values()
+        if rules.quality_drop is not None
+        and -one.by >= rules.quality_drop
+        and now.date() - one.day <= RECENT
+    ]
+    if fallen:
+        yield Trouble(
+            "quality_drop",
+            Severity.WARNING,
+            f"examples of {seen.domain} are scored lower than before",
+            "; ".join(
+                f"{one.dimension} {one.before:.2f} -> {one.after:.2f} on {one.day}"
+                for one in fallen
+            )
+            + f"; alerts.quality_drop is {rules.quality_drop:g}",
+            "see `tdsys report freshness`: another generator, judge, rubric or mix of topics?",
+        )
+
+
+def _about_balance(seen: Observed, policy: Policy) -> Iterator[Trouble]:
+    least, held = policy.alerts.imbalance, seen.admitted
+    if least is None or not seen.has_version or sum(held.values()) < FEWEST_ADMITTED:
+        return
+    even = balance(held, policy.wanted_cells(held))
+    if even is not None and even < least:
+        yield Trouble(
+            "imbalance",
+            Severity.INFO,
+            f"the cells of {seen.domain} are uneven",
+            f"balance {even:.2f} of 1, alerts.imbalance is {least:g}",
+            f"see `tdsys report coverage`; `tdsys synthesize --domain {seen.domain}` fills gaps",
+        )
+
+
+def _about_budget(seen: Observed, policy: Policy) -> Iterator[Trouble]:
+    share, most = policy.alerts.budget_share, policy.max_daily_calls
+    if share is not None and most is not None and seen.planned >= share * most:
+        yield Trouble(
+            "budget",
+            Severity.INFO,
+            f"the runs of {seen.domain} have used up most of the day's calls",
+            f"{seen.planned} planned of {most}, alerts.budget_share is {share:g}",
+            "wait for tomorrow, raise max_daily_calls, or let runs start less often: see growth",
+        )
+
+
+def _about_imports(seen: Observed, rules: AlertRules) -> Iterator[Trouble]:
+    share, last = rules.rejected_import, seen.imported
+    if share is None or last is None:
+        return
+    many = last.read >= FEWEST_RECORDS and last.rejected > share * last.read
+    if last.failed or many:
+        yield Trouble(
+            "import",
+            Severity.WARNING,
+            f"the newest import into {seen.domain} brought little",
+            f"{last.filename}: {last.failed or f'{last.rejected} of {last.read} rejected'}, "
+            f"alerts.rejected_import is {share:g}",
+            "the import's page has each rejected record with its reason, and a file to repair",
+        )
+
+
+def _about_storage(seen: Observed, rules: AlertRules) -> Iterator[Trouble]:
+    most, held = rules.storage_gb, seen.stored_bytes / 1e9
+    if most is not None and held > most:
+        yield Trouble(
+            "storage",
+            Severity.WARNING,
+            f"the database takes more than {seen.domain} allows",
+            f"{held:.1f} GB, alerts.storage_gb is {most:g}",
+            "see `tdsys lifecycle prune --dry-run`, and the caps of each policy's lifecycle",
         )

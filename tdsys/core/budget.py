@@ -17,6 +17,10 @@ TRIALS_PER_FULL_EVALUATION = 5
 SUMMARY_BATCH = 10
 SUMMARIES_AT_MOST = 10
 CALLS_PER_INSTRUCTION = 3
+# MIPROv2 shows at most so many demos; what frames them is about the size of the instructions.
+DEMOS = 4
+FRAME_TOKENS = 300
+CHARACTERS_PER_TOKEN = 4
 
 
 class Preset(NamedTuple):
@@ -55,6 +59,11 @@ def plan(n_train: int, n_val: int, auto: Auto, *, predictors: int = 1) -> Plan:
 def evaluations(plan: Plan) -> int:
     """How many trials the run records: the default program, each candidate, each full check."""
     return 1 + plan.trials + (_full(plan.trials) if plan.minibatch else 0)
+
+
+def tokens_per_call(characters: float) -> float:
+    """About how many tokens a call takes where an example has so many characters."""
+    return FRAME_TOKENS + (1 + DEMOS) * characters / CHARACTERS_PER_TOKEN
 
 
 def _trials(candidates: int, predictors: int) -> int:

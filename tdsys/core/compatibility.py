@@ -48,7 +48,7 @@ def conflicts(policy: Policy) -> list[Conflict]:
         *(_in_signature(policy.signature) if policy.signature else ()),
         *_in_cells(policy),
         *_in_thresholds(policy.reject_below, policy.admit_from),
-        *_in_shares(policy.shares, policy.min_examples),
+        *_in_shares(policy.shares, policy.min_examples, policy.trigger.min_per_split),
         *_in_comparison(policy),
         *_in_calls(policy),
         *_in_lifecycle(policy),
@@ -185,13 +185,13 @@ def _in_thresholds(reject_below: PerDimension, admit_from: PerDimension) -> Iter
             )
 
 
-def _in_shares(shares: Shares, examples: int) -> Iterator[Conflict]:
+def _in_shares(shares: Shares, examples: int, least: int) -> Iterator[Conflict]:
     for split, share in shares.model_dump().items():
-        if (held := round(share * examples)) < SMALLEST_SPLIT:
+        if (held := round(share * examples)) < least:
             yield Conflict(
                 f"shares.{split}",
-                f"of min_examples, {examples}, it is {held}; a split needs {SMALLEST_SPLIT}",
-                f"raise min_examples to {math.ceil(SMALLEST_SPLIT / share)} or the share",
+                f"of min_examples, {examples}, it is {held}; a split needs {least}",
+                f"raise min_examples to {math.ceil(least / share)} or the share",
             )
 
 

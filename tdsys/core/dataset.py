@@ -198,9 +198,9 @@ def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
         return [f"{len(members)} usable examples, {missing} more needed"]
     return [
         f"only {sizes[s]} examples can go to {s} without near-duplicates across splits, "
-        f"at least {SMALLEST_SPLIT} needed"
+        f"at least {policy.trigger.min_per_split} needed"
         for s in Split
-        if sizes[s] < SMALLEST_SPLIT
+        if sizes[s] < policy.trigger.min_per_split
     ]
 
 
@@ -211,11 +211,6 @@ def lacking(held: Mapping[Cell, int], policy: Policy) -> list[str]:
         for cell in policy.wanted_cells()
         if held.get(cell, 0) < (least := policy.cells.least(cell))
     ]
-
-
-def has_grown(new: int, last: int | None, policy: Policy) -> bool:
-    """Whether `new` examples beyond the last version of `last` are enough to optimize again."""
-    return last is None or new >= last * policy.growth
 
 
 def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType]:

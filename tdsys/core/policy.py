@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tdsys.core.example import Cell
-from tdsys.core.sections import AlertRules, Cells, Judges, Labels, Lifecycle
+from tdsys.core.sections import AlertRules, Cells, Judges, Labels, Lifecycle, Trigger
 
 FieldType = Literal["text", "list"]
 # Three splits of at least ten examples each; with fewer no interval means anything.
@@ -155,8 +155,11 @@ class Policy(BaseModel):
         description="runs of 24 hours planned above it together wait; left out: no limit",
         examples=[20_000],
     )
+    trigger: Trigger = Field(
+        Trigger(), description="what starts a run beside growth, and what keeps it waiting"
+    )
     lifecycle: Lifecycle = Field(
-        Lifecycle(), description="when admitted examples are retired without a person"
+        Lifecycle(), description="when examples are retired, and deleted, without a person"
     )
     alerts: AlertRules = Field(AlertRules(), description="what is amiss, and from where on")
     second_reviews: float = Field(
@@ -194,6 +197,7 @@ class Policy(BaseModel):
 _BESIDES_RUNS = frozenset({
     "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
     "max_daily_calls", "lifecycle", "alerts", "judges", "second_reviews", "blind_reviews",
+    "trigger",
 })  # fmt: skip
 
 

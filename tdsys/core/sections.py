@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tdsys.core.example import LONGEST_NAME, Cell, level
+from tdsys.core.example import LONGEST_NAME, Cell, Source, level
 
 
 def _label(text: str) -> str:
@@ -119,16 +120,105 @@ class Judges(_Section):
         return self
 
 
-class Lifecycle(_Section):
-    """When admitted examples are retired, without a person."""
+Days = Annotated[int, Field(ge=1)]
 
-    retire_after_days: int | None = Field(
-        None, ge=1, description="stored longer ago: retired", examples=[365]
+
+class Purges(_Section):
+    """After how many days what is not used any more is deleted; nothing by itself."""
+
+    retired: Days | None = Field(None, description="retired so long ago")
+    rejected: Days | None = Field(None, description="rejected so long ago")
+    parked: Days | None = Field(None, description="parked so long ago")
+
+
+class Lifecycle(_Section):
+    """When examples are retired, and deleted, without a person."""
+
+    retire_after_days: Days | None = Field(
+        None, description="admitted, and stored longer ago: retired", examples=[365]
+    )
+    retire_sources: dict[Source, Days] | None = Field(
+        None, description="the same for single sources", examples=[{"synthetic": 180}]
     )
     max_admitted: int | None = Field(
-        None, ge=1, description="above it the worst are retired, of those the oldest",
-        examples=[20_000],
+        None, ge=1, description="above it the fullest cell gives its worst", examples=[20_000]
+    )
+    max_megabytes: float | None = Field(
+        None, gt=0, description="the same by what they hold, in millions of bytes", examples=[100]
+    )
+    max_alike: int | None = Field(
+        None, ge=1, description="of more near-duplicates of each other the worst are retired",
+        examples=[20],
     )  # fmt: skip
+    purge_after_days: Purges | None = Field(
+        None, description="after how many days what is not used any more is deleted",
+        examples=[Purges(retired=90, rejected=180, parked=180)],
+    )  # fmt: skip
+
+    @property
+    def retires(self) -> bool:
+        """Whether anything is ever retired by it."""
+        return bool(
+            self.retire_after_days or self.retire_sources or self.max_admitted
+            or self.max_megabytes or self.max_alike
+        )  # fmt: skip
+
+    def days_of(self, source: Source) -> int | None:
+        """After how many days an admitted example of this source is too old."""
+        return (self.retire_sources or {}).get(source, self.retire_after_days)
+
+
+def _zone(name: str) -> str:
+    """A time zone that this machine knows."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("no time zone; write for example UTC or Europe/Berlin") from None
+    return name
+
+
+ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+
+class QuietHours(_Section):
+    """From when to when no run begins, each day."""
+
+    starts: ClockTime = Field(description="from then on, as in 22:00")
+    ends: ClockTime = Field(description="until then; before `starts` it is the next morning")
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="by the clocks of that place, also when they are put forward or back"
+    )
+
+    @model_validator(mode="after")
+    def _takes_some_time(self) -> QuietHours:
+        if self.starts == self.ends:
+            raise ValueError("it ends when it starts; use optimization: hold for never")
+        return self
+
+
+class Trigger(_Section):
+    """What starts a run beside growth, and what keeps it waiting."""
+
+    min_per_split: int = Field(5, ge=5, description="examples in train, val and test each")
+    new_examples: int | None = Field(
+        None, ge=1, description="so many new ones are enough, whatever growth says", examples=[200]
+    )
+    demos: bool = Field(default=True, description="a demo of the active program was edited or left")
+    model: bool = Field(default=True, description="TDSYS_LM is another than for the last run")
+    judge: bool = Field(default=True, description="another judge scores than before the last run")
+    drift: bool = Field(default=True, description="the alert that the judge drifts is newer")
+    cooldown_minutes: float = Field(0, ge=0, description="between the end of a run and the next")
+    quiet_hours: QuietHours | None = Field(
+        None,
+        description="when no run begins; one that runs goes on",
+        examples=[QuietHours(starts="22:00", ends="06:00", timezone="Europe/Berlin")],
+    )
+    max_cost: float | None = Field(
+        None, gt=0, description="US dollars; a dearer run is not queued", examples=[5.0]
+    )
+    max_daily_cost: float | None = Field(
+        None, gt=0, description="US dollars; runs of 24 hours above it wait", examples=[20.0]
+    )
 
 
 class AlertRules(_Section):
@@ -149,4 +239,25 @@ class AlertRules(_Section):
     failed_run: bool = Field(default=True, description="the newest run failed")
     short_cell: bool = Field(
         default=True, description="a cell has fewer than its minimum after the first version"
+    )
+    stale_days: float | None = Field(
+        30, gt=0, description="nothing was admitted for so long, after the first version"
+    )
+    stale_program_days: float | None = Field(
+        7, gt=0, description="the data of the active program changed, and it is so old"
+    )
+    quality_drop: float | None = Field(
+        0.05, gt=0, lt=1, description="a dimension's mean score fell by so much within two weeks"
+    )
+    imbalance: float | None = Field(
+        0.5, gt=0, lt=1, description="the wanted cells are less even than this, of 0 to 1"
+    )
+    budget_share: float | None = Field(
+        0.9, gt=0, le=1, description="so much of max_daily_calls is planned for 24 hours"
+    )
+    rejected_import: float | None = Field(
+        0.5, gt=0, lt=1, description="the newest import failed, or rejected more than this share"
+    )
+    storage_gb: float | None = Field(
+        None, gt=0, description="the whole database takes more", examples=[100]
     )

@@ -92,6 +92,19 @@ def shifts(dimension: str, days: Sequence[tuple[date, Moments]]) -> list[Shift]:
     return _remeasured(dimension, held, sorted([*found, here], key=lambda one: one.day))
 
 
+def changes(days: Sequence[Day]) -> list[Shift]:
+    """Where the scores of each dimension changed, the newest change first."""
+    names = sorted({name for one in days for name in one.scores})
+    found = [
+        shift
+        for name in names
+        for shift in shifts(
+            name, [(one.day, one.scores[name]) for one in days if name in one.scores]
+        )
+    ]
+    return sorted(found, key=lambda one: one.day, reverse=True)
+
+
 def balance(cells: Mapping[Cell, int], wanted: Sequence[Cell]) -> float | None:
     """How even the wanted cells are filled, of 0 to 1; None for fewer than two, or no example.
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from tdsys.core import dataset
-from tdsys.core.dataset import SMALLEST_SPLIT, Admitted, Member, Split
+from tdsys.core.dataset import Admitted, Member, Split
 from tdsys.core.example import Source
 from tdsys.core.policy import Policy, Shares, Signature
 
@@ -135,7 +135,7 @@ def _reasons(minor: _Following, pool: Pool, policy: Policy, signature: Signature
     sizes = Counter(split for _, split in minor.staying)
     for split, began in sorted(Counter(m.split for m in before.frozen).items()):
         if (lost := began - sizes[split]) > LOST_SHARE * began or (
-            lost > 0 and sizes[split] < SMALLEST_SPLIT
+            lost > 0 and sizes[split] < policy.trigger.min_per_split
         ):
             yield f"{split} lost {lost} of the {began} examples it began with"
     yield from _broken_caps([e for e, _ in minor.staying], policy, pool.clusters)

@@ -26,7 +26,6 @@ from tdsys.llm.rubrics import RUBRIC, criteria, essential, text_of
 from tdsys.llm.session import Model, translate, using
 
 MAX_CHARS = 8000
-RETRIES = 3
 
 
 class Rationales(BaseModel):
@@ -95,8 +94,7 @@ class ModelJudge:
 
     def _model_of(self, member: Member) -> Model:
         found = self._model if member.model is None else self._named(member.model)
-        # A row is asked again later anyway; long waits would only outlive its lease.
-        return replace(found, retries=min(found.retries, RETRIES))
+        return found.for_rows()
 
 
 def fenced(content: object) -> str:

@@ -7,6 +7,7 @@ import os
 from tdsys.errors import ConfigurationError
 
 OFFLINE = "offline"
+AT = " at "
 # The providers DSPy's own HTTP client reaches without litellm, with the variable of their key.
 KEY_VARIABLES: dict[str, str | None] = {
     "anthropic": "ANTHROPIC_API_KEY",
@@ -21,6 +22,11 @@ KEY_VARIABLES: dict[str, str | None] = {
     "openrouter": "OPENROUTER_API_KEY",
     "xai": "XAI_API_KEY",
 }
+
+
+def gauge(name: str, address: str | None) -> str:
+    """Under what all who ask a model are counted together: at another address it is another."""
+    return f"{name}{AT}{address}" if address else name
 
 
 def check_name(name: str, *, setting: str = "TDSYS_LM") -> None:

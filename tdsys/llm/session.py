@@ -15,21 +15,29 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dspy
+from dspy import lm15
+from dspy.clients.engines.lm15_engine import LM15Engine
 from dspy.utils.caching import default_cache_dir
 from dspy.utils.callback import BaseCallback
 from dspy.utils.usage_tracker import UsageTracker
 
 from tdsys.errors import ConfigurationError, ModelUnavailable, NotReady, TdsysError
-from tdsys.llm.naming import OFFLINE
+from tdsys.limiter import LocalLimiter
+from tdsys.llm.gateway import GatedEngine, Gateway, Route
+from tdsys.llm.naming import OFFLINE, gauge
 from tdsys.llm.offline.engine import BRAIN, OfflineEngine, resampling
 
 RETRIES = 8
+# A run of hours waits so long for a model that is away, before it is put off.
+PATIENCE_SECONDS = 180.0
+# A row is asked for again later anyway; whoever works on rows does not wait long.
+ROW_RETRIES = 3
 # Below the 120 s after which DSPy's Evaluate sends a slow request a second time.
 TIMEOUT_SECONDS = 90.0
 NOT_FOUND = 404
@@ -49,12 +57,17 @@ REFUSALS = (
 
 @dataclass(frozen=True)
 class Model:
-    """A model by its name; the LM object behind it is made on first use in each process."""
+    """A model by its name; the LM object behind it is made on first use in each process.
+
+    Without a `gateway` its limiter is this process's own.
+    """
 
     name: str = OFFLINE
     api_base: str | None = None
     seed: int = 7
     retries: int = RETRIES
+    patience: float = PATIENCE_SECONDS
+    gateway: Gateway | None = None
 
     @property
     def label(self) -> str:
@@ -66,6 +79,10 @@ class Model:
     def simulated(self) -> bool:
         """Whether this is the offline model."""
         return self.name == OFFLINE
+
+    def for_rows(self) -> Model:
+        """The same, for work that is put off and tried again when nobody answers."""
+        return replace(self, retries=min(self.retries, ROW_RETRIES), patience=0.0)
 
     def lm(self) -> Any:
         """The `dspy.LM` of this process."""
@@ -182,17 +199,31 @@ def translate(error: BaseException) -> TdsysError:
 
 
 @lru_cache(maxsize=8)
-def _opened(pid: int, model: Model) -> Any:  # noqa: ARG001  # the process is part of the key
+def _opened(pid: int, model: Model) -> Any:
     if model.simulated:
         return dspy.LM(model.label, engine=OfflineEngine(seed=model.seed), callbacks=[Resampling()])
-    address = model.api_base or _address_from_environment(model.name.partition("/")[0])
-    return dspy.LM(
-        model.name,
-        engine="lm15",  # litellm stays out, whatever OPENAI_API_BASE says
-        num_retries=model.retries,
-        timeout=TIMEOUT_SECONDS,
-        **({"api_base": address} if address else {}),
+    route = Route(model.name, gauge(model.name, model.api_base), model.retries, model.patience)
+    gateway = model.gateway or _own_gateway(pid)
+    # DSPy's own retries know nothing of the other workers and would wait a second time.
+    return dspy.LM(model.name, engine=GatedEngine(_engine(pid, model.name, model.api_base), gateway,
+                                                  route), num_retries=0)  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _own_gateway(pid: int) -> Gateway:  # noqa: ARG001  # the process is part of the key
+    return Gateway(LocalLimiter())
+
+
+@lru_cache(maxsize=8)
+def _engine(pid: int, name: str, api_base: str | None) -> Any:  # noqa: ARG001  # as above
+    """DSPy's own HTTP client, whose connections every role of a process shares; never litellm."""
+    provider = name.partition("/")[0]
+    address = api_base or _address_from_environment(provider)
+    config = lm15.RouterConfig(
+        base_urls={LM15Engine().resolve(name).provider: address} if address else None,
+        timeouts=lm15.Timeouts(read=TIMEOUT_SECONDS, write=TIMEOUT_SECONDS, pool=TIMEOUT_SECONDS),
     )
+    return LM15Engine(config)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -29,8 +28,6 @@ from tdsys.llm.prompting import Strategy, form
 from tdsys.llm.session import Model, SharedTracker, translate, using
 from tdsys.llm.session import Outcome as Answer
 
-# A row is made again later anyway; long waits would only outlive its lease.
-RETRIES = 3
 SHOWN = 500
 FIELDS = ("problem", "solution", "answer", "hints")
 UNKNOWN = "unknown"
@@ -43,7 +40,7 @@ class ModelMaker:
 
     def __init__(self, strategy: Strategy, model: Model, *, threads: int) -> None:
         self._strategy, self._threads = strategy, threads
-        self._model = replace(model, retries=min(model.retries, RETRIES))
+        self._model = model.for_rows()
         self.version = strategy.label
         self.parents = strategy.parents
 
@@ -117,7 +114,7 @@ class ModelSolver:
     """Solves problems blindly with a model, several at a time."""
 
     def __init__(self, model: Model, *, threads: int) -> None:
-        self._model = replace(model, retries=min(model.retries, RETRIES))
+        self._model = model.for_rows()
         self._threads = threads
         self.label, self.simulated = model.label, model.simulated
 

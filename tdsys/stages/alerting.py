@@ -34,7 +34,7 @@ def evaluate(store: Store, *, now: datetime) -> Evaluated:
 
 def _fire(tx: Tx, domain: str, policy: Policy, now: datetime) -> tuple[int, set[str]]:
     """How many of a domain's troubles are new, and the keys of all."""
-    seen = watching.observed(tx, domain=domain, policy=policy)
+    seen = watching.observed(tx, domain=domain, policy=policy, now=now)
     found = {key(one.rule, domain): one for one in troubles(seen, policy, now=now)}
     fresh = [
         alerts.fire(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from tdsys.core.lifecycle import Move, State
-from tdsys.store import Store, examples, policies
+from tdsys.store import Store, examples, pins, policies
 from tdsys.store.examples import Listed
 
 
@@ -31,3 +32,17 @@ def move(
             policy_version=version,
             now=now,
         )
+
+
+def pin(
+    store: Store, *, example_ids: Sequence[int], reason: str, actor: str, now: datetime
+) -> set[int]:
+    """Have pruning take these last; the ids of those there are."""
+    with store.begin() as tx:
+        return pins.put(tx, example_ids=example_ids, actor=actor, reason=reason, now=now)
+
+
+def unpin(store: Store, *, example_ids: Sequence[int]) -> set[int]:
+    """Have pruning treat these as all others; the ids of those that were pinned."""
+    with store.begin() as tx:
+        return pins.take(tx, example_ids=example_ids)

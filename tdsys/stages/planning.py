@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
+from statistics import fmean
 from typing import NamedTuple
 from uuid import UUID
 
-from tdsys.core import dataset
 from tdsys.core.budget import plan as budget
+from tdsys.core.budget import tokens_per_call
 from tdsys.core.dataset import Split
-from tdsys.core.policy import Policy, runs_alike
+from tdsys.core.policy import Policy
 from tdsys.core.program import Plan
+from tdsys.core.trigger import Drafted, Ruling, decide
+from tdsys.core.versions import Draft
 from tdsys.errors import Conflict, NotReady
-from tdsys.stages import drafting
-from tdsys.stages.drafting import Drafted, Known
+from tdsys.stages import drafting, triggering
+from tdsys.stages.drafting import Known
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, datasets, examples, policies, programs, runs
+from tdsys.stages.triggering import Facts
+from tdsys.store import Store, Tx, datasets, policies, programs, runs, triggers
 from tdsys.store.datasets import DatasetVersion
-from tdsys.store.policies import Versioned
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
-
-# A steady stream must not put planning off for ever, nor a candidate whose judge is away.
-PATIENCE = timedelta(minutes=10)
-AGAIN_AFTER = timedelta(hours=1)
-DAY = timedelta(days=1)
 
 
 class Considered(NamedTuple):
@@ -44,13 +43,43 @@ class DomainStatus(NamedTuple):
     because: tuple[str, ...]
 
 
-def plan_due(store: Store, *, model: str, clock: Clock) -> list[Considered]:
-    """Consider every domain; each ready one gets a frozen version and a queued run."""
+class _On(NamedTuple):
+    """What a run would be on: a model, and US dollars for a million of its tokens."""
+
+    model: str
+    price: float | None
+
+
+class _Weighed(NamedTuple):
+    """A domain with the version a run would learn from, and what is to be said of that."""
+
+    facts: Facts
+    known: Known
+    draft: Draft
+    ruling: Ruling
+
+
+def plan_due(
+    store: Store, *, model: str, clock: Clock, price: float | None = None
+) -> list[Considered]:
+    """Consider every domain; each ready one gets a frozen version and a queued run.
+
+    `price` is in US dollars for a million tokens of `model`, None where it is not known.
+    """
     with store.begin() as tx:
         names = policies.domains(tx)
     for domain in names:
         drafting.bury(store, domain=domain, clock=clock)
-    return [_considered(store, domain, model=model, clock=clock) for domain in names]
+    return [_consider(store, domain, _On(model, price), clock) for domain in names]
+
+
+def weigh(
+    store: Store, *, domain: str, model: str, clock: Clock, price: float | None = None
+) -> Ruling:
+    """Whether the domain would be optimized now, with every reason and what it would take."""
+    with store.begin() as tx:
+        found = triggering.facts(tx, domain=domain, model=model, now=clock())
+    return _weigh(store, domain, found, price).ruling
 
 
 def status(store: Store, *, domain: str | None, clock: Clock) -> list[DomainStatus]:
@@ -60,19 +89,29 @@ def status(store: Store, *, domain: str | None, clock: Clock) -> list[DomainStat
     return [_status(store, name, clock()) for name in names if domain in {None, name}]
 
 
-def retry(store: Store, *, domain: str, model: str, clock: Clock) -> Considered:
+def retry(
+    store: Store, *, domain: str, model: str, clock: Clock, actor: str = "a person"
+) -> Considered:
     """Queue another run on the newest version; NotReady when there is none or one is open."""
     with store.begin() as tx:
-        version, policy = policies.current(tx, domain=domain)
+        policies.hold(tx, domain=domain)
+        found = triggering.facts(tx, domain=domain, model=model, now=clock())
         latest = datasets.latest(tx, domain=domain)
         if latest is None:
             raise NotReady(f"{domain} has no dataset version yet", remedy="see optimize status")
-        if over := _over_budget(tx, domain, policy, _cost(latest.counts, policy), clock()):
-            raise NotReady(over, remedy="wait, or raise max_daily_calls")
-        run_id = _enqueue(tx, latest, (version, policy), model=model, now=clock())
-    if run_id is None:
-        raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
-    return Considered(domain, run_id, (f"version {latest.name}, policy {version}",))
+        if found.last and found.last.is_open:
+            raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
+        calls, most = _cost(latest.counts, found.policy).calls_at_most, found.policy.max_daily_calls
+        if most is not None and calls + found.known.spent.calls > most:
+            raise NotReady(
+                f"a run may take {calls} calls and those of the last 24 hours "
+                f"{found.known.spent.calls}, max_daily_calls is {most}",
+                remedy="wait, or raise max_daily_calls",
+            )
+        because = (f"{actor} asked for it",)
+        run_id = _enqueue(tx, latest, found, because, model=model)
+    said = f"version {latest.name}, policy {found.policy_version}"
+    return Considered(domain, run_id, (said,))
 
 
 def cancel(store: Store, *, domain: str) -> bool:
@@ -82,130 +121,91 @@ def cancel(store: Store, *, domain: str) -> bool:
         return last is not None and runs.request_cancel(tx, run_id=last.id)
 
 
-def _considered(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:
-    try:
-        return _consider(store, domain, model=model, clock=clock)
-    except Conflict as meanwhile:
-        return Considered(domain, None, (meanwhile.message,))
-
-
-def _consider(store: Store, domain: str, *, model: str, clock: Clock) -> Considered:
+def _consider(store: Store, domain: str, on: _On, clock: Clock) -> Considered:
     with store.begin() as tx:
-        if reasons := _not_yet(tx, domain, clock()):
-            return Considered(domain, None, tuple(reasons))
+        found = triggering.facts(tx, domain=domain, model=on.model, now=clock())
+    cheap = decide(found.known)
+    if not cheap.would_run:
+        return Considered(domain, None, cheap.con)
+    weighed = _weigh(store, domain, found, on.price)
+    if not weighed.ruling.would_run:
+        return Considered(domain, None, weighed.ruling.con)
+    try:
+        with store.begin() as tx:
+            return _queue(tx, domain, weighed, on, clock())
+    except Conflict as late:
+        return Considered(domain, None, (late.message,))
+
+
+def _queue(tx: Tx, domain: str, weighed: _Weighed, on: _On, now: datetime) -> Considered:
+    """Freeze the version and queue a run on it, or neither."""
+    found = weighed.facts
+    # Held, so that no other run is added to what the day's may take.
+    policies.hold(tx, domain=domain)
+    per_call = found.known.spent.dollars_per_call
+    spent = triggering.spent(tx, domain=domain, now=now, dollars_per_call=per_call)
+    ruling = decide(found.known._replace(spent=spent))
+    if not ruling.would_run:
+        return Considered(domain, None, ruling.con)
+    frozen = drafting.freeze(tx, weighed.known, weighed.draft, now=now)
+    run_id = _enqueue(tx, frozen, found, ruling.pro, model=on.model)
+    said = f"version {frozen.name} with {frozen.size} examples"
+    return Considered(domain, run_id, (said, *ruling.pro))
+
+
+def _weigh(store: Store, domain: str, found: Facts, price: float | None) -> _Weighed:
+    """Read the examples and draft the version, which needs no transaction."""
     known = drafting.read(store, domain=domain)
     drafted = drafting.next_version(known)
-    if missing := _shortcomings(drafted, known):
-        return Considered(domain, None, tuple(missing))
-    with store.begin() as tx:
-        cost = _cost(drafted.draft.sizes, known.policy)
-        if over := _over_budget(tx, domain, known.policy, cost, clock()):
-            return Considered(domain, None, (over,))
-        frozen = drafting.freeze(tx, known, drafted.draft, now=clock())
-        run_id = _enqueue(
-            tx, frozen, (known.policy_version, known.policy), model=model, now=clock()
-        )
-    because = f"version {frozen.name} with {frozen.size} examples"
-    return Considered(domain, run_id, (because if run_id else "a run is open",))
-
-
-def _not_yet(tx: Tx, domain: str, now: datetime) -> list[str]:
-    """Cheap reasons to wait, before any example is read."""
-    version, policy = policies.current(tx, domain=domain)
-    if policy.optimization == "hold":
-        return ["the policy holds optimization"]
-    last = runs.last_for(tx, domain=domain)
-    if last and last.is_open:
-        return [f"a run is {last.state}"]
-    latest = datasets.latest(tx, domain=domain)
-    if reasons := _unsettled(tx, domain, policy, latest, now):
-        return reasons
-    if latest is None or last is None or _may_go_on(tx, last, version, now):
-        return []
-    # Versions come between runs, without what left or by hand: growth is what no run has seen.
-    learned = datasets.version(tx, id=last.version_id)
-    new = examples.admissions(tx, domain=domain, since=learned.frozen_at)
-    if dataset.has_grown(new, learned.size, policy):
-        return []
-    return [f"{new} new examples, {policy.growth:.0%} of {learned.size} start the next run"]
-
-
-def _may_go_on(tx: Tx, last: Run, policy_version: int, now: datetime) -> bool:
-    """Whether a run may start though nothing has grown: one failed, or the policy is another."""
-    if _may_try_again(last, now):
-        return True
-    before, after = (
-        policies.document(tx, domain=last.domain, version=version)
-        for version in (last.policy_version, policy_version)
+    draft = drafted.draft
+    former = found.learned_from.fingerprint if found.learned_from else None
+    facts = found.known._replace(
+        drafted=Drafted(
+            lacks=tuple(drafting.shortcomings(drafted, known)),
+            is_the_last=draft.fingerprint == former,
+            size=len(draft.members),
+            calls=_cost(draft.sizes, found.policy).calls_at_most,
+        ),
+        spent=found.known.spent._replace(dollars_per_call=_dollars_per_call(draft, price)),
     )
-    return not runs_alike(before, after)
+    return _Weighed(found._replace(known=facts), known, draft, decide(facts))
 
 
-def _unsettled(
-    tx: Tx, domain: str, policy: Policy, latest: DatasetVersion | None, now: datetime
-) -> list[str]:
-    arrived = examples.arrivals(tx, domain=domain)
-    if arrived is None:
-        return ["no examples"]
-    if waiting := examples.pending(tx, domain=domain, since=now - PATIENCE):
-        return [f"{waiting} candidates are not decided yet"]
-    waited = now - max(arrived.first, latest.created_at if latest else arrived.first)
-    if waited < PATIENCE and now - arrived.last < timedelta(seconds=policy.settle_seconds):
-        return [f"examples arrived less than {policy.settle_seconds} s ago"]
-    return []
-
-
-def _may_try_again(last: Run, now: datetime) -> bool:
-    """Whether the last run failed, and long enough ago."""
-    return (
-        last.state == "failed"
-        and last.finished_at is not None
-        and now - last.finished_at > AGAIN_AFTER
-    )
-
-
-def _shortcomings(drafted: Drafted, known: Known) -> list[str]:
-    """Why there is no new run, after all was read."""
-    missing = drafting.shortcomings(drafted, known)
-    if missing:
-        return missing
-    cost = _cost(drafted.draft.sizes, known.policy)
-    if cost.calls_at_most > known.policy.max_calls:
-        return [
-            f"a run may take {cost.calls_at_most} calls, the policy allows {known.policy.max_calls}"
-        ]
-    return []
+def _dollars_per_call(drafted: Draft, price: float | None) -> float | None:
+    if price is None or not drafted.members:
+        return None
+    contents = (m.example.inputs | m.example.outputs for m in drafted.members)
+    characters = fmean(sum(map(len, map(str, content.values()))) for content in contents)
+    return tokens_per_call(characters) * price / 1e6
 
 
 def _enqueue(
-    tx: Tx, version: DatasetVersion, rules: Versioned, *, model: str, now: datetime
-) -> UUID | None:
-    policy_version, policy = rules
-    return runs.enqueue(
+    tx: Tx, version: DatasetVersion, found: Facts, because: Sequence[str], *, model: str
+) -> UUID:
+    """Queue a run; Conflict when somebody who saw the same facts was first."""
+    policy = found.policy
+    run_id = runs.enqueue(
         tx,
         domain=version.domain,
         version_id=version.id,
-        policy_version=policy_version,
+        policy_version=found.policy_version,
         seed=policy.seed,
         auto=policy.auto,
         model=model,
         plan=_cost(version.counts, policy),
-        now=now,
+        now=found.known.now,
     )
-
-
-def _over_budget(tx: Tx, domain: str, policy: Policy, cost: Plan, now: datetime) -> str | None:
-    """Why a run has to wait for tomorrow; the domain is held, so no other adds one meanwhile."""
-    if policy.max_daily_calls is None:
-        return None
-    policies.hold(tx, domain=domain)
-    planned = runs.planned_calls(tx, domain=domain, since=now - DAY)
-    if planned + cost.calls_at_most <= policy.max_daily_calls:
-        return None
-    return (
-        f"a run may take {cost.calls_at_most} calls and those of the last 24 hours {planned}, "
-        f"max_daily_calls is {policy.max_daily_calls}"
+    if run_id is None:
+        raise Conflict("a run is open", remedy="see `tdsys optimize status`")
+    triggers.explain(
+        tx,
+        run_id=run_id,
+        domain=version.domain,
+        follows=found.last.id if found.last else None,
+        because=because,
+        judge=found.known.judge,
     )
+    return run_id
 
 
 def _cost(sizes: dict[str, int], policy: Policy) -> Plan:
@@ -216,8 +216,8 @@ def _status(store: Store, domain: str, now: datetime) -> DomainStatus:
     """Read first, then compute: clustering must not hold a transaction open."""
     with store.begin() as tx:
         run, program = runs.last_for(tx, domain=domain), programs.incumbent(tx, domain=domain)
-        because = _not_yet(tx, domain, now)
+        found = triggering.facts(tx, domain=domain, model=None, now=now)
+    because = decide(found.known).con
     if not (because or run):
-        known = drafting.read(store, domain=domain)
-        because = _shortcomings(drafting.next_version(known), known)
-    return DomainStatus(domain, run, program, tuple(because))
+        because = _weigh(store, domain, found, None).ruling.con
+    return DomainStatus(domain, run, program, because)

@@ -15,7 +15,8 @@ from tdsys.core.people import (
     check_password,
     check_role,
 )
-from tdsys.errors import InvalidInput, NotAllowed, NotReady
+from tdsys.errors import InvalidInput, NotAllowed
+from tdsys.stages.pacing import TooSoon
 from tdsys.stages.passwords import Passwords
 from tdsys.store import Store, people
 from tdsys.store.people import Credentials, Token
@@ -36,12 +37,11 @@ class WrongPassword(InvalidInput):
         )
 
 
-class TooManyTries(NotReady):
+class TooManyTries(TooSoon):
     """Too many wrong passwords for a name from an address, whether there is such a name or not."""
 
     def __init__(self, wait: int) -> None:
-        super().__init__("too many tries to sign in", remedy=f"wait {wait} seconds, then try again")
-        self.wait = wait
+        super().__init__("too many tries to sign in", wait)
 
 
 class Where(NamedTuple):
@@ -56,11 +56,11 @@ def sign_in(
 ) -> str:
     """The token of a new session; WrongPassword or TooManyTries."""
     found = _proved(store, passwords, name=name, password=password, where=where, now=now)
-    if passwords.is_outdated(found.password):
+    if found.password and passwords.is_outdated(found.password):
         again = passwords.hash(password)
         with store.begin() as tx:
             people.rehash(tx, user_id=found.id, password=again)
-    return _open(store, user_id=found.id, where=where, now=now)
+    return open_session(store, user_id=found.id, where=where, now=now)
 
 
 def _proved(
@@ -89,14 +89,19 @@ def _proved(
     return found
 
 
-def _open(store: Store, *, user_id: int, where: Where, now: datetime) -> str:
+def open_session(
+    store: Store, *, user_id: int, where: Where, now: datetime, vouched: str = ""
+) -> str:
+    """The token of a new session, for somebody who has proved who it is; `vouched` by whom."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
     address, browser = where
     with store.begin() as tx:
         people.open_session(
             tx, user_id=user_id, token=token, address=address, browser=browser, now=now
         )
-        people.note(tx, user_id=user_id, event=Event.SIGNED_IN, actor=address, now=now)
+        people.note(
+            tx, user_id=user_id, event=Event.SIGNED_IN, actor=address, detail=vouched, now=now
+        )
     return token
 
 
@@ -137,7 +142,7 @@ def change_password(
     kept = passwords.hash(new)
     with store.begin() as tx:
         people.set_password(tx, user_id=person.id, password=kept, actor=person.name, now=now)
-    return _open(store, user_id=person.id, where=where, now=now)
+    return open_session(store, user_id=person.id, where=where, now=now)
 
 
 def make_token(

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from tdsys.core.example import Source
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import Dimension
-from tdsys.core.trends import Day, Shift, balance, shifts
+from tdsys.core.trends import Day, Shift, balance, changes
 from tdsys.stages.overview import Age, freshness
 from tdsys.stages.variety import KINDS, SYNTHETIC
 from tdsys.store import Store, days, policies
@@ -69,19 +68,6 @@ def trends(store: Store, *, domains: Collection[str] | None, now: datetime) -> l
         )
         for name in names
     ]
-
-
-def changes(held: Collection[Day]) -> list[Shift]:
-    """Where the scores of each dimension changed, the newest change first."""
-    found = [
-        one
-        for dimension in Dimension
-        for one in shifts(
-            dimension.value,
-            [(day.day, day.scores[dimension.value]) for day in held if day.scores],
-        )
-    ]
-    return sorted(found, key=lambda one: one.day, reverse=True)
 
 
 def _point(day: Day, policy: Policy) -> Point:

@@ -12,10 +12,13 @@ from tdsys.store import calibration_schema as calibration_schema
 from tdsys.store import cluster_schema as cluster_schema
 from tdsys.store import dataset_schema as dataset_schema
 from tdsys.store import day_schema as day_schema
+from tdsys.store import identity_schema as identity_schema
 from tdsys.store import import_schema as import_schema
 from tdsys.store import judgement_schema as judgement_schema
+from tdsys.store import lifecycle_schema as lifecycle_schema
 from tdsys.store import notice_schema as notice_schema
 from tdsys.store import people_schema as people_schema
+from tdsys.store import program_schema as program_schema
 from tdsys.store import review_schema as review_schema
 from tdsys.store.engine import Store, Tx
 

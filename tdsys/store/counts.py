@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, Table, delete, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert
 
+from tdsys.core import example
 from tdsys.core.browsing import Filter
+from tdsys.core.lifecycle import State
 from tdsys.core.rubric import Dimension
 from tdsys.store.browse_schema import LONGEST_REASON, age_counts, example_counts, score_counts
 from tdsys.store.engine import Tx
@@ -101,6 +103,17 @@ def cells(tx: Tx, *, asked: Filter, domains: Domains, limit: int) -> list[Cell]:
         .limit(limit)
     )
     return [Cell(*row) for row in rows]
+
+
+def admitted(tx: Tx, *, domain: str) -> dict[example.Cell, int]:
+    """How many of each cell of a domain are admitted."""
+    kept = example_counts
+    rows = tx.execute(
+        grouped(kept, "topic", "difficulty").where(
+            kept.c.domain == domain, kept.c.state == State.ADMITTED.value
+        )
+    )
+    return {example.Cell(topic, difficulty): n for topic, difficulty, n in rows}
 
 
 def values(

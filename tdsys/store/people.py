@@ -46,7 +46,7 @@ class Credentials(NamedTuple):
 
     id: int
     name: str
-    password: str
+    password: str | None
     is_disabled: bool
 
 
@@ -75,13 +75,13 @@ def create(
     tx: Tx,
     *,
     name: str,
-    password: str,
+    password: str | None,
     role: Role,
     domains: Collection[str] | None,
     actor: str,
     now: datetime,
 ) -> int:
-    """A new account; Conflict when there is one of that name."""
+    """A new account, without a password for a provider's; Conflict when the name is taken."""
     made = tx.scalar(
         insert(users)
         .values(
@@ -123,6 +123,11 @@ def credentials(tx: Tx, *, name: str) -> Credentials | None:
         )
     ).first()
     return Credentials(*row) if row else None
+
+
+def is_taken(tx: Tx, *, name: str) -> bool:
+    """Whether somebody has the name."""
+    return tx.scalar(select(users.c.id).where(users.c.name == name)) is not None
 
 
 def named(tx: Tx, *, name: str) -> Credentials:

@@ -37,15 +37,18 @@ class Event(StrEnum):
     REVOKED = "revoked"
     TOKEN_MADE = "token_made"  # noqa: S105
     TOKEN_ENDED = "token_ended"  # noqa: S105
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
 
 
-# `domains` is NULL for all of them. A row is never deleted: decisions name it.
+# `domains` is NULL for all of them, `password` for who signs in by a provider alone. A row is never
+# deleted: decisions name it.
 users = Table(
     "users",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("name", Text, nullable=False),
-    Column("password", Text, nullable=False),
+    Column("password", Text),
     Column("role", Text, nullable=False),
     Column("domains", ARRAY(Text)),
     time_("created_at"),

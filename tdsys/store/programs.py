@@ -45,6 +45,16 @@ class StoredProgram(BaseModel):
         found = self.envelope.get("demos")
         return len(found) if isinstance(found, list) else 0
 
+    @property
+    def learned_from(self) -> list[str]:
+        """The examples its demos came from, by fingerprint."""
+        demos = self.envelope.get("demos")
+        return [
+            str(demo["uid"])
+            for demo in (demos if isinstance(demos, list) else [])
+            if isinstance(demo, dict) and demo.get("uid")
+        ]
+
 
 def incumbent(tx: Tx, *, domain: str) -> StoredProgram | None:
     """The domain's active program."""

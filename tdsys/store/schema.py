@@ -146,6 +146,8 @@ examples = Table(
     time_("captured_at"),
     time_("created_at"),
     time_("moved_at"),
+    # Bytes of its payload as text.
+    count("size"),
     UniqueConstraint("capture_id"),
     UniqueConstraint("fingerprint"),
     one_of("source", Source),
@@ -324,7 +326,8 @@ dataset_members = Table(
     Column("position", Integer, nullable=False),
     Column("cluster", Integer, nullable=False),
     Column("fingerprint", Text, nullable=False),
-    Column("content", VERBATIM, nullable=False),
+    # NULL: it was forgotten.
+    Column("content", VERBATIM),
     Column("topic", Text, nullable=False),
     Column("difficulty", Text, nullable=False),
     Column("source", Text, nullable=False),

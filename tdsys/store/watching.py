@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
-from tdsys.core.alerting import Observed
+from tdsys.core.alerting import Imported, Observed
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
-from tdsys.store import datasets, retirements, runs
+from tdsys.core.trends import Shift, changes
+from tdsys.store import counts, datasets, days, programs, runs
 from tdsys.store.engine import Tx
-from tdsys.store.schema import CANDIDATE, RunState, capture_duplicates, domains, examples
+from tdsys.store.import_schema import ImportState, imports
+from tdsys.store.schema import (
+    ADMITTED,
+    CANDIDATE,
+    RunState,
+    capture_duplicates,
+    domains,
+    examples,
+)
 
+DAY = timedelta(days=1)
+# Changes long ago are no news; they are read to know what was before.
+SPAN = timedelta(days=90)
 DECIDED = (State.ADMITTED.value, State.IN_REVIEW.value, State.REJECTED.value)
 
 
-def observed(tx: Tx, *, domain: str, policy: Policy) -> Observed:
+def observed(tx: Tx, *, domain: str, policy: Policy, now: datetime) -> Observed:
     """One domain, as the rules of its policy see it."""
     rules = policy.alerts
     decided = _newest(tx, domain, rules.rejected_of) if rules.rejected_share else Counter()
     in_review, longest = _in(tx, domain, State.IN_REVIEW)
     last = runs.last_for(tx, domain=domain) if rules.failed_run else None
-    watches_cells = rules.short_cell and bool(policy.wanted_cells())
+    watches_cells = rules.short_cell or rules.imbalance is not None
+    versioned = datasets.latest(tx, domain=domain) is not None
     return Observed(
         domain=domain,
         heard_of=_heard_of(tx, domain) if rules.no_capture_hours else None,
@@ -34,9 +47,57 @@ def observed(tx: Tx, *, domain: str, policy: Policy) -> Observed:
         in_review=in_review,
         longest_in_review=longest,
         failed=(last.reason or "") if last and last.state is RunState.FAILED else None,
-        has_version=watches_cells and datasets.latest(tx, domain=domain) is not None,
-        admitted=retirements.admitted(tx, domain=domain) if watches_cells else {},
+        has_version=versioned,
+        admitted=counts.admitted(tx, domain=domain) if watches_cells and versioned else {},
+        newest_admitted=_newest_admitted(tx, domain) if rules.stale_days and versioned else None,
+        outdated=_outdated(tx, domain) if rules.stale_program_days else None,
+        changes=_changes(tx, domain, now) if rules.quality_drop else (),
+        planned=runs.planned_calls(tx, domain=domain, since=now - DAY)
+        if rules.budget_share and policy.max_daily_calls
+        else 0,
+        imported=_imported(tx, domain) if rules.rejected_import else None,
+        stored_bytes=_stored(tx) if rules.storage_gb else 0,
     )
+
+
+def _newest_admitted(tx: Tx, domain: str) -> datetime | None:
+    kept = examples.c
+    found: datetime | None = tx.scalar(
+        select(kept.moved_at)
+        .where(kept.domain == domain, kept.state != CANDIDATE, kept.state == ADMITTED)
+        .order_by(kept.moved_at.desc())
+        .limit(1)
+    )
+    return found
+
+
+def _outdated(tx: Tx, domain: str) -> datetime | None:
+    program = programs.incumbent(tx, domain=domain)
+    return program.created_at if program and program.stale else None
+
+
+def _changes(tx: Tx, domain: str, now: datetime) -> list[Shift]:
+    held = days.read(tx, domains=[domain], since=now.date() - SPAN).get(domain, [])
+    return changes(held)
+
+
+def _imported(tx: Tx, domain: str) -> Imported | None:
+    kept = imports.c
+    row = tx.execute(
+        select(kept.filename, kept.read, kept.rejected, kept.state, kept.reason)
+        .where(kept.domain == domain, kept.finished_at.is_not(None))
+        .order_by(kept.finished_at.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    failed = (row.reason or "it failed") if row.state == ImportState.FAILED.value else ""
+    return Imported(row.filename, row.read, row.rejected, failed)
+
+
+def _stored(tx: Tx) -> int:
+    found: int = tx.scalars(select(func.pg_database_size(func.current_database()))).one()
+    return found
 
 
 def _heard_of(tx: Tx, domain: str) -> datetime:

@@ -17,14 +17,20 @@ from starlette.types import ASGIApp, Scope
 
 from tdsys.errors import InvalidInput, NotFound, TdsysError
 from tdsys.runtime import Runtime
-from tdsys.web import browse, people, reviewing, signing
+from tdsys.web import browse, people, reviewing, signing, vouching
 from tdsys.web.cookies import Cookies
 from tdsys.web.guard import HERE, Guard
 from tdsys.web.pages import Desk, Served, Upload
 from tdsys.web.rendering import STATIC
 
 # Page modules; each has ROUTES.
-SERVED: tuple[Served, ...] = (*signing.ROUTES, *people.ROUTES, *browse.ROUTES, *reviewing.ROUTES)
+SERVED: tuple[Served, ...] = (
+    *signing.ROUTES,
+    *vouching.ROUTES,
+    *people.ROUTES,
+    *browse.ROUTES,
+    *reviewing.ROUTES,
+)
 KEPT = "public, max-age=86400"
 
 
@@ -45,7 +51,8 @@ def application(
     files: Path = STATIC,
     host: str = "127.0.0.1",
 ) -> ASGIApp:
-    """The whole application; `host` is where it listens."""
+    """The whole application; `host` is where it listens. ConfigurationError."""
+    runtime.check_provider()
     known = tuple(served)
     origin = urlsplit(runtime.settings.web_origin or "")
     secure = origin.scheme == "https"

@@ -7,21 +7,20 @@ the path with `.json`, to machines. Errors of `tdsys.errors` become statuses wit
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
-import anyio.from_thread
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tdsys.core.pacing import Pace, rate
 from tdsys.core.people import Person, Right
 from tdsys.errors import (
     Conflict,
@@ -33,19 +32,20 @@ from tdsys.errors import (
     Transient,
 )
 from tdsys.runtime import Runtime
-from tdsys.stages import signing
-from tdsys.stages.signing import TooManyTries, Where
+from tdsys.stages import pacing, signing
+from tdsys.stages.pacing import TooSoon
+from tdsys.stages.signing import Where
 from tdsys.web import cookies
+from tdsys.web.bodies import Given, read_form, read_pieces
 from tdsys.web.cookies import Cookies
 from tdsys.web.guard import TooLong
 from tdsys.web.rendering import NAVIGATION, Destination, Here, document, fields, page
 from tdsys.web.visit import NOBODY, Visit
 
 SIGN_IN = "/sign-in"
-MOST_FIELDS = 5000
 SECRET_FIELDS = frozenset({"csrf", "password", "old", "new"})
 STATUSES: dict[type[TdsysError], int] = {
-    TooManyTries: 429,
+    TooSoon: 429,
     NotAllowed: 403,
     NotFound: 404,
     Conflict: 409,
@@ -57,9 +57,18 @@ _log = logging.getLogger(__name__)
 
 
 class Go(NamedTuple):
-    """Look elsewhere, on this server."""
+    """Look elsewhere, on this server, which says `says`; `token` is the browser's new one."""
 
     then: str
+    says: str = ""
+    token: str | None = None
+
+
+class Abroad(NamedTuple):
+    """Look at an address of another server; `token` is what this browser has here."""
+
+    address: str
+    token: str
 
 
 class Done(NamedTuple):
@@ -95,6 +104,7 @@ class Page:
     needs: Right | None
     view: Callable[[Visit], Content]
     template: str
+    pace: Pace | None = None
     method = "GET"
 
     @property
@@ -109,6 +119,23 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """Something that only leads on, here or elsewhere; what was wrong is told `again`."""
+
+    path: str
+    lead: Callable[[Visit], Go | Abroad]
+    again: Page
+    needs = None
+    pace = None
+    method = "GET"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where it is served."""
+        return (self.path,)
+
+
+@dataclass(frozen=True)
 class Action:
     """Something to do by POST; a form that was wrong is shown `again` with what was typed."""
 
@@ -116,6 +143,7 @@ class Action:
     needs: Right | None
     act: Callable[[Visit], Done]
     again: Page | None = None
+    pace: Pace = Pace.CHANGE
     method = "POST"
 
     @property
@@ -131,6 +159,7 @@ class Download:
     path: str
     needs: Right
     make: Callable[[Visit], File]
+    pace = Pace.COSTLY
     method = "GET"
 
     @property
@@ -146,6 +175,7 @@ class Upload:
     path: str
     needs: Right
     take: Callable[[Visit], Done]
+    pace = Pace.COSTLY
     method = "POST"
 
     @property
@@ -154,7 +184,7 @@ class Upload:
         return (self.path,)
 
 
-Served: TypeAlias = Page | Action | Download | Upload
+Served: TypeAlias = Page | Passage | Action | Download | Upload
 
 
 @dataclass(frozen=True)
@@ -189,7 +219,7 @@ class Desk:
 
         return answer
 
-    def _serve(self, request: Request, one: Served, given: _Given) -> Response:
+    def _serve(self, request: Request, one: Served, given: Given) -> Response:
         """Answer in a thread; whatever goes wrong is told without its trace."""
         person, visit = NOBODY, None
         try:
@@ -199,6 +229,7 @@ class Desk:
                 if person is NOBODY:
                     return self._not_signed_in(request)
                 person.require(one.needs)
+            self._keep_pace(one, visit)
             return self._answer(request, one, visit)
         except TdsysError as expected:
             again = _again_page(request, one, expected)
@@ -212,9 +243,22 @@ class Desk:
             )
             return self.failed(request, broken, person)
 
+    def _keep_pace(self, one: Served, visit: Visit) -> None:
+        """TooSoon for somebody who does more than one account may."""
+        if one.pace is None or visit.person is NOBODY:
+            return
+        allowed = rate(one.pace, factor=self.runtime.settings.web_pace)
+        if allowed:
+            pacing.keep(
+                visit.store, visit.person, pace=one.pace, rate=allowed,
+                by_token=visit.by_token, now=visit.now,
+            )  # fmt: skip
+
     def _answer(self, request: Request, one: Served, visit: Visit) -> Response:
         if isinstance(one, Page):
             return self._shown(request, one, visit)
+        if isinstance(one, Passage):
+            return self._led(one.lead(visit))
         if isinstance(one, Download):
             return _sent(one.make(visit))
         if not _bearer(request):
@@ -227,10 +271,19 @@ class Desk:
         content = one.view(visit)
         machine = for_machines(request)
         if isinstance(content, Go):
-            return RedirectResponse(_local(content.then), 303)
+            return self._led(content)
         if machine:
             return document(content)
         return self._html(request, visit.person, one.template, fields(content))
+
+    def _led(self, to: Go | Abroad) -> Response:
+        there = to.address if isinstance(to, Abroad) else _local(to.then)
+        response = RedirectResponse(there, 303)
+        if isinstance(to, Go) and to.says:
+            self.cookies.say(response, to.says)
+        if to.token is not None:
+            self.cookies.set(response, to.token)
+        return response
 
     def _done(self, request: Request, one: Action | Upload, visit: Visit, done: Done) -> Response:
         if for_machines(request):
@@ -239,9 +292,7 @@ class Desk:
         elif done.show and isinstance(one, Action) and one.again:
             return self._again(request, one.again, visit, made=done.content)
         else:
-            response = RedirectResponse(_local(done.then), 303)
-            if done.says:
-                self.cookies.say(response, done.says)
+            response = self._led(Go(done.then, done.says))
         if done.token is not None:
             self.cookies.set(response, done.token or cookies.fresh())
         return response
@@ -334,7 +385,7 @@ class Desk:
         token = self.cookies.token(request)
         return (signing.who(store, token=token, now=now) if token else None) or NOBODY
 
-    def _visit(self, request: Request, person: Person, given: _Given) -> Visit:
+    def _visit(self, request: Request, person: Person, given: Given) -> Visit:
         address = request.client.host if request.client else ""
         return Visit(
             runtime=self.runtime,
@@ -352,14 +403,6 @@ class Desk:
         )
 
 
-class _Given(NamedTuple):
-    """The body of a request, as far as its route wants it read."""
-
-    form: Mapping[str, list[str]] = {}
-    document: Mapping[str, Any] = {}
-    body: Iterator[bytes] = iter(())
-
-
 def for_machines(request: Request) -> bool:
     """Whether JSON is wanted."""
     kinds = request.headers.get("accept", "") + request.headers.get("content-type", "")
@@ -374,60 +417,17 @@ def status_of(wrong: TdsysError) -> int:
 
 def _again_page(request: Request, one: Served, wrong: TdsysError) -> Page | None:
     """The page with the form that was wrong; whoever may not act may not see it either."""
-    if not isinstance(one, Action) or isinstance(wrong, NotAllowed) or for_machines(request):
+    if not isinstance(one, Action | Passage) or isinstance(wrong, NotAllowed):
+        return None
+    if for_machines(request):
         return None
     return one.again
 
 
-async def _read(request: Request, one: Served) -> _Given:
+async def _read(request: Request, one: Served) -> Given:
     if isinstance(one, Upload):
-        return _Given(body=_pieces(request))
-    if not isinstance(one, Action):
-        return _Given()
-    body = await request.body()
-    if "application/json" in request.headers.get("content-type", ""):
-        return _from_json(body)
-    try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    except ValueError as bad:
-        raise InvalidInput("the form cannot be read", remedy="reload the page") from bad
-    form: dict[str, list[str]] = {}
-    for name, value in pairs:
-        form.setdefault(name, []).append(value)
-    return _Given(form)
-
-
-def _from_json(body: bytes) -> _Given:
-    try:
-        found = json.loads(body or b"{}", parse_constant=_no_number)
-    except (ValueError, RecursionError) as bad:
-        raise InvalidInput("the body is not JSON", remedy="send a JSON object") from bad
-    if not isinstance(found, dict):
-        raise InvalidInput("the body is no JSON object", remedy="send {...}")
-    return _Given({name: _texts(value) for name, value in found.items()}, found)
-
-
-def _no_number(word: str) -> object:
-    raise ValueError(f"{word} is no number of JSON")
-
-
-def _texts(value: object) -> list[str]:
-    """A value or a list of them as a form would carry it; what is nested deeper is no field."""
-    found = value if isinstance(value, list) else [value]
-    flat = (one for one in found if one is not None and not isinstance(one, list | dict))
-    return [str(one).lower() if isinstance(one, bool) else str(one) for one in flat]
-
-
-def _pieces(request: Request) -> Iterator[bytes]:
-    """The body as it comes; for a thread that the event loop waits for."""
-    stream = request.stream()
-
-    async def following() -> bytes | None:
-        return await anext(stream, None)
-
-    while (piece := anyio.from_thread.run(following)) is not None:
-        if piece:
-            yield piece
+        return read_pieces(request)
+    return await read_form(request) if isinstance(one, Action) else Given()
 
 
 def _bearer(request: Request) -> str:
@@ -442,7 +442,7 @@ def _sent(file: File) -> Response:
 
 
 def _with_wait(response: Response, wrong: TdsysError | None) -> Response:
-    if isinstance(wrong, TooManyTries):
+    if isinstance(wrong, TooSoon):
         response.headers["retry-after"] = str(wrong.wait)
     return response
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tdsys.core.pacing import Pace
 from tdsys.core.people import DUTIES, ROLES, Right, Role
 from tdsys.errors import NotAllowed
-from tdsys.stages import signing
+from tdsys.stages import signing, vouching
 from tdsys.web.pages import SIGN_IN, Action, Done, Go, Page
 from tdsys.web.visit import Visit
 
@@ -18,7 +19,10 @@ def front(visit: Visit) -> Go:
 
 def ask(visit: Visit) -> dict[str, Any]:
     """The form to sign in with."""
-    return {"next": visit.text("next") or visit.field("next", "/")}
+    return {
+        "next": visit.text("next") or visit.field("next", "/"),
+        "provider": _provider(visit),
+    }
 
 
 def enter(visit: Visit) -> Done:
@@ -51,7 +55,16 @@ def account(visit: Visit) -> dict[str, Any]:
         "domains": None if mine.domains is None else sorted(mine.domains),
         "tokens": signing.tokens(visit.store, mine, now=visit.now),
         "roles": [role for role in Role if ROLES[role] <= mine.rights],
+        "has_password": vouching.has_password(visit.store, mine),
+        "provider": _provider(visit),
+        "connections": vouching.connections(visit.store, mine),
     }
+
+
+def _provider(visit: Visit) -> str | None:
+    """What people call the provider that vouches for them, if one does."""
+    found = visit.runtime.provider
+    return found.registration.called if found else None
 
 
 def change_password(visit: Visit) -> Done:
@@ -101,7 +114,7 @@ ROUTES = (
     Action(SIGN_IN, None, enter, again=FORM),
     Action("/sign-out", None, leave),
     ACCOUNT,
-    Action("/account/password", Right.LOOK, change_password, again=ACCOUNT),
-    Action("/account/tokens", Right.LOOK, make_token, again=ACCOUNT),
+    Action("/account/password", Right.LOOK, change_password, again=ACCOUNT, pace=Pace.COSTLY),
+    Action("/account/tokens", Right.LOOK, make_token, again=ACCOUNT, pace=Pace.COSTLY),
     Action("/account/tokens/{number:int}/end", Right.LOOK, end_token),
 )

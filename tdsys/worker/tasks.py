@@ -13,6 +13,7 @@ from tdsys.stages import (
     notifying,
     operating,
     optimizing,
+    outages,
     planning,
     pruning,
     reviewing,
@@ -90,7 +91,9 @@ def plan() -> object:
     """Freeze a dataset version and queue a run where a domain is ready for one."""
     here = runtime.current()
     reviewing.freshen(here.store, now=here.now())
-    outcome = planning.plan_due(here.store, model=here.settings.lm, clock=here.now)
+    outcome = planning.plan_due(
+        here.store, model=here.settings.lm, clock=here.now, price=here.program_price
+    )
     if any(considered.run_id for considered in outcome):
         here.ring(Task.OPTIMIZE)
     return outcome
@@ -98,9 +101,9 @@ def plan() -> object:
 
 @task(Task.PRUNE)
 def prune() -> object:
-    """Retire what the policies say is too old or too much."""
+    """Retire what the policies say is too old, too much alike or too much."""
     here = runtime.current()
-    outcome = pruning.prune_due(here.store, clock=here.now)
+    outcome = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
     if any(pruned.more for pruned in outcome):
         here.ring(Task.PRUNE)
     return outcome
@@ -148,11 +151,13 @@ def operate() -> object:
 
 @task(Task.ALERTS)
 def alerts() -> object:
-    """Hold every domain against its alert rules."""
+    """Hold every domain against its alert rules, and every model against its breaker."""
     here = runtime.current()
+    standings = {name: here.limiter.standing(name) for name in here.models()}
+    models = outages.tell(here.store, standings, now=here.now())
     outcome = alerting.evaluate(here.store, now=here.now())
     here.ring(Task.DELIVER)
-    return outcome
+    return models, outcome
 
 
 @task(Task.DELIVER)

@@ -15,10 +15,10 @@ from tdsys.core.policy import Policy
 from tdsys.core.rubric import Decision, Unscored
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.stages import alerting, policies
-from tdsys.store import Store, Tx, alerts, runs
+from tdsys.store import Store, Tx, alerts, imports, runs
 from tests.commanding import Shell, one_line
 from tests.factories import NOW, make_captures
-from tests.stored import admit, claim, decide, enqueue, freeze, ingest
+from tests.stored import admit, claim, decide, enqueue, freeze, ingest, upload
 
 LATER = NOW + timedelta(hours=1)
 
@@ -194,3 +194,21 @@ def test_alerts_are_listed_and_acknowledged_by_command(tdsys: Shell, store: Stor
     assert one["acknowledged_by"]
     again = tdsys("alerts", "ack", "1")
     assert (again.code, "was acknowledged" in one_line(again)) == (1, True)
+
+
+@pytest.mark.criterion("9.5")
+def test_a_file_that_failed_and_data_that_stands_still_are_told_until_they_are_not(
+    store: Store,
+) -> None:
+    put(store, alerts={"stale_days": 1, "stale_program_days": None, "storage_gb": 0.001})
+    with store.begin() as tx:
+        admit(tx, make_captures(9, domain="sums"))
+        freeze(tx, domain="sums")
+        import_id = upload(tx, b"{", domain="sums")
+        imports.finish(tx, import_id=import_id, state="failed", reason="no end", now=NOW)
+    evaluated(store, now=NOW + timedelta(days=2))
+    assert told(store).keys() == {"import: sums", "stale: sums", "storage: sums"}
+    assert "f: no end" in told(store)["import: sums"]
+    put(store, alerts={"stale_days": 3, "rejected_import": None})
+    evaluated(store, now=NOW + timedelta(days=2))
+    assert told(store) == {}

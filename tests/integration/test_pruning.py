@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -9,16 +10,24 @@ from typing import Any
 
 import pytest
 
+from tdsys.core.example import Source
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
+from tdsys.core.pruning import Limit
 from tdsys.core.rubric import Decision, decide
-from tdsys.core.sections import Cells, Lifecycle
-from tdsys.stages import auditing, curation, policies, pruning
-from tdsys.stages.pruning import Pruned
-from tdsys.store import Store, Tx, examples, programs
+from tdsys.core.sections import CellException, Cells, Lifecycle
+from tdsys.stages import auditing, clustering, curation, policies, pruning
+from tdsys.store import Store, Tx, examples, programs, prunings
 from tests.commanding import Shell, one_line
-from tests.factories import NOW, PROBLEM, make_assessment, make_capture, make_verdict
-from tests.stored import LEASE, claim, count, enqueue, freeze, ingest, keep
+from tests.factories import (
+    NOW,
+    PROBLEM,
+    make_assessment,
+    make_capture,
+    make_captures,
+    make_verdict,
+)
+from tests.stored import LEASE, admit, claim, count, enqueue, freeze, ingest, keep
 from tests.stored import decide as recorded
 
 LATER = NOW + timedelta(days=40)
@@ -51,8 +60,9 @@ def put(store: Store, **policy: Any) -> None:
                  policy=Policy.model_validate({"min_examples": 30, **policy}))  # fmt: skip
 
 
-def prune(store: Store, *, now: datetime = LATER) -> Pruned:
-    return pruning.prune(store, domain="sums", actor="lifecycle", clock=lambda: now)
+def prune(store: Store, *, now: datetime = LATER, **more: Any) -> dict[str, int]:
+    done = pruning.prune(store, domain="sums", actor="lifecycle", clock=lambda: now, **more)
+    return pruning.reasons(done.cuts)
 
 
 def states(store: Store) -> dict[int, str]:
@@ -75,7 +85,7 @@ def transitions(store: Store) -> list[tuple[object, ...]]:
 def test_nothing_is_retired_unless_the_policy_says_so(store: Store) -> None:
     with store.begin() as tx:
         admitted(tx, *[0.8] * 40)
-    assert prune(store).reasons == {}
+    assert prune(store) == {}
     assert pruning.prune_due(store, clock=lambda: LATER) == []
 
 
@@ -84,11 +94,12 @@ def test_above_the_cap_the_worst_go_and_of_those_the_oldest(store: Store) -> Non
     with store.begin() as tx:
         ids = admitted(tx, *[0.9] * 30, 0.75, 0.8, 0.75, 0.95)
     put(store, lifecycle=Lifecycle(max_admitted=31))
-    assert prune(store).reasons == {"over_cap": 3}
+    assert prune(store) == {"over_cap": 3}
     assert retired(store) == [ids[30], ids[31], ids[32]]
-    why = "quality 0.75, of the lowest among 34 admitted, lifecycle.max_admitted is 31"
+    why = ("quality 0.75, the lowest of 34 in sums, easy, of 34 admitted; "
+           "lifecycle.max_admitted is 31")  # fmt: skip
     assert transitions(store)[0] == (ids[30], "retire", "over_cap", why, "lifecycle", 2)
-    assert prune(store).reasons == {}
+    assert prune(store) == {}
     assert all(one.holds for one in auditing.audit(store, lease=LEASE, now=NOW))
 
 
@@ -98,8 +109,8 @@ def test_what_is_older_than_the_policy_says_goes_down_to_what_a_version_needs(
     with store.begin() as tx:
         ids = admitted(tx, *[0.9] * 35)
     put(store, lifecycle=Lifecycle(retire_after_days=30))
-    assert prune(store, now=NOW + timedelta(days=29)).reasons == {}
-    assert prune(store).reasons == {"too_old": 5}
+    assert prune(store, now=NOW + timedelta(days=29)) == {}
+    assert prune(store) == {"too_old": 5}
     assert retired(store) == ids[:5]
     assert {row[3] for row in transitions(store)} == {f"stored 2026-11-22, {OLD}"}
 
@@ -110,9 +121,12 @@ def test_a_cell_keeps_its_minimum_however_bad_its_examples_are(store: Store) -> 
         bad = admitted(tx, *[0.75] * 4, difficulty="hard")
         odd = admitted(tx, *[0.8] * 3, topic="angles")
         admitted(tx, *[0.9] * 40)
-    put(store, topics=["sums"], difficulties=["easy", "hard"], cells=Cells(min=3),
-        lifecycle=Lifecycle(max_admitted=33))  # fmt: skip
-    assert prune(store).reasons == {"over_cap": 14}
+    most = CellException(topic="sums", difficulty="easy", min=31)
+    put(store, topics=["sums"], difficulties=["easy", "hard"],
+        cells=Cells(min=3, exceptions=(most,)), lifecycle=Lifecycle(max_admitted=33))  # fmt: skip
+    (stays,) = pruning.foreseen(store, domain="sums", clock=lambda: LATER).stays
+    assert stays.startswith("lifecycle.max_admitted is 33; 34 stay: minima")
+    assert prune(store) == {"over_cap": 13}
     assert set(bad) & set(retired(store)) == {bad[0]}
     assert set(odd) <= set(retired(store))
 
@@ -128,7 +142,7 @@ def test_what_a_person_approved_goes_after_what_nobody_did(store: Store) -> None
     for example_id in others[5:]:
         curation.move(store, example_id=example_id, move=Move.RETIRE, reason="no", actor="bo",
                       now=NOW)  # fmt: skip
-    assert prune(store).reasons == {}
+    assert prune(store) == {}
     with store.begin() as tx:
         more = admitted(tx, *[0.9] * 30, by="bo")
     prune(store)
@@ -145,25 +159,33 @@ def test_both_rules_together_take_what_each_would(store: Store) -> None:
     would = pruning.foreseen(store, domain="sums", clock=lambda: NOW)
     assert retired(store) == []
     done = prune(store, now=NOW)
-    assert done.reasons == would.reasons == {"too_old": 10, "over_cap": 3}
+    assert done == pruning.reasons(would.cuts) == {"too_old": 10, "over_cap": 3}
     assert 11 in retired(store)
 
 
-def test_pruning_waits_while_a_run_learns(store: Store) -> None:
+def test_what_a_run_or_the_active_program_learns_from_stays_until_it_is_superseded(
+    store: Store,
+) -> None:
     with store.begin() as tx:
-        admitted(tx, *[0.9] * 40)
+        learned = admitted(tx, *[0.7] * 36)
         version = freeze(tx, domain="sums")
         enqueue(tx, version)
-    put(store, lifecycle=Lifecycle(max_admitted=35))
-    assert (prune(store).reasons, prune(store).waits_for is None) == ({}, False)
+        more = admitted(tx, *[0.9] * 4)
+    put(store, lifecycle=Lifecycle(max_admitted=31))
+    said = "lifecycle.max_admitted is 31; 36 stay: minima, what the active program or a run learns"
+    assert pruning.foreseen(store, domain="sums", clock=lambda: NOW).stays[0].startswith(said)
+    assert (prune(store), retired(store)) == ({"over_cap": 4}, more)
     with store.begin() as tx:
         tx.exec_driver_sql("UPDATE runs SET state = 'failed', due_at = NULL, finished_at = now()")
-        keep(tx, version)
-    assert prune(store).reasons == {"over_cap": 5}
+        first = keep(tx, version)
+    assert prune(store) == {}
     with store.begin() as tx:
-        program = programs.incumbent(tx, domain="sums")
-        assert program
-        assert program.stale
+        tx.exec_driver_sql("UPDATE programs SET active = false")
+    assert prune(store) == {"over_cap": 5}
+    assert retired(store) == sorted([*more, *learned[:5]])
+    with store.begin() as tx:
+        (program,) = programs.programs(tx, domain="sums")
+    assert (program.id, program.stale) == (first, True)
 
 
 def test_many_who_prune_at_once_break_no_floor(store: Store) -> None:
@@ -176,7 +198,7 @@ def test_many_who_prune_at_once_break_no_floor(store: Store) -> None:
         done = list(threads.map(lambda _: prune(store), range(12)))
     left = Counter(states(store).values())
     assert left["admitted"] == 40
-    assert sum(sum(one.reasons.values()) for one in done) == left["retired"] == 80
+    assert sum(sum(one.values()) for one in done) == left["retired"] == 80
 
 
 @pytest.mark.criterion("6.3")
@@ -184,13 +206,102 @@ def test_pruning_is_shown_and_done_by_command(store: Store, tdsys: Shell) -> Non
     with store.begin() as tx:
         admitted(tx, *[0.9] * 33)
     put(store, lifecycle=Lifecycle(max_admitted=31))
-    said = tdsys("lifecycle", "prune")
+    said = tdsys("prune")
     assert (said.code, "--dry-run" in one_line(said)) == (2, True)
-    shown = tdsys("lifecycle", "prune", "--dry-run").out
-    assert shown == "sums, policy version 2: would retire 2 over_cap\n"
+    shown = tdsys("prune", "--dry-run").out
+    assert shown.startswith("sums, policy version 2: would retire 2 over_cap\n")
+    assert re.search(r"sums +│ easy +│ 33 +│ over_cap +│ 2 +│ 0.00 │ quality 0.90, the low", shown)
     assert retired(store) == []
-    (told,) = tdsys("lifecycle", "prune", "--domain", "sums", "--yes", "--json").document
+    (told,) = tdsys("prune", "--domain", "sums", "--yes", "--json").document
+    assert told["cuts"][0]["because"].endswith("of 33 admitted; lifecycle.max_admitted is 31")
     assert (told["reasons"], told["applied"]) == ({"over_cap": 2}, True)
     assert len(retired(store)) == 2
-    assert tdsys("lifecycle", "prune", "--yes").out.endswith("retired nothing\n")
-    assert tdsys("lifecycle", "prune", "--domain", "none", "--yes").code == 2
+    assert tdsys("prune", "--yes").out.endswith("retired nothing\n")
+    assert tdsys("prune", "--domain", "none", "--yes").code == 2
+
+
+def test_what_is_pinned_is_never_too_old_and_goes_last(store: Store, tdsys: Shell) -> None:
+    with store.begin() as tx:
+        ids = admitted(tx, 0.71, 0.72, *[0.9] * 33)
+    said = tdsys("examples", "pin", str(ids[0]), str(ids[1]), "9999", "--reason", "the best joke")
+    assert (said.code, said.out.count("pinned")) == (2, 2)
+    put(store, lifecycle=Lifecycle(retire_after_days=30))
+    assert prune(store) == {"too_old": 5}
+    with store.begin() as tx:
+        admitted(tx, *[0.9] * 3)
+    assert tdsys("examples", "unpin", str(ids[1])).code == 0
+    put(store, lifecycle=Lifecycle(max_admitted=31))
+    assert prune(store) == {"over_cap": 2}
+    assert ids[0] not in retired(store)
+    assert ids[1] in retired(store)
+    back = tdsys("examples", "restore", str(ids[1]), "--reason", "it is good")
+    assert back.out == f"example {ids[1]}: candidate\n"
+
+
+@pytest.mark.criterion("6.1")
+def test_each_source_has_an_age_of_its_own(store: Store) -> None:
+    with store.begin() as tx:
+        ids = admitted(tx, *[0.9] * 40)
+        tx.exec_driver_sql("UPDATE examples SET source = 'synthetic' WHERE id <= 5")
+    put(store, lifecycle=Lifecycle(retire_sources={Source.SYNTHETIC: 7}))
+    assert prune(store, now=NOW + timedelta(days=6)) == {}
+    assert prune(store) == {"too_old": 5}
+    assert retired(store) == ids[:5]
+    said = "stored 2026-11-22, lifecycle.retire_sources.synthetic is 7"
+    assert {row[3] for row in transitions(store)} == {said}
+
+
+@pytest.mark.criterion("6.3")
+def test_what_examples_hold_is_limited_like_their_number(store: Store) -> None:
+    with store.begin() as tx:
+        ids = admitted(tx, 0.7, 0.7, *[0.9] * 38)
+        sizes = tx.exec_driver_sql(
+            "SELECT sum(size), sum(octet_length(payload::text)) FROM examples "
+            "JOIN example_bodies ON example_id = id"
+        ).one()
+    assert sizes[0] == sizes[1]
+    put(store, lifecycle=Lifecycle(max_megabytes=(sizes[0] - 300) / 1_000_000))
+    assert prune(store) == {"over_bytes": 2 if sizes[0] / 40 < 300 else 1}
+    assert set(retired(store)) <= set(ids[:2])
+    (why, *_) = [row[3] for row in transitions(store)]
+    assert re.fullmatch(r"quality 0.70, the lowest of 40 in sums, easy, of 0.0 MB admitted; "
+                        r"lifecycle.max_megabytes is [\d.]+", str(why))  # fmt: skip
+
+
+def test_of_near_duplicates_only_so_many_stay(store: Store) -> None:
+    with store.begin() as tx:
+        ids = admitted(tx, *[0.75] * 3, *[0.9] * 40)
+    with store.begin() as tx:
+        found = examples.admitted(tx, domain="sums")
+    clustering.place(store, domain="sums", examples=found)
+    put(store, lifecycle=Lifecycle(max_alike=41))
+    assert prune(store) == {"too_alike": 2}
+    assert retired(store) == ids[:2]
+
+
+@pytest.mark.criterion("6.3")
+def test_a_limit_on_all_domains_is_shared_so_that_all_their_cells_are_level(store: Store) -> None:
+    with store.begin() as tx:
+        admitted(tx, *[0.9] * 60)
+        admit(tx, make_captures(100, domain="ratios"))
+        admit(tx, make_captures(35, domain="few"))
+    put(store)
+    all_of_them = [Limit("TDSYS_MAX_ADMITTED", number=140)]
+    done = pruning.prune_due(store, clock=lambda: NOW, total=all_of_them)
+    assert {one.domain: pruning.reasons(one.cuts) for one in done} == {
+        "few": {}, "ratios": {"over_cap": 47}, "sums": {"over_cap": 8}}  # fmt: skip
+    said = "of 60 admitted; the share of TDSYS_MAX_ADMITTED is 52"
+    assert {row[3] for row in transitions(store) if "in sums" in str(row[3])} >= {
+        f"quality 0.90, the lowest of 60 in sums, easy, {said}"}  # fmt: skip
+
+
+def test_whoever_prunes_later_goes_on_instead(store: Store) -> None:
+    with store.begin() as tx:
+        admitted(tx, *[0.9] * 40)
+    put(store, lifecycle=Lifecycle(max_admitted=35))
+    with store.begin() as tx:
+        token = prunings.begin(tx, domain="sums", actor="bo", now=NOW)
+        assert prunings.is_ours(tx, domain="sums", token=token)
+    assert prune(store) == {"over_cap": 5}
+    with store.begin() as tx:
+        assert not prunings.is_ours(tx, domain="sums", token=token)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tdsys.core.example import Capture
+from tdsys.core.example import Capture, Cell
 from tdsys.core.policy import Policy
+from tdsys.core.pruning import Leaving
 from tdsys.stages import policies, trending
 from tdsys.stages.trending import Trend
 from tdsys.store import Store, retirements
-from tdsys.store.retirements import Why
 from tests.commanding import Shell
 from tests.factories import NOW, make_assessment, make_captures
 from tests.stored import claim, decide, ingest
@@ -46,6 +46,7 @@ def judge(store: Store, captures: list[Capture], mean: float, now: datetime) -> 
 def live(store: Store, means: list[float]) -> datetime:
     """A domain in which as many are judged on each day, with these means; the last day."""
     put(store)
+    now = NOW
     captures = make_captures(A_DAY * len(means), domain="algebra")
     for day, mean in enumerate(means):
         now = NOW + day * DAY
@@ -74,8 +75,9 @@ def test_what_a_day_was_like_stays_when_the_domain_changes(store: Store) -> None
     assert (first.admitted, second.admitted) == (A_DAY, 2 * A_DAY)
     assert first.balance == 0
     with store.begin() as tx:
-        reasons = {one: Why("too_old", "d") for one in range(1, 2 * A_DAY + 1)}
-        gone = retirements.retire(tx, reasons=reasons, actor="ann", policy_version=1, now=now)
+        cell = Cell("multiplication", "easy")
+        all_ = [Leaving(one, cell, 1, "too_old", "d") for one in range(1, 2 * A_DAY + 1)]
+        gone = retirements.retire(tx, leaving=all_, actor="ann", policy_version=1, now=now)
     assert len(gone) == 2 * A_DAY
     trending.write_days(store, now=now + DAY)
     points = read(store, now + DAY).points

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tdsys.core.alerting import RULES, Observed, Severity, troubles
+from tdsys.core.alerting import RULES, Imported, Observed, Severity, troubles
 from tdsys.core.example import Cell
 from tdsys.core.policy import Policy
+from tdsys.core.trends import Shift
 from tests.factories import NOW
 
 QUIET = Observed(
@@ -26,6 +27,13 @@ QUIET = Observed(
 )
 WANTED: dict[str, Any] = {"topics": ["sums"], "difficulties": ["easy"], "cells": {"min": 3}}
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+def fall(after: float, days: int = 0) -> Shift:
+    """A change of one dimension's mean, so many days ago."""
+    return Shift("accuracy", (NOW - days * DAY).date(), 0.9, after, 100)
+
+
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     ("no_capture", {"alerts": {"no_capture_hours": 2}},
      {"heard_of": NOW - 2 * HOUR}, {"heard_of": NOW - 3 * HOUR}, "nothing since 2026-11-22 09:00"),
@@ -38,7 +46,33 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     ("failed_run", {}, {"failed": None}, {"failed": "a bug"}, "a bug"),
     ("short_cell", WANTED, {"admitted": {Cell("sums", "easy"): 3}},
      {"admitted": {Cell("sums", "easy"): 2}}, "sums, easy: 2 of at least 3"),
+    ("stale", {"alerts": {"stale_days": 3}}, {"newest_admitted": NOW - 3 * DAY},
+     {"newest_admitted": NOW - 4 * DAY}, "nothing since 2026-11-18"),
+    ("stale_program", {"alerts": {"stale_program_days": 2}}, {"outdated": NOW - 2 * DAY},
+     {"outdated": NOW - 3 * DAY}, "made 2026-11-19"),
+    ("quality_drop", {"alerts": {"quality_drop": 0.25}}, {"changes": [fall(0.74)]},
+     {"changes": [fall(0.5)]}, "accuracy 0.90 -> 0.50 on 2026-11-22"),
+    ("imbalance", {"topics": ["sums", "angles"], "difficulties": ["easy"],
+                   "alerts": {"imbalance": 0.9}},
+     {"admitted": {Cell("sums", "easy"): 60, Cell("angles", "easy"): 40}},
+     {"admitted": {Cell("sums", "easy"): 95, Cell("angles", "easy"): 5}}, "balance 0.29"),
+    ("budget", {"max_daily_calls": 1000, "alerts": {"budget_share": 0.5}}, {"planned": 499},
+     {"planned": 500}, "500 planned of 1000"),
+    ("import", {"alerts": {"rejected_import": 0.25}}, {"imported": Imported("f.csv", 40, 10, "")},
+     {"imported": Imported("f.csv", 40, 11, "")}, "f.csv: 11 of 40"),
+    ("storage", {"alerts": {"storage_gb": 2}}, {"stored_bytes": 2 * 10**9},
+     {"stored_bytes": 3 * 10**9}, "3.0 GB"),
 ]  # fmt: skip
+
+
+FIELDS = {
+    "no_capture": "no_capture_hours",
+    "stale": "stale_days",
+    "stale_program": "stale_program_days",
+    "budget": "budget_share",
+    "import": "rejected_import",
+    "storage": "storage_gb",
+}
 
 
 def found(policy: dict[str, Any], **seen: Any) -> list[tuple[str, str]]:
@@ -65,9 +99,29 @@ def test_a_rule_holds_beyond_its_threshold_only(
 def test_a_rule_that_is_off_never_holds(
     rule: str, policy: dict[str, Any], beyond: dict[str, Any]
 ) -> None:
-    name = {"no_capture": "no_capture_hours"}.get(rule, rule)
+    name = FIELDS.get(rule, rule)
     off = False if rule in {"failed_run", "short_cell"} else None
     assert found({**policy, "alerts": {**policy.get("alerts", {}), name: off}}, **beyond) == []
+
+
+def test_only_the_newest_change_counts_and_only_for_two_weeks() -> None:
+    policy = {"alerts": {"quality_drop": 0.1}}
+    rise = fall(0.5)._replace(before=0.5, after=0.9)
+    assert found(policy, changes=[fall(0.5, days=15)]) == []
+    assert found(policy, changes=[rise, fall(0.5, days=3)]) == []
+    assert len(found(policy, changes=[fall(0.5), rise._replace(day=fall(0.5, days=3).day)])) == 1
+
+
+def test_an_import_that_failed_is_told_and_a_small_one_that_was_rejected_not() -> None:
+    assert found({}, imported=Imported("f", 19, 19, "")) == []
+    ((rule, told),) = found({}, imported=Imported("f", 0, 0, "unclosed quote"))
+    assert (rule, "unclosed quote" in told) == ("import", True)
+
+
+def test_without_a_version_nothing_is_stale_or_uneven() -> None:
+    held = {"newest_admitted": NOW - 99 * DAY, "admitted": {Cell("sums", "easy"): 200}}
+    policy = {"topics": ["sums", "angles"], "difficulties": ["easy"]}
+    assert found(policy, **held, has_version=False) == []
 
 
 def test_few_decisions_say_nothing_about_a_share() -> None:

@@ -15,7 +15,6 @@ from tdsys.core.dataset import (
     Split,
     divide,
     fingerprint,
-    has_grown,
     item,
     lacking,
     select,
@@ -247,13 +246,6 @@ def test_enough_examples_that_all_belong_together_say_which_splits_are_too_small
     members = [Member(example=make_admitted(n), split=Split.TRAIN, cluster=1) for n in range(30)]
     told = shortcomings(members, Policy(min_examples=30))
     assert [one.split("go to ")[1].split()[0] for one in told] == ["val", "test"]
-
-
-@pytest.mark.criterion("7.3")
-@given(st.integers(0, 500), st.integers(1, 500))
-def test_growth_is_what_is_new_against_the_last_version(new: int, last: int) -> None:
-    assert has_grown(new, last, Policy(growth=0.2)) == (new >= last * 0.2)
-    assert has_grown(new, None, Policy())
 
 
 @given(clustered(), st.integers(0, 40))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdsys.core.example import level
+from tdsys.core.example import Source, level
 from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
-from tdsys.core.sections import AlertRules, CellException, Cells, Lifecycle
+from tdsys.core.sections import AlertRules, CellException, Cells, Lifecycle, Purges, Trigger
 from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
 
 SHARE = st.floats(0, 1)
@@ -40,11 +40,21 @@ def test_the_first_document_is_the_default_policy_with_every_field_explained() -
     assert "(light | medium | heavy)" in text
 
 
+LIFECYCLE = Lifecycle(
+    retire_after_days=365,
+    retire_sources={Source.SYNTHETIC: 180},
+    max_admitted=20_000,
+    max_megabytes=100,
+    max_alike=20,
+    purge_after_days=Purges(retired=90, rejected=180, parked=180),
+)
+
+
 def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
     text = text_of("algebra", Policy(), heading="The rules.")
     for name, opened in (
         ("signature", Policy(signature=Signature())),
-        ("lifecycle", Policy(lifecycle=Lifecycle(retire_after_days=365, max_admitted=20_000))),
+        ("lifecycle", Policy(lifecycle=LIFECYCLE)),
         ("cluster_cap", Policy(cluster_cap=3)),
         ("max_daily_calls", Policy(max_daily_calls=20_000)),
     ):
@@ -56,7 +66,7 @@ def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
 
 def test_every_field_of_a_section_is_explained_where_it_stands() -> None:
     text = text_of("algebra", Policy(), heading="The rules.")
-    for section in (Cells, Lifecycle, AlertRules):
+    for section in (Cells, Lifecycle, AlertRules, Trigger):
         for name, field in section.model_fields.items():
             assert re.search(rf"^(# )?  (# )?{name}:", text, re.MULTILINE)
             assert field.description
@@ -85,6 +95,13 @@ def test_a_rule_that_is_off_is_read_back_as_off() -> None:
         ("alerts: {parked: many}\n", (2, 18), "integer"),
         ("lifecycle: {max_admited: 9}\n", (2, 13), "no such field"),
         ("cluster_cap: 0\n", (2, 14), "greater"),
+        ("trigger: {quiet_hours: {starts: 22:00, ends: 6:00}}\n", (2, 46), "match"),
+        ("trigger: {quiet_hours: {starts: 22:00, ends: 22:00}}\n", (2, 24), "ends when it starts"),
+        (
+            "trigger: {quiet_hours: {starts: 22:00, ends: 06:00, timezone: B}}\n",
+            (2, 63),
+            "no time zone",
+        ),
     ],
 )
 def test_a_mistake_in_a_section_has_its_place(

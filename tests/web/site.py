@@ -165,6 +165,9 @@ def served(
     **settings: Any,
 ) -> Iterator[str]:
     """The application on a port of its own, in a thread; its address."""
+    port = any_free()
+    if "oidc_issuer" in settings:
+        settings["web_origin"] = f"http://127.0.0.1:{port}"
     runtime = TestedRuntime(
         Settings(
             database_url=SecretStr(database_url),
@@ -173,7 +176,6 @@ def served(
         ),
         clock or Clock(),
     )
-    port = any_free()
     app = application(runtime, served=pages, files=files)
     config = uvicorn.Config(
         app, port=port, lifespan="off", log_level="warning", access_log=False,

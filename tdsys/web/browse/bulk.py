@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from tdsys.core.browsing import Filter
 from tdsys.core.lifecycle import Move
+from tdsys.core.pacing import Pace
 from tdsys.core.people import Right
 from tdsys.stages import operating
 from tdsys.store.browse_schema import Outcome
@@ -143,7 +144,7 @@ ONE = Page("/operations/{id:int}", Right.LOOK, shown, "browse/operation.html")
 ROUTES = (
     LIST,
     ONE,
-    Action("/operations", Right.CURATE, begin, again=LIST),
+    Action("/operations", Right.CURATE, begin, again=LIST, pace=Pace.COSTLY),
     Action("/operations/{id:int}/confirm", Right.CURATE, confirm, again=ONE),
     Action("/operations/{id:int}/discard", Right.CURATE, discard, again=ONE),
     Action("/operations/{id:int}/undo", Right.CURATE, undo, again=ONE),

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from tdsys.core.browsing import Filter, Order, place
 from tdsys.core.example import Source
 from tdsys.core.lifecycle import BY_PEOPLE, Move, State
+from tdsys.core.pacing import Pace
 from tdsys.core.people import Right
 from tdsys.errors import InvalidInput
 from tdsys.stages import browsing, curation
@@ -144,6 +145,6 @@ def move(visit: Visit) -> Done:
     return Done(f"/examples/{example_id}", f"It is {state} now.")
 
 
-LIST = Page("/examples", Right.LOOK, listed, "browse/examples.html")
+LIST = Page("/examples", Right.LOOK, listed, "browse/examples.html", pace=Pace.SEARCH)
 ONE = Page("/examples/{id:int}", Right.LOOK, shown, "browse/example.html")
 ROUTES = (LIST, ONE, Action("/examples/{id:int}/move", Right.CURATE, move, again=ONE))

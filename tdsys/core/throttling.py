@@ -1,0 +1,214 @@
+"""How often a model may be asked: what every call does to its gauge, and how long the next waits.
+
+One rule: a gauge is moved by two steps only, `take` and `give_back`, and they are the whole truth:
+`tdsys.limiter` keeps it in Redis by a script that does the same, and a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+# A permit of a process that was killed is free again after this: longer than any answer takes.
+PERMIT_SECONDS = 150.0
+# Of the rate at which a model refused; AIMD as in TCP (Chiu and Jain 1989), one cut a round trip.
+CUT = 0.7
+SECONDS_BETWEEN_CUTS = 1.0
+# So long from nothing back to the rate at which it refused.
+RECOVERY_SECONDS = 60.0
+# Where the setting names a rate, no refusal takes it below this share of it; else one a second.
+LEAST_SHARE = 0.1
+LEAST_RATE = 1.0
+LONGEST_PAUSE = 3600.0
+# So many failures in a row, of all workers together, and nobody asks any more.
+FAILURES = 5
+FIRST_REST = 5.0
+LONGEST_REST = 60.0
+PROBE_WAIT = 1.0
+# How soon to look again where as many are on their way as may be.
+FULL_WAIT = 0.02
+FORGOTTEN = 2.0
+
+
+class Allowance(NamedTuple):
+    """What a setting allows one model; None: as many as it takes."""
+
+    per_minute: float | None = None
+    in_flight: int | None = None
+
+    @property
+    def ceiling(self) -> float:
+        """Calls a second; 0: no setting says."""
+        return (self.per_minute or 0.0) / 60.0
+
+
+class Why(StrEnum):
+    """What a call waits for: the rate, others to come back, the provider's wish, its recovery."""
+
+    RATE = "rate"
+    FULL = "full"
+    PAUSED = "paused"
+    BROKEN = "broken"
+
+
+class Came(StrEnum):
+    """What a call came to; dropped: nobody was asked, or nobody knows."""
+
+    ANSWERED = "answered"
+    LIMITED = "limited"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+class Wait(NamedTuple):
+    """Not now; look again after so many seconds."""
+
+    seconds: float
+    why: Why
+
+
+class Standing(NamedTuple):
+    """How a model is doing; `rate` in calls a second, None: no limit is known.
+
+    `broken_for`: seconds since nobody asks it; `rests` and `pauses`: seconds until somebody may.
+    """
+
+    rate: float | None
+    in_flight: int
+    state: str
+    broken_for: float
+    rests: float
+    pauses: float
+    is_shared: bool = True
+
+
+class Limiter(Protocol):
+    """Hands out permits for calls; every one is given back, or runs out."""
+
+    def take(self, model: str, permit: str, allowance: Allowance) -> Wait | None:
+        """None: the call may be made now."""
+        ...
+
+    def give_back(
+        self, model: str, permit: str, allowance: Allowance, came: Came, pause: float = 0.0
+    ) -> None:
+        """Say what the call came to; `pause` is what a provider asked for, in seconds."""
+        ...
+
+
+@dataclass
+class Gauge:
+    """A model's state; times are seconds of one clock that only goes forward.
+
+    `flight` holds when each permit was granted; `level` calls may be made at once, more come at
+    `rate`. `count` calls began since `since`; `pace` was their rate before.
+    """
+
+    rate: float = 0.0
+    level: float = 0.0
+    at: float = 0.0
+    peak: float = 0.0
+    cut: float = 0.0
+    until: float = 0.0
+    pace: float = 0.0
+    count: float = 0.0
+    since: float = 0.0
+    fails: float = 0.0
+    broken: float = 0.0
+    rest: float = 0.0
+    probe_at: float = 0.0
+    probe: str = ""
+    flight: dict[str, float] = field(default_factory=dict)
+
+    def take(self, permit: str, allowance: Allowance, now: float) -> Wait | None:
+        """A permit, or how long to wait for one."""
+        self._forget_the_dead(now)
+        if wait := self._refused(allowance, now):
+            return wait
+        self._refill(allowance.ceiling, now)
+        if self.rate and self.level < 1:
+            return Wait((1 - self.level) / self.rate, Why.RATE)
+        self.level -= 1 if self.rate else 0
+        if now - self.since >= 1:
+            self.pace, self.count, self.since = self.count / (now - self.since), 0, now
+        self.count += 1
+        self.flight[permit] = now
+        if self.broken:
+            self.probe = permit
+        return None
+
+    def give_back(
+        self, permit: str, allowance: Allowance, came: Came, pause: float, now: float
+    ) -> None:
+        """What a permit was used for; of one that ran out nobody knows when it was granted."""
+        self._forget_the_dead(now)
+        granted = self.flight.pop(permit, 0.0)
+        is_probe, self.probe = self.probe == permit, "" if self.probe == permit else self.probe
+        if came is Came.FAILED:
+            self._fail(now, is_probe=is_probe)
+        elif came is not Came.DROPPED:
+            self.fails = self.broken = self.rest = 0.0
+        if came is Came.LIMITED:
+            self.until = max(self.until, now + min(pause, LONGEST_PAUSE))
+            if granted > self.cut and now - self.cut >= SECONDS_BETWEEN_CUTS:
+                self._slow_down(allowance.ceiling, now)
+
+    def standing(self, now: float) -> Standing:
+        """How it is doing now."""
+        self._forget_the_dead(now)
+        state = "closed" if not self.broken else "open" if now < self.probe_at else "half open"
+        return Standing(
+            rate=self.rate or None,
+            in_flight=len(self.flight),
+            state=state,
+            broken_for=now - self.broken if self.broken else 0.0,
+            rests=max(0.0, self.probe_at - now) if self.broken else 0.0,
+            pauses=max(0.0, self.until - now),
+        )
+
+    def _forget_the_dead(self, now: float) -> None:
+        oldest = now - PERMIT_SECONDS
+        self.flight = {name: at for name, at in self.flight.items() if at > oldest}
+
+    def _refused(self, allowance: Allowance, now: float) -> Wait | None:
+        if self.broken and now < self.probe_at:
+            return Wait(self.probe_at - now, Why.BROKEN)
+        if self.broken and self.probe in self.flight:
+            return Wait(PROBE_WAIT, Why.BROKEN)
+        if now < self.until:
+            return Wait(self.until - now, Why.PAUSED)
+        if allowance.in_flight and len(self.flight) >= allowance.in_flight:
+            return Wait(FULL_WAIT, Why.FULL)
+        return None
+
+    def _refill(self, ceiling: float, now: float) -> None:
+        """What has come since: calls, and at a rate that was cut, a little more of the rate."""
+        passed = max(0.0, now - self.at)
+        if not self.rate and ceiling:
+            self.rate, self.level = ceiling, max(1.0, ceiling)
+        elif self.rate and self.cut:
+            self.rate += passed * (ceiling or self.peak) / RECOVERY_SECONDS
+        if ceiling and self.rate >= ceiling:
+            self.rate, self.cut = ceiling, 0.0
+        elif not ceiling and self.rate >= FORGOTTEN * self.peak:
+            self.rate = self.cut = 0.0
+        self.level = min(max(1.0, self.rate), self.level + passed * self.rate)
+        self.at = now
+
+    def _slow_down(self, ceiling: float, now: float) -> None:
+        self._refill(ceiling, now)
+        seen = max(self.pace, self.count / max(1.0, now - self.since))
+        self.peak = self.rate or seen
+        least = ceiling * LEAST_SHARE if ceiling else min(LEAST_RATE, self.peak)
+        self.rate = max(least, self.peak * CUT)
+        self.level, self.cut = min(0.0, self.level), now
+
+    def _fail(self, now: float, *, is_probe: bool) -> None:
+        if is_probe:
+            self.rest = min(self.rest * 2, LONGEST_REST)
+            self.probe_at = now + self.rest
+        elif not self.broken:
+            self.fails += 1
+            if self.fails >= FAILURES:
+                self.broken, self.rest, self.probe_at = now, FIRST_REST, now + FIRST_REST

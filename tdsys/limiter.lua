@@ -1,0 +1,112 @@
+-- The steps of tdsys.core.throttling.Gauge, on the clock of Redis. KEYS: the gauge, its permits with
+-- the time each was granted. ARGV: step, permit, ceiling, in flight, what it came to, pause.
+local NUMBERS = {'rate', 'level', 'at', 'peak', 'cut', 'until', 'pace', 'count', 'since', 'fails',
+                 'broken', 'rest', 'probe_at'}
+local step, permit = ARGV[1], ARGV[2]
+local ceiling, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+local kept = redis.call('HMGET', KEYS[1], 'probe', unpack(NUMBERS))
+local probe = kept[1] or ''
+local g = {}
+for place, name in ipairs(NUMBERS) do g[name] = tonumber(kept[place + 1] or 0) end
+
+local function text(number) return string.format('%.17g', number) end
+
+local function keep()
+  local fields = {'probe', probe}
+  for _, name in ipairs(NUMBERS) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = text(g[name])
+  end
+  redis.call('HSET', KEYS[1], unpack(fields))
+  redis.call('EXPIRE', KEYS[1], KEPT_SECONDS)
+  redis.call('EXPIRE', KEYS[2], KEPT_SECONDS)
+end
+
+local function refill()
+  local passed = math.max(0, now - g.at)
+  if g.rate == 0 and ceiling > 0 then
+    g.rate, g.level = ceiling, math.max(1, ceiling)
+  elseif g.rate > 0 and g.cut > 0 then
+    g.rate = g.rate + passed * (ceiling > 0 and ceiling or g.peak) / RECOVERY_SECONDS
+  end
+  if ceiling > 0 and g.rate >= ceiling then
+    g.rate, g.cut = ceiling, 0
+  elseif ceiling == 0 and g.rate >= FORGOTTEN * g.peak then
+    g.rate, g.cut = 0, 0
+  end
+  g.level = math.min(math.max(1, g.rate), g.level + passed * g.rate)
+  g.at = now
+end
+
+local function slow_down()
+  refill()
+  local seen = math.max(g.pace, g.count / math.max(1, now - g.since))
+  g.peak = g.rate > 0 and g.rate or seen
+  local least = ceiling > 0 and ceiling * LEAST_SHARE or math.min(LEAST_RATE, g.peak)
+  g.rate = math.max(least, g.peak * CUT)
+  g.level, g.cut = math.min(0, g.level), now
+end
+
+local function fail(is_probe)
+  if is_probe then
+    g.rest = math.min(g.rest * 2, LONGEST_REST)
+    g.probe_at = now + g.rest
+  elseif g.broken == 0 then
+    g.fails = g.fails + 1
+    if g.fails >= FAILURES then
+      g.broken, g.rest, g.probe_at = now, FIRST_REST, now + FIRST_REST
+    end
+  end
+end
+
+if step == 'look' then
+  local flying = redis.call('ZCOUNT', KEYS[2], '(' .. text(now - PERMIT_SECONDS), '+inf')
+  local state = 'closed'
+  if g.broken > 0 then state = now < g.probe_at and 'open' or 'half open' end
+  return {text(g.rate), flying, state, text(g.broken > 0 and now - g.broken or 0),
+          text(g.broken > 0 and math.max(0, g.probe_at - now) or 0),
+          text(math.max(0, g['until'] - now))}
+end
+
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - PERMIT_SECONDS))
+if step == 'give_back' then
+  local came, pause = ARGV[5], tonumber(ARGV[6])
+  local granted = tonumber(redis.call('ZSCORE', KEYS[2], permit) or 0)
+  redis.call('ZREM', KEYS[2], permit)
+  local is_probe = probe == permit
+  if is_probe then probe = '' end
+  if came == 'failed' then
+    fail(is_probe)
+  elseif came ~= 'dropped' then
+    g.fails, g.broken, g.rest = 0, 0, 0
+  end
+  if came == 'limited' then
+    g['until'] = math.max(g['until'], now + math.min(pause, LONGEST_PAUSE))
+    if granted > g.cut and now - g.cut >= SECONDS_BETWEEN_CUTS then slow_down() end
+  end
+  keep()
+  return {'0', ''}
+end
+
+if g.broken > 0 and now < g.probe_at then return {text(g.probe_at - now), 'broken'} end
+if g.broken > 0 and probe ~= '' and redis.call('ZSCORE', KEYS[2], probe) then
+  return {text(PROBE_WAIT), 'broken'}
+end
+if now < g['until'] then return {text(g['until'] - now), 'paused'} end
+if most > 0 and redis.call('ZCARD', KEYS[2]) >= most then return {text(FULL_WAIT), 'full'} end
+refill()
+if g.rate > 0 and g.level < 1 then
+  keep()
+  return {text((1 - g.level) / g.rate), 'rate'}
+end
+if g.rate > 0 then g.level = g.level - 1 end
+if now - g.since >= 1 then
+  g.pace, g.count, g.since = g.count / (now - g.since), 0, now
+end
+g.count = g.count + 1
+redis.call('ZADD', KEYS[2], text(now), permit)
+if g.broken > 0 then probe = permit end
+keep()
+return {'0', ''}

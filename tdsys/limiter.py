@@ -1,0 +1,140 @@
+"""The gauges of models in Redis, one for all workers; while Redis is away, one in each process.
+
+One rule: whatever Redis does, a call is neither lost nor stopped. Without it each process keeps to
+the settings by itself, and so all of them together may ask more often than one would.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tdsys import wire
+from tdsys.core import throttling
+from tdsys.core.throttling import Allowance, Came, Gauge, Standing, Wait, Why
+
+KEY = f"{wire.PREFIX}model:"
+FLIGHT = f"{wire.PREFIX}flight:"
+# A model that nobody asks for so long is forgotten.
+KEPT_SECONDS = 86_400
+# A broker that was away is not asked again, and waited for, by every call.
+AWAY_SECONDS = 5.0
+CONSTANTS = (
+    "PERMIT_SECONDS",
+    "CUT",
+    "SECONDS_BETWEEN_CUTS",
+    "RECOVERY_SECONDS",
+    "LEAST_SHARE",
+    "LEAST_RATE",
+    "LONGEST_PAUSE",
+    "FAILURES",
+    "FIRST_REST",
+    "LONGEST_REST",
+    "PROBE_WAIT",
+    "FULL_WAIT",
+    "FORGOTTEN",
+)
+TAKE, GIVE_BACK, LOOK = "take", "give_back", "look"
+
+
+def script() -> str:
+    """The Lua script, with the constants of `tdsys.core.throttling`."""
+    named = "".join(f"local {name} = {getattr(throttling, name)!r}\n" for name in CONSTANTS)
+    return f"{named}local KEPT_SECONDS = {KEPT_SECONDS}\n" + (
+        files("tdsys").joinpath("limiter.lua").read_text()
+    )
+
+
+class LocalLimiter:
+    """Gauges of this process alone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gauges: defaultdict[str, Gauge] = defaultdict(Gauge)
+
+    def take(self, model: str, permit: str, allowance: Allowance) -> Wait | None:
+        """None: the call may be made now."""
+        with self._lock:
+            return self._gauges[model].take(permit, allowance, time.monotonic())
+
+    def give_back(
+        self, model: str, permit: str, allowance: Allowance, came: Came, pause: float = 0.0
+    ) -> None:
+        """Say what the call came to."""
+        with self._lock:
+            self._gauges[model].give_back(permit, allowance, came, pause, time.monotonic())
+
+    def standing(self, model: str) -> Standing:
+        """How a model is doing."""
+        with self._lock:
+            return self._gauges[model].standing(time.monotonic())._replace(is_shared=False)
+
+
+class SharedLimiter:
+    """Gauges in Redis; every worker that shares it keeps to them."""
+
+    def __init__(self, broker: Redis) -> None:
+        self._broker = broker
+        self._script = broker.register_script(script())
+        self._local = LocalLimiter()
+        self._away_until = 0.0
+
+    def take(self, model: str, permit: str, allowance: Allowance) -> Wait | None:
+        """None: the call may be made now."""
+        if self._is_away():
+            return self._local.take(model, permit, allowance)
+        try:
+            seconds, why = self._ask(TAKE, model, permit, allowance)
+        except RedisError:
+            self._left()
+            return self._local.take(model, permit, allowance)
+        return Wait(float(seconds), Why(why.decode())) if why else None
+
+    def give_back(
+        self, model: str, permit: str, allowance: Allowance, came: Came, pause: float = 0.0
+    ) -> None:
+        """Say what the call came to; a permit that cannot be given back runs out."""
+        if not self._is_away():
+            try:
+                self._ask(GIVE_BACK, model, permit, allowance, came.value, pause)
+            except RedisError:
+                self._left()
+            else:
+                return
+        self._local.give_back(model, permit, allowance, came, pause)
+
+    def standing(self, model: str) -> Standing:
+        """How a model is doing; while Redis is away, in this process."""
+        try:
+            rate, flying, state, *times = self._ask(LOOK, model, "", Allowance())
+            broken_for, rests, pauses = map(float, times)
+        except RedisError:
+            return self._local.standing(model)
+        return Standing(float(rate) or None, int(flying), state.decode(), broken_for, rests, pauses)
+
+    def models(self) -> Iterator[str]:
+        """Every model that was asked in the last day; nothing while Redis is away."""
+        try:
+            for key in self._broker.scan_iter(match=f"{KEY}*"):
+                yield key.decode().removeprefix(KEY)
+        except RedisError:
+            return
+
+    def _ask(
+        self, step: str, model: str, permit: str, allowance: Allowance, *also: str | float
+    ) -> Any:
+        given = [step, permit, allowance.ceiling, allowance.in_flight or 0, *also]
+        return self._script(keys=[KEY + model, FLIGHT + model], args=given)
+
+    def _is_away(self) -> bool:
+        return time.monotonic() < self._away_until
+
+    def _left(self) -> None:
+        self._away_until = time.monotonic() + AWAY_SECONDS

@@ -1,0 +1,101 @@
+"""A million examples of 2 KB: how long a plan takes, and pruning, while captures come in."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tdsys.core.policy import Policy
+from tdsys.core.sections import Lifecycle
+from tdsys.stages import capture, policies, pruning, trending
+from tdsys.store import Store
+from tests.factories import NOW, make_record
+from tests.many import fill
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+ROWS = int(os.environ.get("TDSYS_BENCH_ROWS", "1_000_000"))
+RETIRED = ROWS // 10
+DOMAIN = "domain 0"
+PLAN_SECONDS = 10
+PRUNE_SECONDS = 20
+INGEST_TIMES = 2
+REPORT_MS = 100
+ALONE_SECONDS = 10
+RECORDS = 50
+
+
+@pytest.fixture(scope="module")
+def full(new_database: Callable[[], str]) -> Iterator[Store]:
+    store = Store(new_database(), pool_size=4)
+    store.upgrade()
+    began = time.perf_counter()
+    fill(store, ROWS, domains=1, scored_each=50, padding=1664)
+    print(f"\n{ROWS:,} examples filled in {time.perf_counter() - began:.0f} s")
+    yield store
+    store.close()
+
+
+def ingest_until(store: Store, over: threading.Event) -> list[float]:
+    """Batches of captures, one after the other; how many ms each took."""
+    times = []
+    while not over.is_set():
+        records = json.dumps([make_record(domain=DOMAIN) for _ in range(RECORDS)])
+        began = time.perf_counter()
+        capture.ingest(store, batch_id=uuid.uuid4().hex, records=records, now=NOW)
+        times.append((time.perf_counter() - began) * 1000)
+        time.sleep(0.01)
+    return times
+
+
+def p99(times: list[float]) -> float:
+    return statistics.quantiles(times, n=100)[-1]
+
+
+def told(what: str, measured: float, bar: float, unit: str) -> None:
+    verdict = "met" if measured <= bar else "NOT MET"
+    print(f"{what:<56} {measured:>9.2f} {unit}   bar {bar:g}: {verdict}")
+
+
+def test_a_million_examples_are_planned_and_pruned_while_captures_come_in(full: Store) -> None:
+    with full.begin() as tx:
+        held = tx.exec_driver_sql("SELECT count(*) FROM examples WHERE state = 'admitted'").scalar()
+    most = int(held or 0) - RETIRED
+    policy = Policy(lifecycle=Lifecycle(max_admitted=most))
+    policies.put(full, domain=DOMAIN, author="bench", policy=policy, now=NOW)
+    began = time.perf_counter()
+    plan = pruning.foreseen(full, domain=DOMAIN, clock=lambda: NOW)
+    planned = time.perf_counter() - began
+    assert len(plan.leaving) == min(RETIRED, pruning.MOST)
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        alone = threads.submit(ingest_until, full, over)
+        time.sleep(ALONE_SECONDS)
+        over.set()
+        before = alone.result()
+        over.clear()
+        beside = threads.submit(ingest_until, full, over)
+        began = time.perf_counter()
+        done = pruning.prune(full, domain=DOMAIN, actor="bench", clock=lambda: NOW)
+        pruned = time.perf_counter() - began
+        over.set()
+        during = beside.result()
+    retired = sum(cut.n for cut in done.cuts)
+    reports = []
+    for _ in range(5):
+        began = time.perf_counter()
+        trending.trends(full, domains=None, now=NOW)
+        reports.append((time.perf_counter() - began) * 1000)
+    told(f"plan of {len(plan.leaving):,} among {held:,} admitted", planned, PLAN_SECONDS, "s")
+    told(f"{retired:,} retired, planning included", pruned, PRUNE_SECONDS, "s")
+    told(f"p99 of ingest beside it, before {p99(before):.1f} ms",
+         p99(during) / p99(before), INGEST_TIMES, "x")  # fmt: skip
+    told("freshness report, median of 5", statistics.median(reports), REPORT_MS, "ms")
+    assert retired == len(plan.leaving)

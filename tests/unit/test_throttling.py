@@ -1,0 +1,180 @@
+"""A model's gauge: how a refusal, a wish to wait and a failure change who may ask and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from tdsys.core.throttling import (
+    FAILURES,
+    FIRST_REST,
+    LONGEST_REST,
+    PERMIT_SECONDS,
+    Allowance,
+    Came,
+    Gauge,
+    Wait,
+    Why,
+)
+
+FREE = Allowance()
+
+
+class Caller:
+    """Asks a gauge at times it chooses."""
+
+    def __init__(self, allowance: Allowance = FREE) -> None:
+        self.gauge, self.allowance, self.now, self.number = Gauge(), allowance, 1000.0, 0
+
+    def take(self) -> str | Wait:
+        self.number += 1
+        permit = f"p{self.number}"
+        return self.gauge.take(permit, self.allowance, self.now) or permit
+
+    def taken(self) -> str:
+        got = self.take()
+        assert isinstance(got, str), got
+        return got
+
+    def waits(self) -> tuple[float, Why]:
+        got = self.take()
+        assert isinstance(got, Wait), got
+        return got.seconds, got.why
+
+    def has_to_wait(self, seconds: float, why: Why) -> None:
+        got = self.waits()
+        assert got[1] is why
+        assert got[0] == pytest.approx(seconds)
+
+    def come(self, permit: str, came: Came, pause: float = 0.0) -> None:
+        self.gauge.give_back(permit, self.allowance, came, pause, self.now)
+
+    def calls(self, seconds: float) -> int:
+        """How many answered calls fit into so many seconds, one after another."""
+        until, made = self.now + seconds, 0
+        while self.now < until:
+            got = self.take()
+            if isinstance(got, Wait):
+                self.now += got.seconds + 1e-9
+            else:
+                made += 1
+                self.now += 0.01
+                self.come(got, Came.ANSWERED)
+        return made
+
+    def fail(self) -> None:
+        """As often as it takes until nobody asks any more."""
+        for _ in range(FAILURES):
+            self.come(self.taken(), Came.FAILED)
+
+
+def test_what_nothing_limits_never_waits() -> None:
+    assert Caller().calls(10) == pytest.approx(1000, abs=1)
+
+
+@pytest.mark.parametrize("per_minute", [3, 60, 600])
+def test_calls_a_minute_are_kept_to(per_minute: float) -> None:
+    made = Caller(Allowance(per_minute=per_minute)).calls(300)
+    assert made == pytest.approx(5 * per_minute, abs=1 + per_minute / 60)
+
+
+def test_no_more_are_on_their_way_than_may_be_and_a_dead_workers_permit_runs_out() -> None:
+    caller = Caller(Allowance(in_flight=2))
+    first, _ = caller.taken(), caller.taken()
+    caller.has_to_wait(0.02, Why.FULL)
+    caller.come(first, Came.ANSWERED)
+    caller.taken()
+    caller.now += PERMIT_SECONDS
+    caller.taken()
+
+
+def test_a_refusal_slows_all_down_at_once_and_a_minute_brings_the_rate_back() -> None:
+    caller = Caller(Allowance(per_minute=600))
+    caller.calls(20)
+    caller.come(caller.taken(), Came.LIMITED)
+    assert caller.gauge.standing(caller.now).rate == pytest.approx(7)
+    slower = caller.calls(5)
+    assert 30 < slower < 42
+    caller.calls(30)
+    assert caller.gauge.standing(caller.now).rate == pytest.approx(10)
+
+
+def test_the_refusals_of_one_burst_slow_down_once() -> None:
+    caller = Caller(Allowance(per_minute=600))
+    burst = [caller.taken() for _ in range(8)]
+    caller.now += 2
+    for permit in burst:
+        caller.come(permit, Came.LIMITED)
+    assert caller.gauge.standing(caller.now).rate == pytest.approx(7)
+
+
+def test_refusals_again_and_again_never_stop_anybody() -> None:
+    caller = Caller(Allowance(per_minute=600))
+    for _ in range(200):
+        got = caller.take()
+        caller.now += 1.1
+        if isinstance(got, str):
+            caller.come(got, Came.LIMITED)
+    assert caller.gauge.standing(caller.now).rate == pytest.approx(1, rel=0.2)
+
+
+def test_a_limit_nobody_knew_is_learned_from_the_pace_and_forgotten_again() -> None:
+    caller = Caller()
+    caller.calls(5)
+    caller.come(caller.taken(), Came.LIMITED)
+    rate = caller.gauge.standing(caller.now).rate
+    assert rate == pytest.approx(70, rel=0.1)
+    caller.calls(120)
+    assert caller.gauge.standing(caller.now).rate is None
+
+
+def test_what_a_provider_asks_to_be_waited_for_is_waited_for_by_all() -> None:
+    caller = Caller()
+    caller.come(caller.taken(), Came.LIMITED, pause=20)
+    caller.has_to_wait(20, Why.PAUSED)
+    caller.now += 20
+    caller.taken()
+
+
+def test_failures_in_a_row_end_asking_and_one_alone_asks_again() -> None:
+    caller = Caller()
+    caller.fail()
+    caller.has_to_wait(FIRST_REST, Why.BROKEN)
+    caller.now += FIRST_REST
+    probe = caller.taken()
+    assert caller.waits()[1] is Why.BROKEN
+    caller.come(probe, Came.ANSWERED)
+    caller.taken()
+    assert caller.gauge.standing(caller.now).state == "closed"
+
+
+def test_a_probe_that_fails_doubles_the_rest_up_to_a_minute() -> None:
+    caller, rests = Caller(), []
+    caller.fail()
+    for _ in range(6):
+        seconds, _ = caller.waits()
+        rests.append(round(seconds))
+        caller.now += seconds
+        caller.come(caller.taken(), Came.FAILED)
+    assert rests == [5, 10, 20, 40, LONGEST_REST, LONGEST_REST]
+    assert caller.gauge.standing(caller.now).broken_for == pytest.approx(sum(rests))
+
+
+def test_another_asks_when_the_one_who_asked_has_died() -> None:
+    caller = Caller()
+    caller.fail()
+    caller.now += FIRST_REST
+    caller.taken()
+    caller.now += PERMIT_SECONDS
+    caller.taken()
+
+
+def test_an_answer_between_failures_and_a_late_failure_change_nothing() -> None:
+    caller = Caller()
+    late = caller.taken()
+    for _ in range(3 * FAILURES):
+        caller.come(caller.taken(), Came.FAILED)
+        caller.come(caller.taken(), Came.ANSWERED)
+    caller.fail()
+    caller.now += 1
+    caller.come(late, Came.FAILED)
+    caller.has_to_wait(FIRST_REST - 1, Why.BROKEN)
