@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TextClause, Uuid, bindparam, text
 
 from tdsys.core.lifecycle import MOVES, State
+from tdsys.store import dataset_schema
 from tdsys.store.engine import Tx
 from tdsys.store.program_invariants import PROGRAMS
 
@@ -435,7 +436,8 @@ COUNTS = (
 )
 
 INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
-              *COUNTS, *map(Invariant._make, PROGRAMS))  # fmt: skip
+              *COUNTS, *map(Invariant._make, PROGRAMS),
+              *(Invariant(*one) for one in dataset_schema.INVARIANTS))  # fmt: skip
 
 
 def as_of_now(tx: Tx) -> None:

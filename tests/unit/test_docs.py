@@ -115,6 +115,7 @@ GUIDES = (
     "calibration.md",
     "browsing.md",
     "capture.md",
+    "datasets.md",
     "demo.svg",
     "diversity.md",
     "effectiveness.md",

@@ -41,7 +41,7 @@ def shown(visit: Visit) -> dict[str, Any]:
     told = activating.history(visit.store, domain=found.run.domain, domains=visit.domains)
     return {
         "run": _told(found.run),
-        "version": {"id": found.version.id, "number": found.version.number},
+        "version": {"id": found.version.id, "name": found.version.name},
         "trials": [_trial(one) for one in found.trials],
         "chart": str(_chart(found.trials)) if found.trials else None,
         "program": found.program and _program(found.program),
