@@ -17,6 +17,8 @@ from tdsys.core.lifecycle import MOVES, State
 from tdsys.store.engine import Tx
 from tdsys.store.invariant import Invariant
 from tdsys.store.lifecycle_invariants import LEAVING
+from tdsys.store.program_invariants import PROGRAMS
+from tdsys.store.version_invariants import VERSIONS
 
 SAMPLES = 5
 # An operator waits for this; the usual limit is made for claims, which take milliseconds.
@@ -335,11 +337,6 @@ DATASETS = (
               OR runs.version_id <> programs.version_id""",
     ),
     Invariant(
-        "active programs are better",
-        "the whole interval of an active program's gain lies above zero",
-        "SELECT id FROM programs WHERE active AND NOT gain_low > 0",
-    ),
-    Invariant(
         "old programs are stale",
         "a program of another than the newest version, or of data that left, is marked stale",
         """SELECT programs.id FROM programs WHERE NOT stale AND (
@@ -435,7 +432,7 @@ COUNTS = (
 )
 
 INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
-              *COUNTS, *LEAVING)  # fmt: skip
+              *COUNTS, *PROGRAMS, *VERSIONS, *LEAVING)  # fmt: skip
 
 
 def as_of_now(tx: Tx) -> None:
