@@ -6,6 +6,7 @@ Nothing with a socket exists before first use, so a forked child makes its own.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -95,6 +96,13 @@ class Runtime:
 
         return Gateway(self.limiter, self.allowance) if self.settings.redis_url else None
 
+    @cached_property
+    def sparing_gateway(self) -> Gateway | None:
+        """The way of optimizations: it leaves some of what may be in flight to all others."""
+        from tdsys.llm.gateway import Gateway  # noqa: PLC0415  # dspy takes seconds to import
+
+        return Gateway(self.limiter, self.sparing_allowance) if self.settings.redis_url else None
+
     def terms(self, model: str) -> ModelTerms:
         """What TDSYS_MODELS says of a model."""
         if model == OFFLINE:
@@ -105,6 +113,12 @@ class Runtime:
         """How often a model may be asked."""
         terms = self.terms(model)
         return Allowance(terms.calls_per_minute, terms.in_flight)
+
+    def sparing_allowance(self, model: str) -> Allowance:
+        """How often an optimization may ask it: no more than its share are in flight then."""
+        terms = self.terms(model)
+        most = terms.in_flight and max(1, int(terms.in_flight * terms.optimization_share))
+        return Allowance(terms.calls_per_minute, most)
 
     def models(self) -> dict[str, list[str]]:
         """Every model that is configured, with its roles, or was asked in the last day."""
@@ -212,7 +226,8 @@ class Runtime:
         """MIPROv2 on the configured model."""
         from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
 
-        return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
+        model = replace(self.program_model, gateway=self.sparing_gateway)
+        return MiproOptimizer(model, threads=self.settings.lm_threads)
 
     @cached_property
     def workshop(self) -> ModelWorkshop:
