@@ -44,7 +44,7 @@ def fill(runtime: Runtime) -> None:
     put(runtime, optimization="hold")
     with CaptureClient(runtime.redis_url) as client:
         for one in ReferenceGenerator(seed=5).stream([DOMAIN], EXAMPLES):
-            client.capture(domain=DOMAIN, inputs=one.inputs, outputs=one.outputs)
+            client.capture(domain=DOMAIN, inputs=dict(one.inputs), outputs=dict(one.outputs))
         assert client.flush(60).pending == 0
     wait_for(lambda: not monitoring.funnel(runtime.store).states.get("candidate"), "all decided",
              seconds=180)  # fmt: skip
