@@ -24,6 +24,7 @@ BACKSTOPS = {
             Task.PLAN,
             Task.OPTIMIZE,
             Task.PUBLISH,
+            Task.ATTRIBUTE,
             Task.OPERATE,
             Task.CATCH_UP,
             Task.DELIVER,

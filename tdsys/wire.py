@@ -55,6 +55,7 @@ class Task(StrEnum):
     PRUNE = "lifecycle.prune"
     PUBLISH = "lifecycle.publish"
     OPTIMIZE = "optimization.run"
+    ATTRIBUTE = "optimization.attribute"
     OPERATE = "lifecycle.operate"
     FRESHNESS = "reports.freshness"
     CATCH_UP = "reports.catch_up"

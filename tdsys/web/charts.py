@@ -65,8 +65,8 @@ def spread(
     return _drawn(f"{title}, by tenths from 0 to 1: {told}", [*drawn, *_ends(["0", "1"])])
 
 
-def dots(points: Sequence[Dot], *, title: str) -> Markup:
-    """Points between 0 and 1 both ways, with lines at the quarters."""
+def dots(points: Sequence[Dot], *, title: str, best: Sequence[tuple[float, float]] = ()) -> Markup:
+    """Points between 0 and 1 both ways, with lines at the quarters, and the `best` so far."""
     inner = HIGH - PAD
     lines = [
         Markup('<line class="grid" x1="0" x2="{0}" y1="{1:.1f}" y2="{1:.1f}"/>').format(
@@ -77,10 +77,20 @@ def dots(points: Sequence[Dot], *, title: str) -> Markup:
     drawn = [
         Markup(
             '<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>'
-        ).format(one.kind, 8 + one.x * (WIDE - 16), inner - one.y * (inner - 10), _text(one.says))
+        ).format(one.kind, *_placed(one.x, one.y), _text(one.says))
         for one in points
     ]
+    if best:
+        corners = [_placed(x, y) for x, y in best]
+        path = "".join(f"H{x:.1f}V{y:.1f}" for x, y in corners[1:])
+        start = "M{:.1f} {:.1f}".format(*corners[0])
+        drawn.insert(0, Markup('<path class="best" d="{}"/>').format(f"{start}{path}H{WIDE - 8}"))
     return _drawn(title, [*lines, *drawn])
+
+
+def _placed(x: float, y: float) -> tuple[float, float]:
+    inner = HIGH - PAD
+    return 8 + x * (WIDE - 16), inner - y * (inner - 10)
 
 
 def reaches(values: Sequence[Reach], *, title: str) -> Markup:

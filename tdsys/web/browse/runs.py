@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from typing import Any
 
 from tdsys.core.budget import evaluations
+from tdsys.core.following import Progress
 from tdsys.core.people import Right
 from tdsys.core.program import Trial
 from tdsys.stages import activating, archive
@@ -39,7 +41,7 @@ def shown(visit: Visit) -> dict[str, Any]:
     told = activating.history(visit.store, domain=found.run.domain, domains=visit.domains)
     return {
         "run": _told(found.run),
-        "version": {"id": found.version.id, "number": found.version.number},
+        "version": {"id": found.version.id, "name": found.version.name},
         "trials": [_trial(one) for one in found.trials],
         "chart": str(_chart(found.trials)) if found.trials else None,
         "program": found.program and _program(found.program),
@@ -51,12 +53,13 @@ def shown(visit: Visit) -> dict[str, Any]:
 
 def _told(one: Run) -> dict[str, Any]:
     planned = evaluations(one.plan)
-    trials = one.progress.get("trials", 0)
+    known = Progress.read(one.progress)
     return {
         **one.model_dump(mode="json", exclude={"due_at", "outcome"}),
         "is_open": one.state in OPEN,
         "planned": planned,
-        "done": trials if isinstance(trials, int) else 0,
+        "done": known.trials,
+        "known": known.model_dump(mode="json"),
         "calls_at_most": one.plan.calls_at_most,
         "simulated": one.model == OFFLINE,
     }
@@ -75,8 +78,13 @@ def _chart(trials: list[Trial]) -> object:
             f"trial {one.number}, {one.kind}: {one.score:.3f}")
         for one in trials
     ]  # fmt: skip
-    best = max(one.score for one in trials)
-    return dots(points, title=f"Scores of {len(trials)} trials from 0 to 1, the best {best:.3f}")
+    full = [one for one in trials if one.kind == "full"]
+    told = f"Scores of {len(trials)} trials from 0 to 1"
+    if not full:
+        return dots(points, title=f"{told}, none on all of val")
+    tops = accumulate((one.score for one in full), max)
+    best = [(one.number / last, top) for one, top in zip(full, tops, strict=True)]
+    return dots(points, title=f"{told}, the best on all of val {best[-1][1]:.3f}", best=best)
 
 
 def _program(one: StoredProgram) -> dict[str, Any]:
