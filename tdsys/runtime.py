@@ -237,15 +237,14 @@ class Runtime:
         """MIPROv2 on the configured model."""
         from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
 
-        model = replace(self.program_model, gateway=self.sparing_gateway)
-        return MiproOptimizer(model, threads=self.settings.lm_threads)
+        return MiproOptimizer(self._sparing_model, threads=self.settings.lm_threads)
 
     @cached_property
     def prober(self) -> Prober:
         """Prompts with given demos on the configured model."""
         from tdsys.llm.probing import ModelProber  # noqa: PLC0415
 
-        return ModelProber(self.program_model, threads=self.settings.lm_threads)
+        return ModelProber(self._sparing_model, threads=self.settings.lm_threads)
 
     @cached_property
     def workshop(self) -> ModelWorkshop:
@@ -287,6 +286,11 @@ class Runtime:
     def program_model(self) -> Model:
         """The model the program runs on."""
         return self._model("TDSYS_LM", self.settings.lm, self.settings.lm_api_base)
+
+    @property
+    def _sparing_model(self) -> Model:
+        """The same for what has time and makes many calls."""
+        return replace(self.program_model, gateway=self.sparing_gateway)
 
     @property
     def program_price(self) -> float | None:

@@ -15,8 +15,8 @@ from tdsys.core.people import Role
 from tdsys.core.policy import Policy
 from tdsys.core.sections import CellException, Cells
 from tdsys.intake import GuardedIntake
-from tdsys.stages import browsing, importing, operating
-from tdsys.store import Store, alerts, policies
+from tdsys.stages import activating, browsing, importing, operating
+from tdsys.store import Store, alerts, datasets, policies, runs
 from tests.factories import NOW, make_captures
 from tests.many import fill
 from tests.stored import LEASE, admit, enqueue, freeze, ingest, keep
@@ -369,6 +369,31 @@ def test_an_operator_silences_a_domain_and_ends_it_and_says_what_is_over(
     page.get_by_text("Who should be told is told again.").wait_for()
     page.get_by_role("button", name="It is over").click()
     page.get_by_text("Nothing fires").wait_for()
+
+
+@pytest.mark.criterion("7.4")
+def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active(
+    site: Site, ids: dict[str, Any]
+) -> None:
+    with site.store.begin() as tx:
+        later = enqueue(tx, datasets.version(tx, id=ids["version"]), now=NOW + timedelta(days=2))
+        assert later
+        runs.finish(tx, run_id=later, state="finished", reason="", outcome={}, now=NOW)
+        keep(tx, datasets.version(tx, id=ids["version"]), run_id=later, activate=False)
+    activating.activate(site.store, domain="domain 0", program_id=None, actor="ann",
+                        reason=HOSTILE, now=NOW)  # fmt: skip
+    token = site.person(Role.ADMIN)
+    told = site.ask(f"/runs/{later}.json", token=token).document
+    assert [(one["active"], one["simulated"]) for one in told["history"]] == [
+        (True, None),
+        (False, True),
+    ]
+    assert [one["actor"] for one in told["history"][0]["activations"]] == ["ann"]
+    assert told["trend"].count("<circle") == 2
+    page = site.ask(f"/runs/{later}", token=token).body
+    assert "by ann: &lt;img" in page
+    assert HOSTILE not in page
+    assert 'aria-label="Scores on the test split of 2 programs' in page
 
 
 def test_a_run_is_stopped_by_an_operator(site: Site, signed_in: SignedIn) -> None:
