@@ -19,7 +19,7 @@ from tdsys.core.conversion import ImportOptions, convert
 from tdsys.core.policy import Policy
 from tdsys.reference import ReferenceGenerator
 from tdsys.runtime import Runtime
-from tdsys.stages import monitoring, planning, policies
+from tdsys.stages import activating, monitoring, planning, policies
 from tdsys.store import datasets, examples, programs
 from tdsys.wire import Task
 from tests.processes import wait_for
@@ -124,7 +124,14 @@ def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_p
         assert states["admitted"] >= 0.9 * len(problems), states
 
 
+def followed(runtime: Runtime, domain: str) -> str:
+    """Why the second run began; empty while there is none."""
+    newest, *before = activating.history(runtime.store, domain=domain)
+    return newest.because[0] if before else ""
+
+
 @pytest.mark.criterion("5.3")
+@pytest.mark.criterion("7.3")
 def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
     with RunningStack(tmp_path / "home") as stack:
         runtime = stack.runtime
@@ -173,6 +180,12 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
         assert _loads_with_plain_dspy(program, fields)
         shown = stack.tdsys("optimize", "status", "--json")
         assert json.loads(shown.stdout)[0]["run"]["state"] == "finished"
+        with CaptureClient(runtime.redis_url) as client:
+            for record in gsm8k(180)[120:]:
+                found = convert(record, OURS)
+                client.capture(domain="seed", inputs=found.inputs, outputs=found.outputs)
+        grown = wait_for(lambda: followed(runtime, "seed"), "growth starts a run", seconds=60)
+        assert "new examples, growth is 20% of" in grown
 
 
 def _loads_with_plain_dspy(program: Path, inputs: list[str]) -> bool:
