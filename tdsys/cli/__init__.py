@@ -25,6 +25,7 @@ from tdsys.cli import (
     models,
     optimize,
     policy,
+    recommending,
     replay,
     report,
     spool,
@@ -82,5 +83,13 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
+for more in (
+    recommending.problems,
+    recommending.recommend,
+    recommending.apply,
+    recommending.revert,
+    recommending.impact_,
+):
+    effectiveness.effectiveness.add_command(more)
 
 __all__ = ["cli"]

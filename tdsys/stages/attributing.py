@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -166,6 +166,20 @@ def shown(store: Store, *, domain: str) -> Shown:
             )
         done = [one for one in all_ if one.state is AttributionState.FINISHED]
         return _shown(tx, (done or all_)[0])
+
+
+def newest(store: Store, *, domains: Collection[str] | None) -> list[Attribution]:
+    """The newest attribution of each domain, of these or of all."""
+    with store.begin() as tx:
+        return attributions.newest(tx, domains=domains)
+
+
+def newest_of(store: Store, *, domain: str) -> Shown | None:
+    """As `shown`; None where nothing was attributed."""
+    try:
+        return shown(store, domain=domain)
+    except NotReady:
+        return None
 
 
 def followed(store: Store, *, attribution_id: UUID) -> Shown:

@@ -37,6 +37,7 @@ NAVIGATION = (
     Destination("Imports", "/imports", Right.LOOK),
     Destination("Datasets", "/datasets", Right.LOOK),
     Destination("Runs", "/runs", Right.LOOK),
+    Destination("Effectiveness", "/effectiveness", Right.LOOK),
     Destination("Reports", "/reports", Right.LOOK),
     Destination("Alerts", "/alerts", Right.LOOK),
     Destination("People", "/people", Right.ADMINISTER),

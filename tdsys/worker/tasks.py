@@ -10,6 +10,7 @@ from tdsys.stages import (
     browsing,
     capture,
     drifting,
+    impact,
     importing,
     notifying,
     operating,
@@ -125,7 +126,7 @@ def optimize() -> object:
 
 @task(Task.ATTRIBUTE)
 def attribute() -> object:
-    """Try prompts of the attributions that are open."""
+    """Try prompts of the attributions that are open, then make one run that measures an impact."""
     here = runtime.current()
     outcome = attributing.work_due(
         here.store,
@@ -134,9 +135,16 @@ def attribute() -> object:
         lease=here.lease,
         share=lambda: here.ring(Task.ATTRIBUTE),
     )
-    if outcome.more:
+    made = impact.work_due(
+        here.store,
+        optimizer=here.optimizer,
+        verifier=here.verifier,
+        clock=here.now,
+        lease=here.lease,
+    )
+    if outcome.more or made:
         here.ring(Task.ATTRIBUTE)
-    return outcome
+    return outcome, made
 
 
 @task(Task.FRESHNESS)

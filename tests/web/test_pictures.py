@@ -14,6 +14,7 @@ from playwright.sync_api import Page as Tab
 from sqlalchemy import text
 
 from tdsys.core.people import Role
+from tdsys.reference import DOMAINS
 from tdsys.web.app import SERVED
 from tdsys.web.pages import Page
 from tests.web.conftest import SignedIn
@@ -29,7 +30,7 @@ ONE = {
     "/datasets/{id:int}": "SELECT max(id) FROM dataset_versions",
     "/runs/{id:uuid}": "SELECT id FROM runs ORDER BY created_at LIMIT 1",
 }
-QUERY = {"/batch": "?id=pictures"}
+QUERY = {"/batch": "?id=pictures", "/effectiveness": f"?domain={next(iter(DOMAINS))}"}
 NARROW = {"/review", "/examples", "/reports"}
 DARK = {"/review", "/reports"}
 

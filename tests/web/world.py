@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import json
 import uuid
+import zlib
+from collections.abc import Sequence
 from datetime import timedelta
 
 from tdsys.core.alerting import Severity
+from tdsys.core.attribution import Probed
 from tdsys.core.policy import Policy
+from tdsys.core.program import Item
 from tdsys.llm.judge import ModelJudge
 from tdsys.llm.session import Model
 from tdsys.reference import DOMAINS, ReferenceGenerator
-from tdsys.stages import browsing, capture, optimizing, planning, policies, scoring
+from tdsys.stages import (
+    advising,
+    attributing,
+    browsing,
+    capture,
+    optimizing,
+    planning,
+    policies,
+    scoring,
+)
+from tdsys.stages.attributing import Means
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store, alerts
 from tdsys.verify import EvidenceVerifier
+from tests.attributed import MODEL, ScriptedProber
 from tests.factories import NOW
 from tests.scripted import Clock, ScriptedOptimizer, ScriptedVerifier
 
@@ -64,7 +79,34 @@ def build(store: Store) -> None:
             now=NOW,
             domain=domain,
         )
+    _attribute(store, domain, clock)
     browsing.catch_up(store, clock=clock)
+
+
+class _Planted(ScriptedProber):
+    """A model that some demos help and some harm, by what their names begin with."""
+
+    def value(self, held: set[str]) -> float:
+        effects = {"0": -0.2, "1": -0.15, "a": 0.2, "b": 0.15, "c": 0.03}
+        return 0.5 + sum(effects.get(uid[0], 0.0) for uid in held) / 2
+
+    def _one(self, demos: Sequence[Item], items: Sequence[Item]) -> Probed:
+        found = super()._one(demos, items)
+        luck = (
+            zlib.crc32("".join(one.uid for one in (*demos, *items)).encode()) % 1000 / 1000 - 0.5
+        ) * 0.8
+        scores = (s.model_copy(update={"value": (s.value or 0.0) + luck}) for s in found.scores)
+        return found._replace(scores=tuple(scores))
+
+
+def _attribute(store: Store, domain: str, clock: Clock) -> None:
+    """What the examples contribute, what follows, and one recommendation that was followed."""
+    plan = attributing.planned(store, domain=domain, budget=1000, model=MODEL)
+    attributing.begin(store, plan, model=MODEL, simulated=True, actor="ann", clock=clock)
+    means = Means(_Planted(), ScriptedVerifier())
+    while attributing.work_due(store, means=means, clock=clock, lease=LEASE).more:
+        pass
+    advising.recommend(store, domain=domain, clock=clock)
 
 
 def _capture(store: Store, domain: str) -> None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tdsys.web.browse import alerts, arrivals, bulk, datasets, examples, reports, runs
+from tdsys.web.browse import (
+    alerts,
+    arrivals,
+    bulk,
+    datasets,
+    effectiveness,
+    examples,
+    reports,
+    runs,
+)
 
 ROUTES = (
     *reports.ROUTES,
@@ -11,6 +20,7 @@ ROUTES = (
     *arrivals.ROUTES,
     *datasets.ROUTES,
     *runs.ROUTES,
+    *effectiveness.ROUTES,
     *alerts.ROUTES,
 )
 __all__ = ("ROUTES",)
