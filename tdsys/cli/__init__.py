@@ -9,15 +9,18 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    activation,
     alerts,
     batch,
     benchmark,
     broker,
     checks,
+    dataset,
     demo,
     effectiveness,
     examples,
     exports,
+    forget,
     freshness,
     importing,
     judge,
@@ -35,6 +38,7 @@ from tdsys.cli import (
     user,
     variety,
     verify,
+    watching,
     web,
     why,
     yields,
@@ -68,13 +72,14 @@ for command in (
     judge.judge,
     replay.replay,
     lifecycle.prune,
+    forget.forget,
     report.report,
     alerts.alerts,
     models.models,
     optimize.optimize,
     effectiveness.effectiveness,
     exports.program,
-    exports.dataset,
+    dataset.dataset,
     broker.broker,
     broker.quarantine,
     demo.demo,
@@ -91,5 +96,13 @@ for more in (
     recommending.impact_,
 ):
     effectiveness.effectiveness.add_command(more)
+for more in (
+    activation.activate,
+    activation.rollback,
+    activation.history,
+    watching.watch,
+    watching.extensions,
+):
+    optimize.optimize.add_command(more)
 
 __all__ = ["cli"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -14,11 +15,12 @@ from tdsys.core.attribution import Contribution
 from tdsys.core.batch import Kind as BatchKind
 from tdsys.core.calibration import JudgeVersion
 from tdsys.core.dataset import Member, Split
-from tdsys.core.lifecycle import Move, State
+from tdsys.core.lifecycle import Move, State, way
 from tdsys.core.policy import Policy
 from tdsys.core.program import Item
 from tdsys.core.rubric import decide
 from tdsys.core.suspecting import Known, ProgramScore, Standards, Suspect, suspects
+from tdsys.core.versions import Leaving, Tombstone
 from tdsys.errors import Conflict, InvalidInput, NotReady
 from tdsys.stages import attributing, clustering, filling
 from tdsys.stages.filling import Request, Supply
@@ -35,14 +37,14 @@ from tdsys.store import (
     runs,
 )
 from tdsys.store.attributions import Attribution
-from tdsys.store.datasets import DatasetVersion
+from tdsys.store.datasets import DatasetVersion, Step
 from tdsys.store.effect_schema import AttributionState
 from tdsys.store.recommendations import Recommendation
 
 RUNS_LOOKED_AT = 10
 BECAUSE = "recommended"
 MOVES = {Kind.RETIRE: Move.RETIRE, Kind.REJUDGE: Move.REPLAY, Kind.FIX_LABEL: Move.FLAG}
-BACK = {Kind.RETIRE: Move.RESTORE}
+CAN_GO_BACK = frozenset({Kind.RETIRE})
 
 
 class Survey(NamedTuple):
@@ -147,14 +149,14 @@ def apply(
 def revert(store: Store, *, id: int, actor: str, clock: Clock) -> Recommendation:  # noqa: A002
     """Take back what applying a recommendation did.
 
-    Retired examples are restored and go the way of every candidate; the dataset version of before
-    is the newest again at once. A policy is followed by the one of before, batches are cancelled.
+    Retired examples are admitted again as they were, and the dataset version of before is the
+    newest again. A policy's field has its former value, batches are cancelled.
     """
     with store.begin() as tx:
         one = recommendations.find(tx, id=id, hold=True)
         if one.state is not AdviceState.APPLIED:
             raise Conflict(f"recommendation {id} is {one.state}, not applied")
-        if one.kind in MOVES and one.kind not in BACK:
+        if one.kind in MOVES and one.kind not in CAN_GO_BACK:
             raise InvalidInput(
                 f"recommendation {id} put examples before the judge or a person",
                 remedy="what they decided stands; move examples by `tdsys examples move`",
@@ -169,24 +171,27 @@ def revert(store: Store, *, id: int, actor: str, clock: Clock) -> Recommendation
     return after
 
 
-def freeze(tx: Tx, *, version: DatasetVersion, now: datetime) -> DatasetVersion:
+def freeze(tx: Tx, *, version: DatasetVersion, because: str, now: datetime) -> DatasetVersion:
     """Freeze a version's members that are admitted still, each in its split; NotReady if few are.
 
-    Nothing else changes, so what comes of the next run comes of their leaving. What was admitted
-    meanwhile is planning's business.
+    A minor version: nothing else changes, so what comes of the next run comes of their leaving.
+    What was admitted meanwhile is planning's business.
     """
     members = datasets.members(tx, version_id=version.id)
     facts = recommendations.facts(tx, example_ids=[m.example.id for m in members])
-    left = [
-        m for m in members
-        if m.example.id in facts and facts[m.example.id].state == State.ADMITTED
-    ]  # fmt: skip
+    held = {id_ for id_, fact in facts.items() if fact.state == State.ADMITTED}
+    left = [m for m in members if m.example.id in held]
     for split in Split:
-        if (held := sum(m.split is split for m in left)) < dataset.SMALLEST_SPLIT:
+        if (count := sum(m.split is split for m in left)) < dataset.SMALLEST_SPLIT:
             raise NotReady(
-                f"only {held} examples would be left for {split}",
+                f"only {count} examples would be left for {split}",
                 remedy="collect more examples first",
             )
+    gone = [
+        Tombstone(m.example.id, m.example.fingerprint, m.split, Leaving.LEFT, because)
+        for m in members
+        if m.example.id not in held
+    ]
     return datasets.freeze(
         tx,
         domain=version.domain,
@@ -195,6 +200,7 @@ def freeze(tx: Tx, *, version: DatasetVersion, now: datetime) -> DatasetVersion:
         policy_version=version.policy_version,
         members=left,
         now=now,
+        step=Step(version.id, major=False, because=because, removed=gone),
     )
 
 
@@ -297,7 +303,11 @@ def _moved(store: Store, done: Applied, actor: str, clock: Clock) -> Applied:
             )  # fmt: skip
         latest = datasets.latest(tx, domain=one.domain)
         if one.kind is Kind.RETIRE and latest:
-            done = done._replace(version=freeze(tx, version=latest, now=clock()))
+            done = done._replace(
+                version=freeze(
+                    tx, version=latest, because=f"recommendation {one.id}: {one.title}", now=clock()
+                )
+            )
         return done
 
 
@@ -349,13 +359,13 @@ def _restore(tx: Tx, one: Recommendation, actor: str, clock: Clock) -> None:
     ids = [int(str(n)) for n in moved] if isinstance(moved, list) else []
     facts = recommendations.facts(tx, example_ids=ids)
     version, _ = policies.current(tx, domain=one.domain)
-    for example_id in ids:
-        if example_id in facts and facts[example_id].state == State.RETIRED:
-            examples.move(
-                tx, example_id=example_id, move=BACK[one.kind], reason=BECAUSE,
-                detail=f"recommendation {one.id} was taken back", actor=actor,
-                policy_version=version, now=clock(),
-            )  # fmt: skip
+    back = [id_ for id_ in ids if id_ in facts and facts[id_].state == State.RETIRED]
+    for example_id, move in product(back, way(State.RETIRED, State.ADMITTED)):
+        examples.move(
+            tx, example_id=example_id, move=move, reason=BECAUSE,
+            detail=f"recommendation {one.id} was taken back", actor=actor,
+            policy_version=version, now=clock(),
+        )  # fmt: skip
 
 
 def _freeze_again(tx: Tx, one: Recommendation, clock: Clock) -> None:

@@ -7,7 +7,7 @@ without the examples it retires: the same seed, validation and test split, metri
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from tdsys.core.grading import GenerationGrader
 from tdsys.core.impact import Finding, Impact, Pair
 from tdsys.core.impact import impact as compared
 from tdsys.core.policy import Policy
-from tdsys.core.program import Item, ItemScore, Optimizer
+from tdsys.core.program import Grader, Item, ItemScore, Optimizer, Recipe
 from tdsys.core.rubric import Verifier
 from tdsys.errors import (
     Cancelled,
@@ -80,7 +80,7 @@ def planned(store: Store, *, id: int, seeds: int = SEEDS) -> Planned:  # noqa: A
         )
     found = _read(store, one)
     plans = [
-        budget.plan(len(found.train[arm]), len(found.val), found.policy.auto).calls_at_most
+        budget.planned(found.policy, len(found.train[arm]), len(found.val)).calls_at_most
         for arm in Arm
     ]
     calls = seeds * (sum(plans) + 2 * len(found.test))
@@ -163,16 +163,21 @@ class _Running:
     ) -> tuple[list[ItemScore], int]:
         # What both sides know, so that both are graded alike.
         known = [*found.train[Arm.WITH], *found.val]
-        grader = GenerationGrader(found.version.domain, known, self._verifier)
+        name = found.policy.metric
+        grader: Grader = (
+            GenerationGrader(found.version.domain, known, self._verifier)
+            if name is None
+            else self._optimizer.metric(name)
+        )
         fields, train = found.version.signature, found.train[self._run.arm]
         made = self._optimizer.optimize(
             fields,
             train,
             found.val,
             grader=grader,
-            auto=found.policy.auto,
-            seed=self._run.seed,
+            recipe=_recipe(found, train, self._run.seed),
             on_trial=lambda _: None,
+            on_progress=lambda _: None,
             should_stop=should_stop,
         )
         scores = self._optimizer.evaluate(
@@ -219,6 +224,20 @@ class _Running:
             due_at = self._clock() + backoff(self._run.outages + 1)
             impacts.release(tx, run=self._run, due_at=due_at)
         return 0
+
+
+def _recipe(found: _Material, train: Sequence[Item], seed: int) -> Recipe:
+    """As planning would have it, but with this seed."""
+    plan = budget.planned(found.policy, len(train), len(found.val))
+    return Recipe(
+        method=plan.method,
+        auto=found.policy.auto,
+        seed=seed,
+        program=found.policy.program,
+        max_calls=found.policy.max_calls,
+        failed_share=found.policy.failed_share,
+        answers=plan.evaluation_calls,
+    )
 
 
 def told(found: Impact) -> str:

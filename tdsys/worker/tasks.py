@@ -10,6 +10,7 @@ from tdsys.stages import (
     browsing,
     capture,
     drifting,
+    forgetting,
     impact,
     importing,
     notifying,
@@ -20,6 +21,7 @@ from tdsys.stages import (
     pruning,
     reviewing,
     scoring,
+    serving,
     synthesizing,
     trending,
 )
@@ -103,25 +105,38 @@ def plan() -> object:
 
 @task(Task.PRUNE)
 def prune() -> object:
-    """Retire what the policies say is too old, too much alike or too much."""
+    """Retire what policies say is too old, too much alike or too much; delete what is unused."""
     here = runtime.current()
-    outcome = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
-    if any(pruned.more for pruned in outcome):
+    pruned = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
+    purged = forgetting.purge_due(here.store, clock=here.now)
+    if any(one.more for one in pruned) or any(one.more for one in purged):
         here.ring(Task.PRUNE)
-    return outcome
+    return pruned, purged
+
+
+@task(Task.PUBLISH)
+def publish() -> object:
+    """Lay the active programs where generators look for them."""
+    here = runtime.current()
+    return serving.publish(here.store, here.shelf)
 
 
 @task(Task.OPTIMIZE)
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
-    return optimizing.run_due(
+    outcome = optimizing.run_due(
         here.store,
         optimizer=here.optimizer,
         verifier=here.verifier,
         clock=here.now,
         lease=here.lease,
+        threads=here.settings.lm_threads,
+        price=here.program_price,
     )
+    if outcome:
+        here.ring(Task.PUBLISH)
+    return outcome
 
 
 @task(Task.ATTRIBUTE)
@@ -130,7 +145,7 @@ def attribute() -> object:
     here = runtime.current()
     outcome = attributing.work_due(
         here.store,
-        means=attributing.Means(here.prober, here.verifier),
+        means=attributing.Means(here.prober, here.verifier, here.optimizer.metric),
         clock=here.now,
         lease=here.lease,
         share=lambda: here.ring(Task.ATTRIBUTE),

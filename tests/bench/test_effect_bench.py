@@ -13,18 +13,19 @@ import pytest
 from tdsys.core.attribution import Effect, Row, probes
 from tdsys.core.estimating import estimate
 from tdsys.core.impact import Finding, Impact, Pair, impact
-from tdsys.core.program import Item
+from tdsys.core.program import Item, Recipe
 from tdsys.llm.optimizer import MiproOptimizer
 from tdsys.llm.probing import ModelProber
 from tdsys.llm.session import Model
 from tests.planted import ITEMS, World, nothing, planted, precision
-from tests.small_world import SIGNATURE, TOPICS, grade, items, requests
+from tests.small_world import CONTEXTS, SIGNATURE, TOPICS, grade, items, problem, requests
 
 pytestmark = pytest.mark.bench
 CALLS = 2000
 FOUND = {Effect.HELPFUL, Effect.HARMFUL}
 ASKED = TOPICS[:2]
-LEVELS = ("easy", "medium", "hard")
+LEVELS = ("easy", "medium")
+PLACES = (*CONTEXTS, "garden", "school", "market", "kitchen", "theatre", "workshop")
 GOOD, MISLABELLED = 42, 18
 THREADS = 8
 
@@ -121,7 +122,7 @@ def test_acting_on_it_raises_the_test_score_of_optimized_programs() -> None:
 def act(seed: int) -> Acted:
     """Attribute a pool, leave out what is called harmful, optimize with and without."""
     pool, wrong = mislabelled(seed)
-    val, test = asked(24, seed=5000 + seed), asked(72, seed=9000 + seed)
+    val, test = asked(seed, "val", CONTEXTS), asked(seed, "test", PLACES)
     by = {one.uid: one for one in (*pool, *val)}
     tries = probes([one.uid for one in pool], [one.uid for one in val], calls=CALLS, seed=seed)
     probed = ModelProber(Model(seed=seed), threads=THREADS).probe(
@@ -145,13 +146,25 @@ def act(seed: int) -> Acted:
     return Acted(len(harmful), len(harmful & wrong), outcome)
 
 
-def asked(count: int, *, seed: int) -> list[Item]:
-    return items(count, seed=seed, topics=ASKED, difficulties=LEVELS)
+def asked(seed: int, split: str, contexts: tuple[str, ...]) -> list[Item]:
+    """A request of each kind, each once."""
+    draw = random.Random(f"{split} {seed}")
+    return [
+        Item(
+            uid=f"{split}-{topic}-{level}-{context}",
+            inputs={"topic": topic, "difficulty": level, "context": context},
+            outputs=problem(topic, level, context, draw),
+        )
+        for topic in ASKED
+        for level in LEVELS
+        for context in contexts
+    ]
 
 
 def mislabelled(seed: int) -> tuple[list[Item], set[str]]:
     """A pool in a fixed order, and which of its examples have a wrong answer."""
-    pool = asked(GOOD + MISLABELLED, seed=seed)
+    made = items(GOOD + MISLABELLED, seed=seed, topics=ASKED, difficulties=LEVELS)
+    pool = sorted(made, key=lambda one: one.uid)
     wrong = {one.uid for one in random.Random(seed).sample(pool, MISLABELLED)}
     return [_with_wrong_answer(one) if one.uid in wrong else one for one in pool], wrong
 
@@ -166,8 +179,8 @@ def optimized(
 ) -> tuple[float | None, ...]:
     optimizer = MiproOptimizer(Model(seed=seed), threads=THREADS)
     made = optimizer.optimize(
-        SIGNATURE, train, val, grader=grade, auto="light", seed=9, on_trial=lambda _: None,
-        should_stop=lambda: False,
+        SIGNATURE, train, val, grader=grade, recipe=Recipe(seed=9), on_trial=lambda _: None,
+        on_progress=lambda _: None, should_stop=lambda: False,
     )  # fmt: skip
     scores = optimizer.evaluate(
         SIGNATURE, made.state, test, grader=grade, should_stop=lambda: False

@@ -164,7 +164,7 @@ def test_reverted_the_version_of_before_is_the_newest_again_and_the_example_come
         latest = datasets.latest(tx, domain=DOMAIN)
     assert latest is not None
     assert latest.id == desk.version.id
-    assert desk.state_of(desk.train[0].id)[0] == State.CANDIDATE
+    assert desk.state_of(desk.train[0].id)[0] == State.ADMITTED
     with pytest.raises(Conflict, match="reverted"):
         desk.revert(one)
 

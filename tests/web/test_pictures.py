@@ -14,7 +14,6 @@ from playwright.sync_api import Page as Tab
 from sqlalchemy import text
 
 from tdsys.core.people import Role
-from tdsys.reference import DOMAINS
 from tdsys.web.app import SERVED
 from tdsys.web.pages import Page
 from tests.web.conftest import SignedIn
@@ -28,9 +27,14 @@ ONE = {
     "/people/{name}": "SELECT name FROM users ORDER BY id LIMIT 1",
     "/examples/{id:int}": "SELECT min(id) FROM examples WHERE state = 'admitted'",
     "/datasets/{id:int}": "SELECT max(id) FROM dataset_versions",
+    "/batches/{id:uuid}": "SELECT id FROM batches",
     "/runs/{id:uuid}": "SELECT id FROM runs ORDER BY created_at LIMIT 1",
 }
-QUERY = {"/batch": "?id=pictures", "/effectiveness": f"?domain={next(iter(DOMAINS))}"}
+QUERY = {
+    "/captures/batch": "?id=pictures",
+    "/effectiveness": "?domain=arithmetic",
+    "/batches/new": "?domain=arithmetic&count=24",
+}
 NARROW = {"/review", "/examples", "/reports"}
 DARK = {"/review", "/reports"}
 

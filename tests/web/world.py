@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import json
 import uuid
-import zlib
-from collections.abc import Sequence
 from datetime import timedelta
 
 from tdsys.core.alerting import Severity
-from tdsys.core.attribution import Probed
+from tdsys.core.batch import Kind
 from tdsys.core.policy import Policy
-from tdsys.core.program import Item
+from tdsys.core.sections import CellException, Cells
 from tdsys.llm.judge import ModelJudge
 from tdsys.llm.session import Model
+from tdsys.llm.workshop import ModelWorkshop
 from tdsys.reference import DOMAINS, ReferenceGenerator
 from tdsys.stages import (
-    advising,
-    attributing,
     browsing,
     capture,
+    filling,
     optimizing,
     planning,
     policies,
     scoring,
+    synthesizing,
 )
-from tdsys.stages.attributing import Means
+from tdsys.stages.filling import Request
 from tdsys.stages.scoring import Limits
+from tdsys.stages.synthesizing import Means
 from tdsys.store import Store, alerts
 from tdsys.verify import EvidenceVerifier
-from tests.attributed import MODEL, ScriptedProber
+from tdsys.verify.calculating import GuardedCalculator
 from tests.factories import NOW
+from tests.making import ScriptedSolver
 from tests.scripted import Clock, ScriptedOptimizer, ScriptedVerifier
+from tests.web.worth import attribute
 
 LEASE = timedelta(seconds=60)
 COUNT = 220
+EXCEPTIONS = (
+    CellException(topic="making change", difficulty="easy", min=10, max=25),
+    CellException(topic="equal groups", difficulty="hard", min=30, max=80),
+)
 
 
 def build(store: Store) -> None:
@@ -46,7 +52,12 @@ def build(store: Store) -> None:
         domain=domain,
         author="ann",
         now=NOW,
-        policy=Policy(min_examples=40, settle_seconds=0, audit_share=0.1),
+        policy=Policy(
+            min_examples=40,
+            settle_seconds=0,
+            audit_share=0.1,
+            cells=Cells(min=20, max=60, exceptions=EXCEPTIONS),
+        ),
     )
     _capture(store, domain)
     verifier = EvidenceVerifier()
@@ -68,6 +79,7 @@ def build(store: Store) -> None:
         clock=clock,
         lease=LEASE,
     )
+    _ask(store, domain)
     with store.begin() as tx:
         alerts.fire(
             tx,
@@ -79,34 +91,29 @@ def build(store: Store) -> None:
             now=NOW,
             domain=domain,
         )
-    _attribute(store, domain, clock)
+    attribute(store, domain, clock)
     browsing.catch_up(store, clock=clock)
 
 
-class _Planted(ScriptedProber):
-    """A model that some demos help and some harm, by what their names begin with."""
-
-    def value(self, held: set[str]) -> float:
-        effects = {"0": -0.2, "1": -0.15, "a": 0.2, "b": 0.15, "c": 0.03}
-        return 0.5 + sum(effects.get(uid[0], 0.0) for uid in held) / 2
-
-    def _one(self, demos: Sequence[Item], items: Sequence[Item]) -> Probed:
-        found = super()._one(demos, items)
-        luck = (
-            zlib.crc32("".join(one.uid for one in (*demos, *items)).encode()) % 1000 / 1000 - 0.5
-        ) * 0.8
-        scores = (s.model_copy(update={"value": (s.value or 0.0) + luck}) for s in found.scores)
-        return found._replace(scores=tuple(scores))
-
-
-def _attribute(store: Store, domain: str, clock: Clock) -> None:
-    """What the examples contribute, what follows, and one recommendation that was followed."""
-    plan = attributing.planned(store, domain=domain, budget=1000, model=MODEL)
-    attributing.begin(store, plan, model=MODEL, simulated=True, actor="ann", clock=clock)
-    means = Means(_Planted(), ScriptedVerifier())
-    while attributing.work_due(store, means=means, clock=clock, lease=LEASE).more:
-        pass
-    advising.recommend(store, domain=domain, clock=clock)
+def _ask(store: Store, domain: str) -> None:
+    """A batch that is half made: some of it is judged, the rest is on its way."""
+    workshop, clock = ModelWorkshop(Model, threads=1, calculator=GuardedCalculator()), Clock()
+    asked = Request(
+        kind=Kind.BOOTSTRAP, domain=domain, count=90, generator="reference", model="offline",
+        price=0.0,
+    )  # fmt: skip
+    drafted = filling.draft(store, workshop, asked)
+    filling.begin(store, drafted, actor="ann", clock=clock)
+    means = Means(workshop, ScriptedVerifier(), ScriptedSolver())
+    for _ in range(2):
+        synthesizing.make_due(store, means=means, clock=clock, lease=LEASE, block=40)
+        scoring.score_due(
+            store,
+            judge=ModelJudge(Model(), width=4),
+            verifier=ScriptedVerifier(),
+            clock=clock,
+            limits=Limits(block=50, lease=LEASE, max_attempts=3),
+        )
 
 
 def _capture(store: Store, domain: str) -> None:

@@ -1,10 +1,11 @@
-"""The pages to look around in: examples, bulk moves, arrivals, datasets, runs, reports, alerts."""
+"""The pages to look around in: examples, bulk moves, arrivals, batches, runs and so on."""
 
 from __future__ import annotations
 
 from tdsys.web.browse import (
     alerts,
     arrivals,
+    batches,
     bulk,
     datasets,
     effectiveness,
@@ -18,6 +19,7 @@ ROUTES = (
     *examples.ROUTES,
     *bulk.ROUTES,
     *arrivals.ROUTES,
+    *batches.ROUTES,
     *datasets.ROUTES,
     *runs.ROUTES,
     *effectiveness.ROUTES,
