@@ -21,7 +21,7 @@ from tests.planted import ITEMS, World, nothing, planted, precision
 from tests.small_world import CONTEXTS, SIGNATURE, TOPICS, grade, items, problem, requests
 
 pytestmark = pytest.mark.bench
-CALLS = 2000
+CALLS, MORE_CALLS = 2000, 4000
 FOUND = {Effect.HELPFUL, Effect.HARMFUL}
 ASKED = TOPICS[:2]
 LEVELS = ("easy", "medium")
@@ -124,7 +124,7 @@ def act(seed: int) -> Acted:
     pool, wrong = mislabelled(seed)
     val, test = asked(seed, "val", CONTEXTS), asked(seed, "test", PLACES)
     by = {one.uid: one for one in (*pool, *val)}
-    tries = probes([one.uid for one in pool], [one.uid for one in val], calls=CALLS, seed=seed)
+    tries = probes([one.uid for one in pool], [one.uid for one in val], calls=MORE_CALLS, seed=seed)
     probed = ModelProber(Model(seed=seed), threads=THREADS).probe(
         SIGNATURE,
         [([by[uid] for uid in one.demos], [by[uid] for uid in one.items]) for one in tries],
