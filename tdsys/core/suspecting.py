@@ -142,9 +142,11 @@ def _contradictory(members: Sequence[Known]) -> Iterator[Suspect]:
                 if other is not one and compare(one.answer, other.answer) is Equality.UNEQUAL
             ]
             if others:
-                says = ", ".join(sorted({other.answer[:40] for other in others}))
                 names = tuple(other.example for other in others)
-                detail = f"answers {one.answer[:40]}, the same problem elsewhere {says}"
+                # No answer is told here: what is forgotten must not live on in a recommendation.
+                detail = (
+                    f"the same problem has another answer in {', '.join(n[:16] for n in names)}"
+                )
                 yield Suspect(one, Fault.CONTRADICTORY, detail, names)
 
 

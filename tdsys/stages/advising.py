@@ -381,7 +381,7 @@ def _freeze_again(tx: Tx, one: Recommendation, clock: Clock) -> None:
         fingerprint=before.fingerprint,
         signature=before.signature,
         policy_version=before.policy_version,
-        members=[],  # they are frozen with it
+        members=datasets.members(tx, version_id=before.id),
         now=clock(),
     )
 

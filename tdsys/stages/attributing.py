@@ -286,7 +286,7 @@ class _Trying:
                 probed = self._probed(claimed, stop.is_set)
         except Cancelled:
             return Worked(0, 0, more=False)
-        except (NotReady, ConfigurationError) as never:
+        except (NotReady, ConfigurationError, Conflict) as never:
             return self._fail(str(never))
         except ModelUnavailable as away:
             return self._again(claimed, str(away))

@@ -143,13 +143,13 @@ class _Running:
             return self._fail(f"its worker died {MOST_DEATHS} times")
         with self._store.begin() as tx:
             one = recommendations.find(tx, id=self._id)
-        found = _read(self._store, one)
         try:
+            found = _read(self._store, one)
             with kept(self._extend, lease=self._lease) as stop:
                 scores, calls = self._scores(found, stop.is_set)
         except Cancelled:
             return 0
-        except (NotReady, ConfigurationError) as blocked:
+        except (NotReady, ConfigurationError, Conflict) as blocked:
             return self._fail(str(blocked))
         except ModelUnavailable:
             return self._again()

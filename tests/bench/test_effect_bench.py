@@ -102,6 +102,7 @@ def true_effects(world: World, *, seed: int) -> list[float]:
     return [float(value) for value in found[:-1]]
 
 
+@pytest.mark.timeout(1200)
 def test_acting_on_it_raises_the_test_score_of_optimized_programs() -> None:
     """Real DSPy and MIPROv2 on the offline model: 42 good examples, 18 with a wrong answer."""
     acted = [act(seed) for seed in range(1, 7)]

@@ -189,3 +189,16 @@ def test_with_too_few_calls_it_says_that_the_evidence_is_not_enough(world: World
     assert found.whole.reason is not None
     assert "not enough evidence" in found.whole.reason
     assert {one.verdict for one in found.contributions} == {Effect.UNKNOWN}
+
+
+def test_an_attribution_of_what_was_forgotten_meanwhile_fails_and_says_why(world: World) -> None:
+    world.begin(budget=100)
+    with world.store.begin() as tx:
+        tx.execute(text("SET LOCAL session_replication_role = replica"))
+        tx.execute(text("UPDATE dataset_members SET content = NULL WHERE position = 0"))
+    assert world.work().finished == 1
+    found = world.shown()
+    assert found.whole.state is AttributionState.FAILED
+    assert found.whole.reason is not None
+    assert "they were forgotten" in found.whole.reason
+    assert world.prober.calls == 0
