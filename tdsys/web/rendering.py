@@ -38,6 +38,7 @@ NAVIGATION = (
     Destination("Batches", "/batches", Right.LOOK),
     Destination("Datasets", "/datasets", Right.LOOK),
     Destination("Runs", "/runs", Right.LOOK),
+    Destination("Effectiveness", "/effectiveness", Right.LOOK),
     Destination("Reports", "/reports", Right.LOOK),
     Destination("Alerts", "/alerts", Right.LOOK),
     Destination("People", "/people", Right.ADMINISTER),

@@ -19,7 +19,7 @@ from tdsys.core.conversion import ImportOptions, convert
 from tdsys.core.policy import Policy
 from tdsys.reference import ReferenceGenerator
 from tdsys.runtime import Runtime
-from tdsys.stages import activating, monitoring, planning, policies
+from tdsys.stages import activating, attributing, monitoring, planning, policies
 from tdsys.store import datasets, examples, programs
 from tdsys.wire import Task
 from tests.processes import wait_for
@@ -82,11 +82,17 @@ def ended(runtime: Runtime, domain: str) -> planning.DomainStatus | None:
     return found if found.run and found.run.state in {"finished", "failed"} else None
 
 
+def attributed(runtime: Runtime, domain: str) -> attributing.Shown | None:
+    found = attributing.shown(runtime.store, domain=domain)
+    return None if found.whole.is_open else found
+
+
 @pytest.mark.criterion("1.1")
 @pytest.mark.criterion("1.4")
 @pytest.mark.criterion("4.1")
 @pytest.mark.criterion("5.4")
 @pytest.mark.criterion("7.5")
+@pytest.mark.criterion("9.1")
 def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_path: Path) -> None:
     problems = gsm8k(500)
     with RunningStack(tmp_path / "home") as stack:
@@ -122,6 +128,12 @@ def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_p
         assert done.program.envelope["simulated"] is True
         states = monitoring.funnel(runtime.store).states
         assert states["admitted"] >= 0.9 * len(problems), states
+        words = ("--domain", "word problems", "--budget", "60", "--detach")
+        assert stack.tdsys("effectiveness", "attribute", *words).returncode == 0
+        worth = wait_for(lambda: attributed(runtime, "word problems"), "a worker attributed it")
+        # One-call probes; beside their scores there are those of the run's trials.
+        assert worth.counted.scored >= 56
+        assert worth.whole.scores > worth.counted.scored
 
 
 def followed(runtime: Runtime, domain: str) -> str:
