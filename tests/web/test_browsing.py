@@ -188,6 +188,39 @@ def test_a_curator_moves_one_example_with_a_reason(site: Site, signed_in: Signed
     assert "flag: admitted → in review by cleo an odd story" in history
 
 
+def test_return_in_the_reason_presses_no_move(site: Site, signed_in: SignedIn) -> None:
+    with site.store.begin() as tx:
+        (example,) = admit(tx, make_captures(1))
+    page = signed_in(Role.CURATOR)
+    page.goto(f"/examples/{example}")
+    page.get_by_label("Why").fill("old")
+    page.get_by_label("Why").press("Enter")
+    page.get_by_role("button", name="Retire").click()
+    page.get_by_text("It is retired now.").wait_for()
+    assert page.locator(".timeline").get_by_text("retire", exact=True).count() == 1
+    assert "flag" not in page.locator(".timeline").inner_text()
+
+
+def test_a_filter_by_a_hostile_word_means_that_word_again_in_the_form(
+    site: Site, signed_in: SignedIn
+) -> None:
+    inputs = {"topic": HOSTILE, "difficulty": "easy"}
+    with site.store.begin() as tx:
+        admit(tx, make_captures(2, domain="d", inputs=inputs))
+    page = signed_in(Role.CURATOR)
+    page.goto("/examples?domain=d&difficulty=easy")
+    shown = page.get_by_label("Topic").locator("option").all_inner_texts()
+    assert "\u202e" not in "".join(shown)
+    page.get_by_label("Topic").select_option(HOSTILE)
+    page.get_by_role("button", name="Show").click()
+    assert page.locator(".amount").inner_text() == "2 examples"
+    page.get_by_text("Move all that this filter means").click()
+    page.get_by_label("Move", exact=True).select_option("retire")
+    page.get_by_label("Why").fill("hostile")
+    page.get_by_role("button", name="Look at what").click()
+    page.get_by_role("button", name="Retire 2 examples").wait_for()
+
+
 def test_many_are_moved_after_a_look_and_moved_back(site: Site, signed_in: SignedIn) -> None:
     with site.store.begin() as tx:
         admit(tx, make_captures(30, domain="sums"))
