@@ -279,12 +279,16 @@ def test_a_file_is_sent_its_errors_shown_and_its_repair_file_had(
     page.get_by_label("File (JSON").set_input_files(path)
     page.get_by_label("Domain").fill("sums")
     page.get_by_label("Licence").select_option("MIT")
+    page.get_by_text("Names of fields, format").click()
     page.get_by_label("Fields, one a line").fill("q = problem")
     page.get_by_role("button", name="Import").click()
     page.get_by_role("heading", name="problems.jsonl").wait_for()
     assert page.locator("progress").count() == 1
     read(site.store)
     page.get_by_role("heading", name="What was wrong").wait_for()
+    told = page.locator("main").inner_text()
+    assert "licence MIT. Read so:" in told
+    assert "fill it in, or leave the record out" in told
     assert "olaf" in page.locator("main").inner_text()
     rows = page.locator("table.cards tbody tr")
     assert rows.count() == 3
@@ -308,6 +312,7 @@ def test_a_file_that_cannot_be_taken_says_so_and_keeps_the_form(
     page.goto("/imports")
     page.get_by_label("File (JSON").set_input_files(path)
     page.get_by_label("Domain").fill("sums")
+    page.get_by_text("Names of fields, format").click()
     page.get_by_label("Fields, one a line").fill("q = nonsense")
     page.get_by_role("button", name="Import").click()
     page.get_by_text("an example has no field 'nonsense'").wait_for()
