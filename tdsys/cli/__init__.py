@@ -9,14 +9,18 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    activation,
     alerts,
     batch,
     benchmark,
     broker,
     checks,
+    dataset,
     demo,
+    effectiveness,
     examples,
     exports,
+    forget,
     freshness,
     importing,
     judge,
@@ -33,6 +37,7 @@ from tdsys.cli import (
     user,
     variety,
     verify,
+    watching,
     web,
     why,
     yields,
@@ -66,12 +71,14 @@ for command in (
     judge.judge,
     replay.replay,
     lifecycle.prune,
+    forget.forget,
     report.report,
     alerts.alerts,
     models.models,
     optimize.optimize,
+    effectiveness.effectiveness,
     exports.program,
-    exports.dataset,
+    dataset.dataset,
     broker.broker,
     broker.quarantine,
     demo.demo,
@@ -80,5 +87,13 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
+for more in (
+    activation.activate,
+    activation.rollback,
+    activation.history,
+    watching.watch,
+    watching.extensions,
+):
+    optimize.optimize.add_command(more)
 
 __all__ = ["cli"]

@@ -150,7 +150,10 @@ def _in_cells(policy: Policy) -> Iterator[Conflict]:
 def _in_comparison(policy: Policy) -> Iterator[Conflict]:
     """A run keeps the best of its trials: of few examples that is the luckiest."""
     held = round(policy.shares.val * policy.min_examples)
-    trials = budget.plan(1, held, policy.auto).trials
+    method = "miprov2" if policy.optimizer == "auto" else policy.optimizer
+    if method == "gepa":  # it keeps what is best on most single items, and checks few in full
+        return
+    trials = budget.plan(1, held, policy.auto, method=method).trials
     if SMALLEST_SPLIT <= held < trials:
         yield Conflict(
             "auto",
@@ -199,7 +202,7 @@ def _in_calls(policy: Policy) -> Iterator[Conflict]:
     for limit in ("min_examples", "max_examples"):
         examples: int = getattr(policy, limit)
         train, val = (round(s * examples) for s in (policy.shares.train, policy.shares.val))
-        calls = budget.plan(train, val, policy.auto).calls_at_most
+        calls = budget.planned(policy, train, val).calls_at_most
         if calls > policy.max_calls:
             yield Conflict(
                 "max_calls",

@@ -1,4 +1,4 @@
-"""What MIPROv2 would silently score 0.0 or crash on late, found before a single call is paid.
+"""What an optimizer would silently score 0.0 or crash on late, found before a single call is paid.
 
 Its rule: every finding says where it is and what to do.
 """
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from tdsys.core.example import Document, canonical
 from tdsys.core.policy import FieldType, Signature
-from tdsys.core.program import Grader, Item
+from tdsys.core.program import Grade, Grader, Item
 from tdsys.errors import ConfigurationError
 
 SAMPLE = 12
@@ -115,22 +115,35 @@ def _ungradable(items: Sequence[Item], signature: Signature, grader: Grader) -> 
     told_apart = False
     for item in items:
         try:
-            own, empty = grader(item, item.outputs), grader(item, blank)
+            own = grader(item, item.outputs)
         except Exception as error:  # noqa: BLE001  # DSPy would turn any of them into a score of 0
             yield (
                 f"the metric fails on example {item.uid} with {type(error).__name__}: {error}; "
                 "DSPy would count that as 0.0: mend the metric"
             )
             return
-        if not all(math.isfinite(value) and 0 <= value <= 1 for value in (own.value, empty.value)):
+        if not (math.isfinite(own.value) and 0 <= own.value <= 1):
             yield (
-                f"the metric gives {own.value} and {empty.value} on example {item.uid}; "
+                f"the metric gives {own.value} on example {item.uid}; "
                 "it must stay in [0, 1]: mend the metric"
             )
             return
-        told_apart = told_apart or own != empty
+        empty = _graded(grader, item, blank)
+        told_apart = told_apart or empty is None or _differ(own, empty)
     if not told_apart:
         yield (
             f"flat metric: an empty answer scores like a real one on all {len(items)} examples "
             "tried; nothing could be learned"
         )
+
+
+def _graded(grader: Grader, item: Item, blank: Document) -> Grade | None:
+    """The grade of an empty answer; None where the metric refuses to grade it."""
+    try:
+        return grader(item, blank)
+    except Exception:  # noqa: BLE001  # an error of an answer that should not come
+        return None
+
+
+def _differ(one: Grade, other: Grade) -> bool:
+    return (one.value, one.parts) != (other.value, other.parts)
