@@ -9,7 +9,10 @@ How a page module is written (`signing.py` and `people.py` are two):
         Action("/examples/{id:int}/approve", Right.REVIEW, approve, again=ONE),
         Upload("/imports/upload", Right.OPERATE, take),          # visit.body: pieces of bytes
         Download("/imports/{id:uuid}/repair", Right.LOOK, repair),
+        Passage("/sign-in/provider", leave, again=FORM),         # leads on, here or elsewhere
     )
+
+What costs much or searches says so: `pace=Pace.COSTLY`, `pace=Pace.SEARCH`.
 
 and added to `app.SERVED`, and to the table in tests/web/test_rights.py. Functions are plain, run
 in a thread and get a `Visit`:

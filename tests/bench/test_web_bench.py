@@ -147,6 +147,10 @@ def _review(watch: Watch, site: Site) -> None:
         who = site.person(Role.CURATOR, name=name.replace(" ", "-"))
         watch.ask(f"/review?{urllib.parse.urlencode(wish)}", who=who)
         watch.ask("/review/next", who=who, document=wish)
+    with site.store.begin() as tx:
+        held = tx.scalar(text("SELECT count(*) FROM reviews WHERE claimed_by IS NOT NULL"))
+        print(f"{held} of {tx.scalar(text('SELECT count(*) FROM reviews'))} reviews are claimed")
+    assert held, "nobody was given anything"
 
 
 def _pages(store: Store) -> list[str]:

@@ -429,6 +429,7 @@ def test_the_pages_of_an_empty_house_say_what_to_do(signed_in: SignedIn) -> None
         assert page.locator(".empty").count() >= 1, path
 
 
+@pytest.mark.criterion("4.5")
 def test_a_cell_shows_its_floor_its_cap_and_how_full_it_is(site: Site, signed_in: SignedIn) -> None:
     bounds = CellException(topic="angles", difficulty="easy", min=2, max=8)
     policy = Policy(cells=Cells(min=1, max=3, exceptions=(bounds,)))
