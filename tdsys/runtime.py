@@ -28,6 +28,7 @@ from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import ModelTerms, Settings
 from tdsys.shelf import Shelf
+from tdsys.stages import forgetting
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
@@ -378,6 +379,12 @@ class Runtime:
         """Take messages out of the broker's quarantine that quote one of these; how many."""
         pieces = [form.encode() for text in texts for form in forms(text)]
         return quarantine.drop(self.broker, pieces)
+
+    def evict_answers(self) -> int:
+        """Drop models' answers about what was forgotten from this machine's cache; how many."""
+        from tdsys.llm.session import evict  # noqa: PLC0415  # dspy takes seconds to import
+
+        return evict(lambda last: forgetting.evictions(self.store, after=last, now=self.now()))
 
     def ring(self, task: wire.Task) -> None:
         """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""

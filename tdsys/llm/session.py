@@ -14,7 +14,7 @@ import resource
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from dspy.utils.usage_tracker import UsageTracker
 
 from tdsys.errors import ConfigurationError, ModelUnavailable, NotReady, TdsysError
 from tdsys.limiter import LocalLimiter
+from tdsys.llm import answers
 from tdsys.llm.gateway import GatedEngine, Gateway, Route
 from tdsys.llm.naming import OFFLINE, gauge
 from tdsys.llm.offline.engine import BRAIN, OfflineEngine, resampling
@@ -139,8 +140,13 @@ def _described(signature: Any) -> str:
 
 
 @contextlib.contextmanager
-def using(lm: Any, *, callbacks: Sequence[Any] = ()) -> Iterator[SharedTracker]:
-    """Run DSPy code on `lm`; yields the tracker of what it costs."""
+def using(
+    lm: Any, *, callbacks: Sequence[Any] = (), about: str | None = None
+) -> Iterator[SharedTracker]:
+    """Run DSPy code on `lm`; yields the tracker of what it costs.
+
+    `about`: the fingerprint of the one example that is told of, if it is one.
+    """
     _prepared(os.getpid(), default_cache_dir())
     tracker = SharedTracker()
     with dspy.context(
@@ -149,8 +155,22 @@ def using(lm: Any, *, callbacks: Sequence[Any] = ()) -> Iterator[SharedTracker]:
         usage_tracker=tracker,
         disable_history=True,
         callbacks=list(callbacks),
+        **{answers.TAG: about},
     ):
         yield tracker
+
+
+def evict(evictions: Callable[[int], Sequence[tuple[int, str, bool]]]) -> int:
+    """Drop answers that may not be kept from this machine's cache; how many.
+
+    `evictions` says what came after a number.
+    """
+    directory = default_cache_dir()
+    told = evictions(answers.evicted_to(directory))
+    if not told:
+        return 0
+    _prepared(os.getpid(), directory)
+    return answers.evict(directory, told)
 
 
 def run_all(program: Any, requests: Sequence[Mapping[str, Any]], *, threads: int) -> list[Outcome]:
@@ -235,13 +255,7 @@ def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process 
     _allow_open_files()
     try:
         Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-        # No memory tier: other processes could not tell it that an entry was evicted.
-        dspy.configure_cache(
-            disk_cache_dir=directory,
-            disk_size_limit_bytes=CACHE_BYTES,
-            enable_memory_cache=False,
-            restrict_pickle=True,
-        )
+        answers.install(directory, size=CACHE_BYTES)
         dspy.cache.disk_cache.reset("sqlite_cache_size", CACHED_PAGES)
     except (OSError, sqlite3.Error) as refused:
         raise ConfigurationError(

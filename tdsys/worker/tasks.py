@@ -46,6 +46,7 @@ def ingest() -> object:
 def generate() -> object:
     """Make what batches ask for."""
     here = runtime.current()
+    here.evict_answers()
     outcome = synthesizing.make_due(
         here.store,
         means=Means(here.workshop, here.verifier, here.solver),
@@ -74,6 +75,7 @@ def parse() -> object:
 def score() -> object:
     """Verify, judge and decide the candidates that are due."""
     here = runtime.current()
+    here.evict_answers()
     outcome = scoring.score_due(
         here.store,
         judge=here.judge,
@@ -125,6 +127,7 @@ def publish() -> object:
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
+    here.evict_answers()
     outcome = optimizing.run_due(
         here.store,
         optimizer=here.optimizer,
