@@ -145,7 +145,6 @@ class Evidence(Gate):
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Count the call, or stop the run before it is made."""
-        super().on_lm_start(call_id, instance, inputs)
         most = self._recipe.max_calls
         with self._lock:
             self.calls += 1
@@ -156,7 +155,7 @@ class Evidence(Gate):
                     remedy="raise max_calls, or look at what the program asks for",
                 )
             )
-            self._ledger.check()
+        super().on_lm_start(call_id, instance, inputs)
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """Remember what a program call was asked, to name its error later."""
