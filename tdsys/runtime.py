@@ -24,12 +24,14 @@ from tdsys.limiter import SharedLimiter
 from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import ModelTerms, Settings
+from tdsys.shelf import Shelf
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from tdsys.core.attribution import Prober
     from tdsys.core.canaries import Canary
     from tdsys.core.program import Optimizer
     from tdsys.core.resolving import Solver
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tdsys.oidc import Provider
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
+    from tdsys.verify.calculating import GuardedCalculator
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
 INGEST_LEASE = timedelta(seconds=10)
@@ -119,6 +122,12 @@ class Runtime:
         """Where captures wait."""
         return Inbox(self.broker, lease=INGEST_LEASE)
 
+    @property
+    def shelf(self) -> Shelf:
+        """Where generators find the active programs."""
+        secret = self.settings.program_key
+        return Shelf(self.broker, secret=secret.get_secret_value() if secret else "")
+
     @cached_property
     def passwords(self) -> Passwords:
         """Hashes and compares passwords."""
@@ -180,6 +189,13 @@ class Runtime:
         return EvidenceVerifier()
 
     @cached_property
+    def calculator(self) -> GuardedCalculator:
+        """Works out what models calculate, with its guarded child."""
+        from tdsys.verify.calculating import GuardedCalculator  # noqa: PLC0415  # as above
+
+        return GuardedCalculator()
+
+    @cached_property
     def intake(self) -> GuardedIntake:
         """The reader of files, with its guarded child."""
         from tdsys.intake import GuardedIntake  # noqa: PLC0415  # only imports need it
@@ -208,11 +224,22 @@ class Runtime:
         return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
 
     @cached_property
+    def prober(self) -> Prober:
+        """Prompts with given demos on the configured model."""
+        from tdsys.llm.probing import ModelProber  # noqa: PLC0415
+
+        return ModelProber(self.program_model, threads=self.settings.lm_threads)
+
+    @cached_property
     def workshop(self) -> ModelWorkshop:
         """Everything that can make an example."""
         from tdsys.llm.workshop import ModelWorkshop  # noqa: PLC0415
 
-        return ModelWorkshop(lambda: self.program_model, threads=self.settings.lm_threads)
+        return ModelWorkshop(
+            lambda: self.program_model,
+            threads=self.settings.lm_threads,
+            calculator=self.calculator,
+        )
 
     @cached_property
     def solver(self) -> Solver:
@@ -346,7 +373,7 @@ class Runtime:
 
     def close(self) -> None:
         """End what this process opened."""
-        for name in ("verifier", "store", "broker", "provider"):
+        for name in ("verifier", "calculator", "store", "broker", "provider"):
             if (held := self.__dict__.pop(name, None)) is not None:
                 held.close()
 

@@ -9,12 +9,15 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    activation,
     alerts,
     batch,
     benchmark,
     broker,
     checks,
+    dataset,
     demo,
+    effectiveness,
     examples,
     exports,
     freshness,
@@ -71,8 +74,9 @@ for command in (
     alerts.alerts,
     models.models,
     optimize.optimize,
+    effectiveness.effectiveness,
     exports.program,
-    exports.dataset,
+    dataset.dataset,
     broker.broker,
     broker.quarantine,
     demo.demo,
@@ -81,7 +85,13 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
-for more in (watching.watch, watching.extensions):
+for more in (
+    activation.activate,
+    activation.rollback,
+    activation.history,
+    watching.watch,
+    watching.extensions,
+):
     optimize.optimize.add_command(more)
 
 __all__ = ["cli"]

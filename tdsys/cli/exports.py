@@ -1,4 +1,4 @@
-"""`tdsys program export` and `tdsys dataset export`: fetch everything first, then write."""
+"""`tdsys program export`: fetch everything first, then write."""
 
 from __future__ import annotations
 
@@ -31,26 +31,6 @@ def program_export(domain: str, out: Path) -> None:
     write_text(beside, _document(found.envelope))
     write_text(out, _document(found.state))
     say(f"wrote {out} and, with its provenance, {beside}")
-
-
-@click.group()
-def dataset() -> None:
-    """Dataset versions."""
-
-
-@dataset.command("export")
-@for_domain
-@click.option("--format", "format_", type=click.Choice(datasets.FORMATS), default="jsonl")
-@click.option("--out", type=FILE, help="A file; standard output without it.")
-def dataset_export(domain: str, format_: str, out: Path | None) -> None:
-    """Write the newest dataset version."""
-    text = "".join(datasets.export(runtime.current().store, domain=domain, format_=format_))
-    if out:
-        write_text(out, text)
-        say(f"wrote {out}")
-    else:
-        # Bytes: the same version gives the same ones whatever the locale says.
-        click.echo(text.encode(), nl=False)
 
 
 def _document(value: object) -> str:

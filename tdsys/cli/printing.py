@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -13,6 +15,9 @@ from rich.text import Text
 
 from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput
+
+# A split that is empty now may have been there in the version that is replaced.
+EARLIER = ("data/train.jsonl", "data/validation.jsonl", "data/test.jsonl")
 
 
 def say(line: str) -> None:
@@ -35,22 +40,67 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file with UTF-8 text in one step; what is no plain file is written to as it is."""
+    write_pieces(path, [text.encode()])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Replace a file in one step by what comes; a file that is there stays until all has come."""
     target = path.resolve()
-    try:
+    with _told(path):
         if target.exists() and not target.is_file():
-            target.write_bytes(text.encode())
+            with target.open("wb") as sink:
+                sink.writelines(pieces)
         else:
-            _replace(target, text.encode())
+            _replace(target, pieces)
+
+
+def write_folder(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Make a folder of these files in one step.
+
+    InvalidInput where a folder is that holds any other file, for it would be lost.
+    """
+    target = path.resolve()
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    with _told(path):
+        try:
+            for name, content in files:
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                (fresh / name).write_bytes(content)
+            if target.exists():
+                _refuse_others(target, like=fresh)
+                shutil.rmtree(target)
+            fresh.rename(target)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _refuse_others(target: Path, *, like: Path) -> None:
+    if not target.is_dir():
+        raise InvalidInput(f"{target} is a file", remedy="choose another --out, a folder")
+    ours = {one.relative_to(like) for one in like.rglob("*")} | set(map(Path, EARLIER))
+    for one in target.rglob("*"):
+        if one.relative_to(target) not in ours:
+            raise InvalidInput(
+                f"{target} holds {one.relative_to(target)}, which is no part of an export",
+                remedy="choose another --out, or empty that folder",
+            )
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as failed:
         raise InvalidInput(
             f"{path} cannot be written: {failed.strerror}", remedy="choose another --out"
         ) from failed
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, pieces: Iterable[bytes]) -> None:
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        fresh.write_bytes(content)
+        with fresh.open("wb") as sink:
+            sink.writelines(pieces)
         fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)

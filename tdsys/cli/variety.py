@@ -33,10 +33,10 @@ LEGEND = (
 
 @click.command()
 @for_domain
-@click.option("--version", type=int, help="Another dataset version than the newest.")
+@click.option("--version", help="Another dataset version than the newest: its name or id.")
 @to_page
 @as_json
-def diversity(domain: str, version: int | None, path: Path | None, *, as_json: bool) -> None:
+def diversity(domain: str, version: str | None, path: Path | None, *, as_json: bool) -> None:
     """Show how varied the admitted examples are, and those of a dataset version."""
     found = variety.diversity(runtime.current().store, domain=domain, version=version)
     rows = [_measured(one) for one in found]

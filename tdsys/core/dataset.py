@@ -121,26 +121,33 @@ def item(example: Admitted, signature: Signature) -> Item:
 
 
 def select(
-    examples: Iterable[Admitted], policy: Policy, *, clusters: Mapping[int, int] | None = None
+    examples: Iterable[Admitted],
+    policy: Policy,
+    *,
+    clusters: Mapping[int, int] | None = None,
+    held: Sequence[Admitted] = (),
 ) -> list[Admitted]:
-    """What a version may hold, within the policy's caps.
+    """What a version may hold, within the policy's caps, beside what is `held` already.
 
     Each cell's minimum first, then as even over the cells as they allow; of a cell the best.
     `clusters` names the near-duplicates by example id; only a policy with a `cluster_cap` asks.
     """
     pool = list(examples)
     share = policy.synthetic_share
-    real = sum(e.source is not Source.SYNTHETIC for e in pool)
+    real = sum(e.source is not Source.SYNTHETIC for e in (*pool, *held))
+    made = len(held) - sum(e.source is not Source.SYNTHETIC for e in held)
     allowed = math.floor(share * policy.max_examples)
     if share < 1:
         allowed = min(allowed, math.floor(share / (1 - share) * real + TINY))
     while True:
-        chosen = _Selection(policy, clusters or {}, synthetic=allowed).of(pool)
-        synthetic = sum(e.source is Source.SYNTHETIC for e in chosen)
-        if synthetic <= share * len(chosen) + TINY:
+        taking = _Selection(policy, clusters or {}, synthetic=max(allowed - made, 0), held=held)
+        chosen = taking.of(pool)
+        more = sum(e.source is Source.SYNTHETIC for e in chosen)
+        whole = len(chosen) + len(held)
+        if not more or more + made <= share * whole + TINY:
             return sorted(chosen, key=lambda e: e.fingerprint)
         # Other caps kept real ones out: fewer synthetic ones go with those that are left.
-        allowed = min(synthetic - 1, math.floor(share * len(chosen)))
+        allowed = min(more + made - 1, math.floor(share * whole))
 
 
 def divide(
@@ -253,29 +260,40 @@ def _order(held: Sequence[Admitted]) -> str:
 class _Selection:
     """Takes one example after the other, from the cell that is furthest behind."""
 
-    def __init__(self, policy: Policy, clusters: Mapping[int, int], *, synthetic: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        clusters: Mapping[int, int],
+        *,
+        synthetic: int,
+        held: Sequence[Admitted],
+    ) -> None:
         self._policy = policy
         self._clusters = clusters
         self._synthetic = synthetic
-        self._taken: Counter[Cell] = Counter()
-        self._alike: Counter[int] = Counter()
+        self._room = policy.max_examples - len(held)
+        self._taken = Counter(e.cell for e in held)
+        self._alike = Counter(clusters[e.id] for e in held if e.id in clusters)
 
     def of(self, pool: Sequence[Admitted]) -> list[Admitted]:
         cells: dict[Cell, list[Admitted]] = defaultdict(list)
         for example in sorted(pool, key=lambda e: (-e.quality, e.fingerprint), reverse=True):
             cells[example.cell].append(example)
-        turns = [self._turn(held) for held in cells.values()]
+        turns = [self._turn(held) for cell, held in cells.items() if not self._is_full(cell)]
         heapq.heapify(turns)
         chosen: list[Admitted] = []
-        while turns and len(chosen) < self._policy.max_examples:
+        while turns and len(chosen) < self._room:
             *_, held = heapq.heappop(turns)
             example = held.pop()
             if self._may_have(example):
                 chosen.append(example)
-            most = self._policy.cells.most(example.cell)
-            if held and (most is None or self._taken[example.cell] < most):
+            if held and not self._is_full(example.cell):
                 heapq.heappush(turns, self._turn(held))
         return chosen
+
+    def _is_full(self, cell: Cell) -> bool:
+        most = self._policy.cells.most(cell)
+        return most is not None and self._taken[cell] >= most
 
     def _turn(self, held: list[Admitted]) -> tuple[bool, int, float, str, list[Admitted]]:
         """When a cell's best is next: taking the smallest is max-min water-filling."""

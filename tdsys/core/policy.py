@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tdsys.core.example import Cell
-from tdsys.core.sections import AlertRules, Cells, Judges, Labels, Lifecycle, Trigger
+from tdsys.core.sections import Activation, AlertRules, Cells, Judges, Labels, Lifecycle, Trigger
 
 FieldType = Literal["text", "list"]
 # Three splits of at least ten examples each; with fewer no interval means anything.
@@ -180,6 +180,9 @@ class Policy(BaseModel):
     trigger: Trigger = Field(
         Trigger(), description="what starts a run beside growth, and what keeps it waiting"
     )
+    activation: Activation = Field(
+        Activation(), description="when a new program replaces the active one"
+    )
     lifecycle: Lifecycle = Field(
         Lifecycle(), description="when examples are retired, and deleted, without a person"
     )
@@ -219,7 +222,7 @@ class Policy(BaseModel):
 _BESIDES_RUNS = frozenset({
     "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
     "max_daily_calls", "lifecycle", "alerts", "judges", "second_reviews", "blind_reviews",
-    "trigger",
+    "trigger", "activation",
 })  # fmt: skip
 
 

@@ -31,7 +31,15 @@ from tdsys.embedded.stack import Stack
 from tdsys.embedded.supervisor import TELL_AFTER
 from tdsys.errors import NotReady, TdsysError
 from tdsys.reference import ReferenceGenerator
-from tdsys.stages import datasets, importing, monitoring, optimizing, planning, uploading
+from tdsys.stages import (
+    datasets,
+    exporting,
+    importing,
+    monitoring,
+    optimizing,
+    planning,
+    uploading,
+)
 from tdsys.stages import policies as rules
 from tdsys.store import Store
 from tdsys.wire import Task
@@ -330,8 +338,9 @@ class _Story:
         score = best.comparison
         stem = name.replace(" ", "-")
         program, dataset = RESULTS / f"program-{stem}.json", RESULTS / f"dataset-{stem}.jsonl"
-        lines = datasets.export(self._here.store, domain=name, format_="jsonl")
-        dataset.write_text("".join(lines), encoding="utf-8")
+        frozen = datasets.found(self._here.store, domain=name, version=None)
+        whole = exporting.described(self._here.store, version=frozen)
+        dataset.write_bytes(b"".join(exporting.pieces(whole, form="jsonl")))
         state = json.dumps(best.state, indent=1, ensure_ascii=False) + "\n"
         program.write_text(state, encoding="utf-8")
         return DomainResult(

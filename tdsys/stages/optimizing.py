@@ -242,12 +242,16 @@ class _Running:
         """Store the program and end the run in one transaction, if the run is still ours."""
         comparison = tested.comparison
         against = "incumbent" if material.rival else "unoptimized"
-        reason = (
-            f"{'activated' if comparison.is_better else 'not activated'}: "
+        scores = (
             f"{comparison.before:.3f} ({against}) -> {comparison.after:.3f} "
             f"on {comparison.items} test items"
         )
         with self._follower.held() as tx:
+            hindrance = self._hindrance(tx, material, comparison)
+            activate = not hindrance
+            reason = (
+                f"not activated: {scores}; {hindrance}" if hindrance else f"activated: {scores}"
+            )
             programs.keep(
                 tx,
                 domain=self._run.domain,
@@ -256,12 +260,28 @@ class _Running:
                 state=tested.artefact.state,
                 envelope=self._envelope(material, tested, against),
                 comparison=comparison,
-                activate=comparison.is_better,
+                activate=activate,
                 now=self._clock(),
             )
-            outcome = {"activated": comparison.is_better, **comparison.model_dump()}
+            outcome = {"activated": activate, **comparison.model_dump()}
             self._finish(tx, "finished", reason, outcome)
         return Finished(self._run.domain, "finished", reason)
+
+    def _hindrance(self, tx: Tx, material: _Material, comparison: Comparison) -> str:
+        """Why the program does not become the active one by itself; empty when it does."""
+        # Held, so that nobody activates another one after it was looked at.
+        policies.hold(tx, domain=self._run.domain)
+        rules = policies.current(tx, domain=self._run.domain)[1].activation
+        active = programs.incumbent(tx, domain=self._run.domain)
+        compared_with = material.rival.id if material.rival else None
+        if not comparison.beats(rules.margin):
+            return (
+                f"the gain, {comparison.gain:+.3f}, may be {comparison.gain_low:+.3f}, "
+                f"activation.margin is {rules.margin:g}"
+            )
+        if active and active.id != compared_with and _rivals(active, self._run, material.version):
+            return "it was compared with a program that is no longer the active one"
+        return "it waits for a person, activation.by" if rules.by == "person" else ""
 
     def _envelope(self, material: _Material, tested: _Tested, against: str) -> dict[str, JsonValue]:
         made = tested.artefact

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean
 from typing import NamedTuple
 from uuid import UUID
 
-from tdsys.core import budget, dataset
+from tdsys.core import budget
 from tdsys.core.budget import tokens_per_call
-from tdsys.core.dataset import Admitted, Member, Split
-from tdsys.core.policy import Policy, Signature
+from tdsys.core.dataset import Split
+from tdsys.core.policy import Policy
 from tdsys.core.program import Plan
-from tdsys.core.sketching import clusters as connected
 from tdsys.core.trigger import Drafted, Ruling, decide
+from tdsys.core.versions import Draft
 from tdsys.errors import Conflict, NotReady
-from tdsys.stages import clustering, triggering
+from tdsys.stages import drafting, triggering
+from tdsys.stages.drafting import Known
 from tdsys.stages.leases import Clock
 from tdsys.stages.triggering import Facts
-from tdsys.store import Store, Tx, clusters, datasets, examples, policies, programs, runs, triggers
+from tdsys.store import Store, Tx, datasets, policies, programs, runs, triggers
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
@@ -32,15 +32,6 @@ class Considered(NamedTuple):
     domain: str
     run_id: UUID | None
     because: tuple[str, ...]
-
-
-class Draft(NamedTuple):
-    """A dataset version that is not frozen yet; `left_out` says why examples do not fit."""
-
-    signature: Signature
-    members: list[Member]
-    fingerprint: str
-    left_out: list[str]
 
 
 class DomainStatus(NamedTuple):
@@ -59,19 +50,11 @@ class _On(NamedTuple):
     price: float | None
 
 
-class _Known(NamedTuple):
-    """What planning reads before it thinks."""
-
-    latest: DatasetVersion | None
-    placed: list[Member]
-    admitted: list[Admitted]
-    clusters: dict[int, int]
-
-
 class _Weighed(NamedTuple):
     """A domain with the version a run would learn from, and what is to be said of that."""
 
     facts: Facts
+    known: Known
     draft: Draft
     ruling: Ruling
 
@@ -85,6 +68,8 @@ def plan_due(
     """
     with store.begin() as tx:
         names = policies.domains(tx)
+    for domain in names:
+        drafting.bury(store, domain=domain, clock=clock)
     return [_consider(store, domain, _On(model, price), clock) for domain in names]
 
 
@@ -125,7 +110,7 @@ def retry(
             )
         because = (f"{actor} asked for it",)
         run_id = _enqueue(tx, latest, found, because, model=model)
-    said = f"version {latest.number}, policy {found.policy_version}"
+    said = f"version {latest.name}, policy {found.policy_version}"
     return Considered(domain, run_id, (said,))
 
 
@@ -134,43 +119,6 @@ def cancel(store: Store, *, domain: str) -> bool:
     with store.begin() as tx:
         last = runs.last_for(tx, domain=domain)
         return last is not None and runs.request_cancel(tx, run_id=last.id)
-
-
-def draft(
-    admitted: Sequence[Admitted],
-    policy: Policy,
-    clusters: Mapping[int, int],
-    *,
-    last: Signature | None = None,
-    placed: Sequence[Member] = (),
-) -> Draft:
-    """Select and divide the admitted examples that fit the signature, near-duplicates together."""
-    signature = dataset.signature_of(admitted, policy, last)
-    misfits = {e.id: found for e in admitted if (found := dataset.unusable(e, signature))}
-    usable = [e for e in admitted if e.id not in misfits]
-    chosen = dataset.select(usable, policy, clusters=clusters)
-    groups = _groups(chosen, clusters)
-    splits = {m.example.fingerprint: m.split for m in placed}
-    members = dataset.divide(chosen, groups, shares=policy.shares, placed=splits)
-    reasons = [f"{found[0].message} — {found[0].remedy}" for found in misfits.values()]
-    return Draft(signature, members, dataset.fingerprint(members, signature), reasons)
-
-
-def _groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]:
-    """What of each cluster hangs together by what was chosen of it.
-
-    Only members of one cluster are compared. Of thousands of examples a cluster may be a long
-    chain, and its ends, without what is between them, are no near-duplicates.
-    """
-    held: dict[int, list[int]] = defaultdict(list)
-    for place, one in enumerate(chosen):
-        held[clusters[one.id]].append(place)
-    groups = list(range(len(chosen)))
-    for places in held.values():
-        named = connected([clustering.problem_of(chosen[place].outputs) for place in places])
-        for place, first in zip(places, named, strict=True):
-            groups[place] = places[first]
-    return groups
 
 
 def _consider(store: Store, domain: str, on: _On, clock: Clock) -> Considered:
@@ -191,7 +139,7 @@ def _consider(store: Store, domain: str, on: _On, clock: Clock) -> Considered:
 
 def _queue(tx: Tx, domain: str, weighed: _Weighed, on: _On, now: datetime) -> Considered:
     """Freeze the version and queue a run on it, or neither."""
-    found, drafted = weighed.facts, weighed.draft
+    found = weighed.facts
     # Held, so that no other run is added to what the day's may take.
     policies.hold(tx, domain=domain)
     per_call = found.known.spent.dollars_per_call
@@ -199,43 +147,28 @@ def _queue(tx: Tx, domain: str, weighed: _Weighed, on: _On, now: datetime) -> Co
     ruling = decide(found.known._replace(spent=spent))
     if not ruling.would_run:
         return Considered(domain, None, ruling.con)
-    frozen = datasets.freeze(
-        tx,
-        domain=domain,
-        fingerprint=drafted.fingerprint,
-        signature=drafted.signature,
-        policy_version=found.policy_version,
-        members=drafted.members,
-        now=now,
-    )
+    frozen = drafting.freeze(tx, weighed.known, weighed.draft, now=now)
     run_id = _enqueue(tx, frozen, found, ruling.pro, model=on.model)
-    said = f"version {frozen.number} with {len(drafted.members)} examples"
+    said = f"version {frozen.name} with {frozen.size} examples"
     return Considered(domain, run_id, (said, *ruling.pro))
 
 
 def _weigh(store: Store, domain: str, found: Facts, price: float | None) -> _Weighed:
     """Read the examples and draft the version, which needs no transaction."""
-    with store.begin() as tx:
-        known = _read(tx, domain)
-    known = _clustered(store, domain, known)
-    drafted = draft(
-        known.admitted,
-        found.policy,
-        known.clusters,
-        last=known.latest.signature if known.latest else None,
-        placed=known.placed,
-    )
+    known = drafting.read(store, domain=domain)
+    drafted = drafting.next_version(known)
+    draft = drafted.draft
     former = found.learned_from.fingerprint if found.learned_from else None
     facts = found.known._replace(
         drafted=Drafted(
-            lacks=tuple(_lacks(drafted, known, found.policy)),
-            is_the_last=drafted.fingerprint == former,
-            size=len(drafted.members),
-            calls=_cost(_sizes(drafted.members), found.policy).calls_at_most,
+            lacks=tuple(drafting.shortcomings(drafted, known)),
+            is_the_last=draft.fingerprint == former,
+            size=len(draft.members),
+            calls=_cost(draft.sizes, found.policy).calls_at_most,
         ),
-        spent=found.known.spent._replace(dollars_per_call=_dollars_per_call(drafted, price)),
+        spent=found.known.spent._replace(dollars_per_call=_dollars_per_call(draft, price)),
     )
-    return _Weighed(found._replace(known=facts), drafted, decide(facts))
+    return _Weighed(found._replace(known=facts), known, draft, decide(facts))
 
 
 def _dollars_per_call(drafted: Draft, price: float | None) -> float | None:
@@ -244,39 +177,6 @@ def _dollars_per_call(drafted: Draft, price: float | None) -> float | None:
     contents = (m.example.inputs | m.example.outputs for m in drafted.members)
     characters = fmean(sum(map(len, map(str, content.values()))) for content in contents)
     return tokens_per_call(characters) * price / 1e6
-
-
-def _read(tx: Tx, domain: str) -> _Known:
-    latest = datasets.latest(tx, domain=domain)
-    placed = datasets.members(tx, version_id=latest.id) if latest else []
-    return _Known(latest, placed, examples.admitted(tx, domain=domain), {})
-
-
-def _clustered(store: Store, domain: str, known: _Known) -> _Known:
-    """With the cluster of every admitted example; who came before there were any is placed now."""
-    clustering.place(store, domain=domain, examples=known.admitted)
-    with store.begin() as tx:
-        found = clusters.clusters(tx, example_ids=[one.id for one in known.admitted])
-    # An example that was purged meanwhile is in none.
-    admitted = [one for one in known.admitted if one.id in found]
-    return known._replace(admitted=admitted, clusters=found)
-
-
-def _lacks(drafted: Draft, known: _Known, policy: Policy) -> list[str]:
-    """What keeps these examples from being a version."""
-    missing = dataset.shortcomings(drafted.members, policy)
-    if known.latest is None and not missing:
-        missing = dataset.lacking(Counter(m.example.cell for m in drafted.members), policy)
-    usable = len(known.admitted) - len(drafted.left_out)
-    if missing and len(drafted.members) < min(usable, policy.max_examples):
-        capped = usable - len(drafted.members)
-        missing.append(
-            f"{capped} stay out by cells.max, cluster_cap or synthetic_share, or because they are "
-            "suspicious and like something in train"
-        )
-    if missing and drafted.left_out:
-        missing.append(f"{len(drafted.left_out)} do not fit, the first: {drafted.left_out[0]}")
-    return missing
 
 
 def _enqueue(
@@ -306,10 +206,6 @@ def _enqueue(
         judge=found.known.judge,
     )
     return run_id
-
-
-def _sizes(members: Sequence[Member]) -> dict[str, int]:
-    return {split.value: sum(m.split is split for m in members) for split in Split}
 
 
 def _cost(sizes: dict[str, int], policy: Policy) -> Plan:

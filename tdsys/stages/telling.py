@@ -91,7 +91,7 @@ def _move(one: Step) -> Event:
 
 
 def _use(one: Used) -> Iterator[Event]:
-    yield Event("", "dataset", f"in version {one.number} of {one.domain}, split {one.split}")
+    yield Event("", "dataset", f"in version {one.name} of {one.domain}, split {one.split}")
     for program in one.programs:
         role = "as" if program in one.demo_in else "not as"
         told = f"program {program} was made of it, {role} a demo in its prompt"

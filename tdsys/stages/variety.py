@@ -10,9 +10,9 @@ from typing import NamedTuple
 from tdsys.core.dataset import Admitted
 from tdsys.core.diversity import Diversity, Piece, measure
 from tdsys.core.example import Source
-from tdsys.errors import InvalidInput
 from tdsys.stages.clustering import problem_of
 from tdsys.store import Store, Tx, clusters, datasets, examples, mixture, policies
+from tdsys.store.datasets import DatasetVersion
 from tdsys.store.mixture import SourceQuality
 
 SYNTHETIC, REAL, IMPORTED = "synthetic", "real", "imported"
@@ -72,8 +72,8 @@ class Mix(NamedTuple):
     sources: list[SourceQuality]
 
 
-def diversity(store: Store, *, domain: str, version: int | None = None) -> list[Measured]:
-    """The admitted set and the newest dataset version, or another one by its number.
+def diversity(store: Store, *, domain: str, version: str | None = None) -> list[Measured]:
+    """The admitted set and the newest dataset version, or another one by its name or id.
 
     InvalidInput when there is no such domain or version.
     """
@@ -81,23 +81,17 @@ def diversity(store: Store, *, domain: str, version: int | None = None) -> list[
         policies.current(tx, domain=domain)
         admitted = examples.admitted(tx, domain=domain)
         sets = [("admitted", admitted)]
-        if number := _numbered(tx, domain, version):
-            name, id_ = number
-            sets.append((name, [m.example for m in datasets.members(tx, version_id=id_)]))
+        if found := _version(tx, domain, version):
+            held = [m.example for m in datasets.members(tx, version_id=found.id)]
+            sets.append((f"version {found.name}", held))
         placed = clusters.clusters(tx, example_ids={e.id for _, held in sets for e in held})
     return [_measured(name, held, placed) for name, held in sets]
 
 
-def _numbered(tx: Tx, domain: str, version: int | None) -> tuple[str, int] | None:
-    if version is None:
-        latest = datasets.latest(tx, domain=domain)
-        return None if latest is None else (f"version {latest.number}", latest.id)
-    for known in datasets.versions(tx, domain=domain):
-        if known.number == version:
-            return f"version {version}", known.id
-    raise InvalidInput(
-        f"{domain} has no dataset version {version}", remedy="leave --version out for the newest"
-    )
+def _version(tx: Tx, domain: str, wanted: str | None) -> DatasetVersion | None:
+    if wanted is None:
+        return datasets.latest(tx, domain=domain)
+    return datasets.named(tx, domain=domain, name=wanted)
 
 
 def _measured(name: str, held: Sequence[Admitted], placed: Mapping[int, int]) -> Measured:

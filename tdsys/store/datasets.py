@@ -8,15 +8,25 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import case, select, true, update
+from sqlalchemy import case, func, select, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.dataset import Member, Split
+from tdsys.core.example import Source
 from tdsys.core.policy import Signature
-from tdsys.errors import NotFound
-from tdsys.store import programs
+from tdsys.core.versions import Leaving, Tombstone
+from tdsys.errors import Conflict, NotFound
+from tdsys.store import attributions, programs
+from tdsys.store.dataset_schema import dataset_tombstones
 from tdsys.store.engine import Tx
-from tdsys.store.schema import dataset_members, dataset_versions, domains
+from tdsys.store.schema import (
+    ADMITTED,
+    dataset_members,
+    dataset_versions,
+    domains,
+    example_bodies,
+    examples,
+)
 
 _IN_ORDER = case(
     {split.value: place for place, split in enumerate(Split)}, value=dataset_members.c.split
@@ -32,19 +42,58 @@ class Placed(NamedTuple):
     difficulty: str
 
 
+class Credit(BaseModel):
+    """A licence as it was stated, whom it asks to name, and how many members came under it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    license: str
+    attribution: str
+    examples: int
+
+
+class Step(NamedTuple):
+    """How a version follows the newest one, its `parent`: whether it begins a major, and why.
+
+    Without a parent it follows whatever is the newest.
+    """
+
+    parent: int | None = None
+    major: bool = True
+    because: str = ""
+    removed: Sequence[Tombstone] = ()
+
+
+ANEW = Step()
+
+
 class DatasetVersion(BaseModel):
-    """One immutable selection; `counts` are members per split."""
+    """One immutable selection; `counts` are members per split.
+
+    `frozen_at` is when the data was last this, `created_at` when it was the first time.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     id: int
     domain: str
     number: int
+    major: int
+    minor: int
+    because: str
+    parent_id: int | None
+    credits: tuple[Credit, ...]
     fingerprint: str
     signature: Signature
     policy_version: int
     counts: dict[str, int]
     created_at: datetime
+    frozen_at: datetime
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.major}.{self.minor}"
 
     @property
     def size(self) -> int:
@@ -61,8 +110,12 @@ def freeze(
     policy_version: int,
     members: Sequence[Member],
     now: datetime,
+    step: Step = ANEW,
 ) -> DatasetVersion:
-    """Freeze a selection, or find it frozen; programs of other versions become stale at once."""
+    """Freeze a selection, or find it frozen; programs of other versions become stale at once.
+
+    Conflict where the step's parent is not the newest version any more.
+    """
     # Numbers are given, and staleness is worked out, by whoever holds the domain's row.
     last = tx.scalars(
         select(domains.c.dataset_counter)
@@ -82,17 +135,21 @@ def freeze(
             .values(
                 domain=domain,
                 number=last + 1,
+                **_placed_after(tx, domain, step),
                 fingerprint=fingerprint,
                 signature=signature.model_dump(mode="json"),
                 policy_version=policy_version,
                 counts=_counts(members),
+                credits=_credits(tx, [member.example.id for member in members]),
                 created_at=now,
                 frozen_at=now,
             )
             .returning(dataset_versions.c.id)
         ).one()
         _write_members(tx, found, members)
+        _write_tombstones(tx, found, step.removed)
     programs.follow_version(tx, domain=domain, version_id=found)
+    attributions.follow_version(tx, domain=domain, version_id=found)
     return version(tx, id=found)
 
 
@@ -106,6 +163,14 @@ def version(tx: Tx, *, id: int) -> DatasetVersion:  # noqa: A002  # a version's 
     if row is None:
         raise NotFound(f"there is no dataset version {id}", remedy="list them per domain")
     return DatasetVersion.model_validate(row)
+
+
+def named(tx: Tx, *, domain: str, name: str) -> DatasetVersion:
+    """The version of a domain by its name or id; NotFound when there is none."""
+    for known in versions(tx, domain=domain):
+        if name in {known.name, str(known.id)}:
+            return known
+    raise NotFound(f"{domain} has no dataset version {name}", remedy="see `tdsys dataset list`")
 
 
 def latest(tx: Tx, *, domain: str) -> DatasetVersion | None:
@@ -167,9 +232,119 @@ def members(tx: Tx, *, version_id: int) -> list[Member]:
     return [_member(row) for row in rows]
 
 
+def beginning(tx: Tx, *, of: DatasetVersion) -> DatasetVersion:
+    """The first version of its major."""
+    kept = dataset_versions.c
+    row = (
+        tx.execute(
+            select(dataset_versions).where(
+                kept.domain == of.domain, kept.major == of.major, kept.minor == 0
+            )
+        )
+        .mappings()
+        .one()
+    )
+    return DatasetVersion.model_validate(row)
+
+
+def ever_placed(tx: Tx, *, domain: str) -> dict[str, Split]:
+    """The split each content was ever in; train, where it was in several."""
+    rows = tx.execute(
+        select(dataset_members.c.fingerprint, func.min(_IN_ORDER))
+        .join(dataset_versions, dataset_versions.c.id == dataset_members.c.version_id)
+        .where(dataset_versions.c.domain == domain)
+        .group_by(dataset_members.c.fingerprint)
+    )
+    splits = list(Split)
+    return {name: splits[place] for name, place in rows}
+
+
+def tombstones(tx: Tx, *, version_id: int) -> list[Tombstone]:
+    """What a version had to give up."""
+    kept = dataset_tombstones.c
+    rows = tx.execute(
+        select(kept.example_id, kept.fingerprint, kept.split, kept.reason, kept.detail)
+        .where(kept.version_id == version_id)
+        .order_by(kept.split, kept.fingerprint)
+    )
+    return [Tombstone(r[0], r[1], Split(r[2]), Leaving(r[3]), r[4]) for r in rows]
+
+
+def last_leaving(tx: Tx, *, version_id: int) -> datetime | None:
+    """When the last of a version's members left the admitted set or changed; None: none did.
+
+    Of one that was purged nobody knows when: it counts as long ago.
+    """
+    kept, there = dataset_members.c, examples.c
+    same = (there.id == kept.example_id) & (there.state == ADMITTED)
+    same &= func.encode(there.fingerprint, "hex") == kept.fingerprint
+    is_here = select(there.id).where(same).exists()
+    moved = select(there.moved_at).where(there.id == kept.example_id).scalar_subquery()
+    found: datetime | None = tx.scalar(
+        select(func.max(func.coalesce(moved, dataset_versions.c.created_at)))
+        .join(dataset_versions, dataset_versions.c.id == kept.version_id)
+        .where(kept.version_id == version_id, ~is_here)
+    )
+    return found
+
+
+def whereabouts(tx: Tx, *, example_ids: Sequence[int]) -> dict[int, str]:
+    """State and reason of those of them that are stored still."""
+    rows = tx.execute(
+        select(examples.c.id, examples.c.state, examples.c.reason).where(
+            examples.c.id.in_(example_ids)
+        )
+    )
+    return {id_: f"{state}: {reason}" if reason else state for id_, state, reason in rows}
+
+
+def _placed_after(tx: Tx, domain: str, step: Step) -> dict[str, object]:
+    """The name of the next version and what it follows; Conflict if that is not the newest."""
+    before = latest(tx, domain=domain)
+    if step.parent is not None and (before is None or before.id != step.parent):
+        raise Conflict(
+            f"another version of {domain} was frozen meanwhile", remedy="look again, then repeat"
+        )
+    kept = dataset_versions.c
+    majors = select(func.coalesce(func.max(kept.major), 0)).where(kept.domain == domain)
+    name = {"major": int(tx.scalar(majors) or 0) + 1, "minor": 0}
+    if before is not None and not step.major:
+        minors = select(func.max(kept.minor)).where(
+            kept.domain == domain, kept.major == before.major
+        )
+        name = {"major": before.major, "minor": int(tx.scalar(minors) or 0) + 1}
+    return {**name, "because": step.because, "parent_id": before.id if before else None}
+
+
+def _write_tombstones(tx: Tx, version_id: int, removed: Sequence[Tombstone]) -> None:
+    if removed:
+        tx.execute(
+            insert(dataset_tombstones),
+            [{"version_id": version_id, **one._asdict()} for one in removed],
+        )
+
+
 def _counts(members: Sequence[Member]) -> dict[str, int]:
     sizes = Counter(member.split for member in members)
     return {split.value: sizes[split] for split in Split}
+
+
+def _credits(tx: Tx, example_ids: Sequence[int]) -> list[dict[str, object]]:
+    """What imports said of these examples' licences; nobody else's word counts for one."""
+    said = example_bodies.c.payload["metadata"]["provenance"]
+    by = (said["license"].as_string(), func.coalesce(said["attribution"].as_string(), ""))
+    rows = tx.execute(
+        select(*by, func.count())
+        .join(examples, examples.c.id == example_bodies.c.example_id)
+        .where(
+            examples.c.id.in_(example_ids),
+            examples.c.source == Source.IMPORTED.value,
+            by[0].is_not(None),
+        )
+        .group_by(*by)
+        .order_by(*by)
+    )
+    return [{"license": name, "attribution": whom, "examples": n} for name, whom, n in rows]
 
 
 def _write_members(tx: Tx, version_id: int, members: Sequence[Member]) -> None:

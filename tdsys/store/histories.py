@@ -66,7 +66,7 @@ class Used(NamedTuple):
 
     version_id: int
     domain: str
-    number: int
+    name: str
     split: str
     programs: list[int]
     demo_in: list[int]
@@ -172,7 +172,7 @@ def _used(tx: Tx, example_id: int, fingerprint: str) -> list[Used]:
         select(
             dataset_versions.c.id,
             dataset_versions.c.domain,
-            dataset_versions.c.number,
+            func.concat(dataset_versions.c.major, ".", dataset_versions.c.minor).label("name"),
             dataset_members.c.split,
         )
         .join(dataset_members, dataset_members.c.version_id == dataset_versions.c.id)
@@ -183,7 +183,10 @@ def _used(tx: Tx, example_id: int, fingerprint: str) -> list[Used]:
     learned = tx.execute(_programs([row.id for row in rows])).all()
     return [
         Used(
-            *row,
+            row.id,
+            row.domain,
+            row.name,
+            row.split,
             programs=[p.id for p in learned if p.version_id == row.id],
             demo_in=[p.id for p in learned if p.version_id == row.id and fingerprint in p.demos],
         )

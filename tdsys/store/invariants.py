@@ -14,7 +14,9 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TextClause, Uuid, bindparam, text
 
 from tdsys.core.lifecycle import MOVES, State
+from tdsys.store import dataset_schema
 from tdsys.store.engine import Tx
+from tdsys.store.program_invariants import PROGRAMS
 
 SAMPLES = 5
 # An operator waits for this; the usual limit is made for claims, which take milliseconds.
@@ -340,11 +342,6 @@ DATASETS = (
               OR runs.version_id <> programs.version_id""",
     ),
     Invariant(
-        "active programs are better",
-        "the whole interval of an active program's gain lies above zero",
-        "SELECT id FROM programs WHERE active AND NOT gain_low > 0",
-    ),
-    Invariant(
         "old programs are stale",
         "a program of another than the newest version, or of data that left, is marked stale",
         """SELECT programs.id FROM programs WHERE NOT stale AND (
@@ -439,7 +436,8 @@ COUNTS = (
 )
 
 INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
-              *COUNTS)  # fmt: skip
+              *COUNTS, *map(Invariant._make, PROGRAMS),
+              *(Invariant(*one) for one in dataset_schema.INVARIANTS))  # fmt: skip
 
 
 def as_of_now(tx: Tx) -> None:

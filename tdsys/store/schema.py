@@ -297,6 +297,13 @@ dataset_versions = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
     Column("number", BigInteger, nullable=False),
+    # Its name, 2.3: within a major val and test stay; `because` says why it was made.
+    Column("major", Integer, nullable=False),
+    Column("minor", Integer, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("parent_id", BigInteger, ForeignKey("dataset_versions.id")),
+    # Licences and attributions of its members, as they were: an export must not need the examples.
+    Column("credits", VERBATIM, nullable=False),
     Column("fingerprint", Text, nullable=False),
     Column("signature", VERBATIM, nullable=False),
     Column("policy_version", Integer, nullable=False),
@@ -306,6 +313,7 @@ dataset_versions = Table(
     time_("frozen_at"),
     UniqueConstraint("fingerprint"),
     UniqueConstraint("domain", "number"),
+    UniqueConstraint("domain", "major", "minor"),
 )
 
 # No foreign key to examples: a version must read the same after its examples were purged.

@@ -120,6 +120,29 @@ def reaches(values: Sequence[Reach], *, title: str) -> Markup:
     return _drawn(title, drawn, high=row * len(values) + 4)
 
 
+def trend(values: Sequence[Reach], *, title: str) -> Markup:
+    """Values with their intervals from 0 to 1, one after the other, joined by a line."""
+    inner, step = HIGH - PAD, WIDE / max(1, len(values))
+    at = [(step * (i + 0.5), inner - one.value * (inner - 10)) for i, one in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    drawn = [Markup('<polyline class="trend" points="{}"/>').format(line)]
+    drawn += [
+        Markup(
+            '<line class="reach" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>'
+            '<circle class="dot" cx="{0:.1f}" cy="{3:.1f}" r="5"><title>{4}</title></circle>'
+        ).format(
+            x,
+            inner - one.low * (inner - 10),
+            inner - one.high * (inner - 10),
+            y,
+            _text(f"{one.label}: {one.value:.3f}, between {one.low:.3f} and {one.high:.3f}"),
+        )
+        for one, (x, y) in zip(values, at, strict=True)
+    ]
+    ends = [values[0].label, values[-1].label] if values else []
+    return _drawn(title, [*drawn, *_ends(ends)])
+
+
 class Line(NamedTuple):
     """A value over time: points between 0 and 1 both ways, None where nothing is known."""
 

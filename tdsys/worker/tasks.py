@@ -6,6 +6,7 @@ from tdsys import runtime
 from tdsys.core.alerting import Severity
 from tdsys.stages import (
     alerting,
+    attributing,
     browsing,
     capture,
     drifting,
@@ -18,6 +19,7 @@ from tdsys.stages import (
     pruning,
     reviewing,
     scoring,
+    serving,
     synthesizing,
     trending,
 )
@@ -109,11 +111,18 @@ def prune() -> object:
     return outcome
 
 
+@task(Task.PUBLISH)
+def publish() -> object:
+    """Lay the active programs where generators look for them."""
+    here = runtime.current()
+    return serving.publish(here.store, here.shelf)
+
+
 @task(Task.OPTIMIZE)
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
-    return optimizing.run_due(
+    outcome = optimizing.run_due(
         here.store,
         optimizer=here.optimizer,
         verifier=here.verifier,
@@ -122,6 +131,25 @@ def optimize() -> object:
         threads=here.settings.lm_threads,
         price=here.program_price,
     )
+    if outcome:
+        here.ring(Task.PUBLISH)
+    return outcome
+
+
+@task(Task.ATTRIBUTE)
+def attribute() -> object:
+    """Try prompts of the attributions that are open."""
+    here = runtime.current()
+    outcome = attributing.work_due(
+        here.store,
+        means=attributing.Means(here.prober, here.verifier),
+        clock=here.now,
+        lease=here.lease,
+        share=lambda: here.ring(Task.ATTRIBUTE),
+    )
+    if outcome.more:
+        here.ring(Task.ATTRIBUTE)
+    return outcome
 
 
 @task(Task.FRESHNESS)

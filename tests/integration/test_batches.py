@@ -522,5 +522,5 @@ def test_what_was_made_is_mixed_with_what_was_captured_in_one_dataset_version(
     assert dict(rows) == {"captured": 32, "synthetic": 12}, considered
     events = telling.story(store, example_id=example_id).events
     told = {event.what: event.told for event in events}
-    assert "in version 1 of d, split" in told["dataset"]
+    assert "in version 1.0 of d, split" in told["dataset"]
     assert report.mixture == (12, 32, 0, 1.0)

@@ -252,7 +252,7 @@ def test_an_example_is_told_with_all_that_happened_to_it(store: Store) -> None:
     assert whole.scores[1].values["accuracy"] == pytest.approx(0.9)
     assert whole.scores[1].rationales["accuracy"] == "because"
     assert [(s.move, s.actor) for s in whole.steps] == [("admit", "test"), ("flag", "bo")]
-    assert [(u.number, u.programs, u.demo_in) for u in whole.used] == [(1, [program], [program])]
+    assert [(u.name, u.programs, u.demo_in) for u in whole.used] == [("1.0", [program], [program])]
     assert whole.moves == [Move.APPROVE, Move.REJECT, Move.REPLAY]
     assert len(told.near) == 9
     assert whole.outputs["problem"] == PROBLEM["problem"]

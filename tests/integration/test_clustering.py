@@ -10,12 +10,15 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import text
 
+from tdsys.core import versions
 from tdsys.core.dataset import Split
 from tdsys.core.example import Candidate
-from tdsys.core.policy import Policy
+from tdsys.core.policy import Policy, Signature
 from tdsys.core.sketching import clusters as compared
+from tdsys.core.versions import Pool
 from tdsys.reference import ReferenceGenerator
-from tdsys.stages import clustering, planning, scoring
+from tdsys.stages import clustering, scoring
+from tdsys.stages.drafting import groups
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store, clusters
 from tests.commanding import Shell
@@ -224,7 +227,8 @@ def test_a_version_keeps_near_duplicates_together_and_not_the_ends_of_a_chain() 
         for n, text in enumerate([*ends, *alike])
     ]
     one_cluster = dict.fromkeys(range(len(chained)), 7)
-    drafted = planning.draft(chained, Policy(), one_cluster)
+    pool = Pool(chained, [], one_cluster, lambda chosen: groups(chosen, one_cluster), {})
+    drafted = versions.draft(pool, Policy(), Signature(), None)
     named = {member.example.id: (member.cluster, member.split) for member in drafted.members}
     assert named[0] == named[2] == named[3] != named[1]
     assert {split for _, split in named.values()} <= set(Split)

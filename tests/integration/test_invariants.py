@@ -163,6 +163,19 @@ INSERT INTO programs (domain, run_id, version_id, state, envelope, items, reques
 SELECT domain, run_id, version_id, state, envelope, items, requests, before, after,
        after_low, after_high, gain, gain_low, gain_high, active, created_at FROM programs
 """
+NEXT_VERSION = """
+INSERT INTO dataset_versions (domain, number, major, minor, because, parent_id, credits,
+                              fingerprint, signature, policy_version, counts, created_at, frozen_at)
+SELECT domain, 2, major, 1, '', id, '[]', 'x', signature, policy_version, counts, created_at,
+       frozen_at
+FROM dataset_versions;
+"""
+OTHER_TEST = """
+INSERT INTO dataset_members (version_id, example_id, split, position, cluster, fingerprint, content,
+                             topic, difficulty, source, simulated, quality)
+SELECT (SELECT max(id) FROM dataset_versions), example_id, 'test', example_id, cluster, fingerprint,
+       content, topic, difficulty, source, simulated, quality FROM dataset_members
+"""
 # What is done to the sound world, by the invariant that must notice.
 SAID_TWICE = """
 INSERT INTO review_events (example_id, entry, token, person, act, reason, detail, before, after,
@@ -203,11 +216,16 @@ DAMAGE = {
     "versions are whole": "DELETE FROM dataset_members WHERE position = 0 AND split = 'val'",
     "clusters are not divided": "UPDATE dataset_members SET cluster = 1",
     "members are distinct": "UPDATE dataset_members SET fingerprint = 'same'",
+    "val and test stay": NEXT_VERSION + OTHER_TEST,
+    "what left is named": NEXT_VERSION,
     "one run is open": SECOND_RUN + ";" + SECOND_RUN,
     "runs end once": "UPDATE runs SET finished_at = NULL",
     "one program is active": SECOND_PROGRAM,
     "programs come from their run": "UPDATE runs SET state = 'failed'",
     "active programs are better": "UPDATE programs SET gain_low = 0",
+    "activations are written down": "DELETE FROM activations",
+    "a run is followed by one": "INSERT INTO run_causes (run_id, domain, follows, because)"
+    " SELECT gen_random_uuid(), 'd', md5('')::uuid, '[]' FROM generate_series(1, 2)",
     "old programs are stale": "UPDATE programs SET stale = false",
     "what waits is queued": "DELETE FROM reviews",
     "reviews are decided once": SAID_TWICE.format("1"),

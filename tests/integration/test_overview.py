@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import uuid
-from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from tdsys.core.intake import Faulty
 from tdsys.core.lifecycle import Move
 from tdsys.core.spreadsheet import original
 from tdsys.errors import Conflict, TdsysError
-from tdsys.stages import archive, curation, datasets, overview
+from tdsys.stages import archive, curation, datasets, exporting, overview
 from tdsys.stages.overview import Overview, Stage
 from tdsys.store import Store, Tx, counts, examples, imports
 from tests.commanding import Shell
@@ -114,7 +113,7 @@ def test_a_version_as_a_table_has_no_formula_and_can_be_had_back(store: Store) -
     with store.begin() as tx:
         admit(tx, [make_capture(domain="sums", outputs=outputs), *make_captures(8, domain="sums")])
         version = freeze(tx, domain="sums")
-    lines = "".join(_exported(store, version.id, "csv"))
+    lines = _exported(store, version.id, "csv")
     rows = list(csv.DictReader(io.StringIO(lines)))
     assert len(rows) == 9
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
@@ -124,12 +123,14 @@ def test_a_version_as_a_table_has_no_formula_and_can_be_had_back(store: Store) -
     assert kept["outputs.problem"] == FORMULA
     assert kept["outputs.'odd"] == "'quoted"
     assert json.loads(kept["outputs.hints"]) == ["-1", "then"]
-    plain = [json.loads(line) for line in _exported(store, version.id, "jsonl")]
+    plain = [json.loads(line) for line in _exported(store, version.id, "jsonl").splitlines()]
     assert FORMULA in {one["outputs"]["problem"] for one in plain}
 
 
-def _exported(store: Store, version_id: int, format_: str) -> Iterable[str]:
-    return datasets.export_version(store, version_id=version_id, format_=format_, domains=None)
+def _exported(store: Store, version_id: int, form: str) -> str:
+    version = datasets.version(store, version_id=version_id, domains=None)
+    whole = exporting.described(store, version=version)
+    return b"".join(exporting.pieces(whole, form=form)).decode()
 
 
 def test_the_command_writes_the_table_too(tdsys: Shell, store: Store) -> None:

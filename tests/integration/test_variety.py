@@ -73,13 +73,13 @@ def test_the_admitted_set_and_a_version_are_measured(store: Store) -> None:
     place(store)
     now, frozen = variety.diversity(store, domain="sums")
     assert (now.name, now.diversity.examples, now.unplaced) == ("admitted", 4, 0)
-    assert (frozen.name, frozen.diversity.examples) == ("version 1", 3)
+    assert (frozen.name, frozen.diversity.examples) == ("version 1.0", 3)
     assert now.diversity.clusters == frozen.diversity.clusters == 3
     assert now.diversity.largest_cluster == 2
     assert now.diversity.vendi == pytest.approx(2.67, abs=0.1)
     assert (now.diversity.cells, frozen.diversity.entropy) == (2, None)
-    with pytest.raises(InvalidInput, match="no dataset version 9"):
-        variety.diversity(store, domain="sums", version=9)
+    with pytest.raises(InvalidInput, match=r"no dataset version 9\.9"):
+        variety.diversity(store, domain="sums", version="9.9")
 
 
 def test_who_is_in_no_cluster_yet_is_counted_and_stands_alone(store: Store) -> None:

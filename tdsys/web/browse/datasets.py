@@ -6,15 +6,13 @@ from typing import Any
 
 from tdsys.core.people import Right
 from tdsys.errors import InvalidInput
-from tdsys.stages import archive, datasets
+from tdsys.stages import archive, datasets, exporting
 from tdsys.store.datasets import DatasetVersion, Placed
 from tdsys.web.browse.address import number
 from tdsys.web.pages import Download, File, Page
 from tdsys.web.visit import Visit, missing
 
 MEMBERS_SHOWN = 500
-MEDIA = {"jsonl": "application/x-ndjson", "dspy": "application/json", "csv": "text/csv"}
-ENDINGS = {"jsonl": "jsonl", "dspy": "dspy.json", "csv": "csv"}
 
 
 def listed(visit: Visit) -> dict[str, Any]:
@@ -35,17 +33,18 @@ def shown(visit: Visit) -> dict[str, Any]:
     members = datasets.members(visit.store, version=one)
     return {
         "version": _told(one),
+        "tombstones": [one._asdict() for one in datasets.tombstones(visit.store, version=one)],
         "members": [_member(uid, m) for uid, m in list(members.items())[:MEMBERS_SHOWN]],
         "others": [_told(v) for v in every if v.id != one.id],
         "difference": other and _difference(visit, other, one),
-        "formats": list(datasets.FORMATS),
+        "formats": exporting.available(),
     }
 
 
 def _other(visit: Visit, one: DatasetVersion, every: list[DatasetVersion]) -> DatasetVersion | None:
     wanted = visit.query.get("against")
     if not wanted:
-        return next((v for v in every if v.number < one.number), None)
+        return next((v for v in every if v.id == one.parent_id), None)
     for other in every:
         if wanted == str(other.id):
             return other
@@ -67,19 +66,17 @@ def _difference(visit: Visit, before: DatasetVersion, after: DatasetVersion) -> 
 def export(visit: Visit) -> File:
     """One version as a file."""
     format_ = visit.path["format"]
-    if format_ not in datasets.FORMATS:
+    if format_ not in exporting.available():
         raise missing("form")
-    version_id = number(visit, "version")
-    lines = datasets.export_version(
-        visit.store, version_id=version_id, format_=format_, domains=visit.domains
-    )
-    name = f"dataset-{version_id}.{ENDINGS[format_]}"
-    return File(name, MEDIA[format_], (line.encode() for line in lines))
+    one = datasets.version(visit.store, version_id=number(visit, "version"), domains=visit.domains)
+    form = exporting.FORMS[format_]
+    whole = exporting.described(visit.store, version=one)
+    return File(f"dataset-{one.id}.{form.ending}", form.media, form.write(whole))
 
 
 def _told(one: DatasetVersion) -> dict[str, Any]:
     told: dict[str, Any] = one.model_dump(mode="json")
-    return {**told, "size": one.size}
+    return {**told, "name": one.name, "size": one.size}
 
 
 def _member(uid: str, one: Placed) -> dict[str, Any]:
