@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from tdsys.core.budget import in_flight, plan
 from tdsys.core.program import Recipe, Trial
-from tdsys.llm.optimizer import MiproOptimizer
+from tdsys.llm.optimizer import DspyOptimizer
 from tdsys.llm.session import Model
 from tests.small_world import SIGNATURE, grade, items
 from tests.stub_provider import StubProvider
@@ -61,7 +61,7 @@ def killed_and_undisturbed(*, seed: int) -> Replayed:
 def optimized(model: Model) -> Scores:
     """The trials of one run, as far as they must be the same each time."""
     trials: list[Trial] = []
-    MiproOptimizer(model, threads=16).optimize(
+    DspyOptimizer(model, threads=16).optimize(
         SIGNATURE, TRAIN, VAL, grader=grade, recipe=Recipe(in_flight=PLANNED_IN_FLIGHT),
         on_trial=trials.append, should_stop=lambda: False,
     )  # fmt: skip

@@ -34,7 +34,7 @@ FRESH_SAMPLES = 2
 PLAIN = Recipe()
 
 
-class MiproOptimizer:
+class DspyOptimizer:
     """Compiles and evaluates programs with DSPy's optimizers on one model."""
 
     def __init__(self, model: Model, *, threads: int = 16) -> None:
