@@ -6,18 +6,20 @@ Nothing with a socket exists before first use, so a forked child makes its own.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from tdsys import quarantine, wire
 from tdsys import settings as settings_module
-from tdsys import wire
 from tdsys.broker import connect, parsed
 from tdsys.core.identity import First, Terms, grants_of
 from tdsys.core.pruning import MEGABYTE, Limit
 from tdsys.core.throttling import Allowance
+from tdsys.core.tombs import forms
 from tdsys.errors import ConfigurationError, InvalidInput
 from tdsys.inbox import Inbox
 from tdsys.limiter import SharedLimiter
@@ -352,6 +354,11 @@ class Runtime:
     def now(self) -> datetime:
         """The present, aware, UTC."""
         return datetime.now(UTC)
+
+    def drop_quarantined(self, texts: Collection[str]) -> int:
+        """Take messages out of the broker's quarantine that quote one of these; how many."""
+        pieces = [form.encode() for text in texts for form in forms(text)]
+        return quarantine.drop(self.broker, pieces)
 
     def ring(self, task: wire.Task) -> None:
         """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""

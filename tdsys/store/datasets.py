@@ -222,13 +222,27 @@ def placed(tx: Tx, *, version_id: int) -> dict[str, Placed]:
     return {row[0]: Placed(*row[1:]) for row in rows}
 
 
-def members(tx: Tx, *, version_id: int) -> list[Member]:
-    """A version's members: train, val, test, each in the order they were frozen in."""
-    rows = tx.execute(
-        select(dataset_members)
-        .where(dataset_members.c.version_id == version_id)
-        .order_by(_IN_ORDER, dataset_members.c.position)
-    ).mappings()
+def members(tx: Tx, *, version_id: int, whole: bool = True) -> list[Member]:
+    """A version's members: train, val, test, each in the order they were frozen in.
+
+    Conflict when some are forgotten: it is not what it was. Without `whole` those are empty.
+    """
+    rows = (
+        tx.execute(
+            select(dataset_members)
+            .where(dataset_members.c.version_id == version_id)
+            .order_by(_IN_ORDER, dataset_members.c.position)
+        )
+        .mappings()
+        .all()
+    )
+    lost = sum(row["content"] is None for row in rows)
+    if lost and whole:
+        raise Conflict(
+            f"dataset version {version_id} lost the content of {lost} of its {len(rows)} members: "
+            "they were forgotten",
+            remedy="use a newer version; this one is never what it was again",
+        )
     return [_member(row) for row in rows]
 
 
@@ -369,7 +383,8 @@ def _write_members(tx: Tx, version_id: int, members: Sequence[Member]) -> None:
 
 
 def _member(row: Mapping[Any, Any]) -> Member:
-    example = {**row, **row["content"], "id": row["example_id"]}
+    content = row["content"] or {"inputs": {}, "outputs": {}}
+    example = {**row, **content, "id": row["example_id"]}
     return Member.model_validate(
         {"example": example, "split": row["split"], "cluster": row["cluster"]}
     )

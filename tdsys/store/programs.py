@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import exists, select, true, update
+from sqlalchemy import exists, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.comparison import Comparison
@@ -180,7 +180,10 @@ def _is_outdated(tx: Tx, domain: str, version_id: int) -> bool:
         .limit(1)
     )
     still = exists().where(
-        examples.c.id == dataset_members.c.example_id, examples.c.state == ADMITTED
+        examples.c.id == dataset_members.c.example_id,
+        examples.c.state == ADMITTED,
+        # An edited one may be admitted again, as something else.
+        func.encode(examples.c.fingerprint, "hex") == dataset_members.c.fingerprint,
     )
     gone = exists().where(dataset_members.c.version_id == version_id, ~still)
     return tx.scalar(newest) != version_id or bool(tx.scalar(select(gone)))

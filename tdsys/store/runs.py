@@ -238,6 +238,15 @@ def request_cancel(tx: Tx, *, run_id: UUID) -> bool:
     return asked is not None
 
 
+def cancel_on(tx: Tx, *, version_ids: Collection[int]) -> int:
+    """Ask all open runs on these versions to stop; how many."""
+    return tx.execute(
+        update(runs_table)
+        .where(runs_table.c.version_id.in_(version_ids), IS_OPEN)
+        .values(cancel_requested=True)
+    ).rowcount
+
+
 def runs(tx: Tx, *, domain: str | None, limit: int) -> list[Run]:
     """The newest runs, of one domain or of all."""
     return [Run.model_validate(row) for row in tx.execute(_newest(domain, limit)).mappings()]

@@ -10,6 +10,7 @@ from tdsys.stages import (
     browsing,
     capture,
     drifting,
+    forgetting,
     importing,
     notifying,
     operating,
@@ -103,12 +104,13 @@ def plan() -> object:
 
 @task(Task.PRUNE)
 def prune() -> object:
-    """Retire what the policies say is too old, too much alike or too much."""
+    """Retire what policies say is too old, too much alike or too much; delete what is unused."""
     here = runtime.current()
-    outcome = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
-    if any(pruned.more for pruned in outcome):
+    pruned = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
+    purged = forgetting.purge_due(here.store, clock=here.now)
+    if any(one.more for one in pruned) or any(one.more for one in purged):
         here.ring(Task.PRUNE)
-    return outcome
+    return pruned, purged
 
 
 @task(Task.PUBLISH)

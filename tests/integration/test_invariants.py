@@ -241,6 +241,10 @@ DAMAGE = {
     "budgets hold": "UPDATE batches SET spent = 11",
     "no portion is stuck": "UPDATE batch_cells SET due_at = now() - interval '9 years'",
     "counts are what is there": "UPDATE example_counts SET n = n + 1",
+    "sizes are what is held": "UPDATE examples SET size = size + 1 WHERE id = 3",
+    "what is forgotten is gone": "INSERT INTO tombstones (fingerprint, forgotten, actor, reason,"
+    " at) SELECT fingerprint, true, 'ann', 'why', now() FROM examples WHERE id = 3",
+    "what is gone is explained": "UPDATE dataset_members SET content = NULL",
     "nothing waits for a wrong clock": "UPDATE examples SET due_at = now() + interval '9 years'"
     " WHERE state = 'candidate'",
 }

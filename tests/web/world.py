@@ -29,6 +29,7 @@ from tdsys.stages.scoring import Limits
 from tdsys.stages.synthesizing import Means
 from tdsys.store import Store, alerts
 from tdsys.verify import EvidenceVerifier
+from tdsys.verify.calculating import GuardedCalculator
 from tests.factories import NOW
 from tests.making import ScriptedSolver
 from tests.scripted import Clock, ScriptedOptimizer, ScriptedVerifier
@@ -94,7 +95,7 @@ def build(store: Store) -> None:
 
 def _ask(store: Store, domain: str) -> None:
     """A batch that is half made: some of it is judged, the rest is on its way."""
-    workshop, clock = ModelWorkshop(Model, threads=1), Clock()
+    workshop, clock = ModelWorkshop(Model, threads=1, calculator=GuardedCalculator()), Clock()
     asked = Request(
         kind=Kind.BOOTSTRAP, domain=domain, count=90, generator="reference", model="offline",
         price=0.0,

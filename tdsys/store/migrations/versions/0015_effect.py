@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0015"
-down_revision = "0021"
+down_revision = "0014"
 
 TABLES = """
 CREATE TABLE attributions (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0019"
-down_revision = "0021"
+down_revision = "0018"
 
 # An index alone answers only for pages that vacuum has seen. Rows are only ever added here, so it
 # would wait for a fifth of the table; a look-up costs three times as much until then.
