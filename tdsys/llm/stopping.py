@@ -113,6 +113,18 @@ class Gate(BaseCallback):  # type: ignore[misc]
             self._ledger.end(exception)
 
 
+class Pausing(list[Any]):
+    """Callbacks that DSPy does not see while they are paused.
+
+    It prepares every call of everything for its callbacks, which costs more than what ours do.
+    """
+
+    paused = False
+
+    def __add__(self, more: list[Any]) -> list[Any]:
+        return more if self.paused else [*self, *more]
+
+
 def _asked(instance: Any, inputs: dict[str, Any]) -> Hashable | None:
     """What a call asks, to be compared with others; None where that cannot be told cheaply."""
     given = {**instance.kwargs, **(inputs.get("kwargs") or {})}
