@@ -235,10 +235,10 @@ class Runtime:
 
     @cached_property
     def optimizer(self) -> Optimizer:
-        """MIPROv2 on the configured model."""
-        from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
+        """The optimizers, on the configured model."""
+        from tdsys.llm.optimizer import DspyOptimizer  # noqa: PLC0415
 
-        return MiproOptimizer(self._sparing_model, threads=self.settings.lm_threads)
+        return DspyOptimizer(self._sparing_model, threads=self.settings.lm_threads)
 
     @cached_property
     def prober(self) -> Prober:

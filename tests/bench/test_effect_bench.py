@@ -14,7 +14,7 @@ from tdsys.core.attribution import Effect, Row, probes
 from tdsys.core.estimating import estimate
 from tdsys.core.impact import Finding, Impact, Pair, impact
 from tdsys.core.program import Item, Recipe
-from tdsys.llm.optimizer import MiproOptimizer
+from tdsys.llm.optimizer import DspyOptimizer
 from tdsys.llm.probing import ModelProber
 from tdsys.llm.session import Model
 from tests.planted import ITEMS, World, nothing, planted, precision
@@ -178,7 +178,7 @@ def _with_wrong_answer(one: Item) -> Item:
 def optimized(
     seed: int, train: list[Item], val: list[Item], test: list[Item]
 ) -> tuple[float | None, ...]:
-    optimizer = MiproOptimizer(Model(seed=seed), threads=THREADS)
+    optimizer = DspyOptimizer(Model(seed=seed), threads=THREADS)
     made = optimizer.optimize(
         SIGNATURE, train, val, grader=grade, recipe=Recipe(seed=9), on_trial=lambda _: None,
         on_progress=lambda _: None, should_stop=lambda: False,
