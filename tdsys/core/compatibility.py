@@ -45,7 +45,7 @@ class Conflict(NamedTuple):
 def conflicts(policy: Policy) -> list[Conflict]:
     """All of them, in the order of the policy's fields; empty when a run can follow it."""
     return [
-        *(_in_signature(policy.signature) if policy.signature else ()),
+        *(in_signature(policy.signature) if policy.signature else ()),
         *_in_cells(policy),
         *_in_thresholds(policy.reject_below, policy.admit_from),
         *_in_shares(policy.shares, policy.min_examples, policy.trigger.min_per_split),
@@ -73,7 +73,8 @@ def unlabelled(signature: Signature, examples: Sequence[Document]) -> list[Confl
     ]
 
 
-def _in_signature(signature: Signature) -> Iterator[Conflict]:
+def in_signature(signature: Signature) -> Iterator[Conflict]:
+    """What DSPy or the metric cannot do with these fields, whoever named them."""
     for side, fields in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for name in fields:
             if why := _unfit(name) or _taken(side, name):
