@@ -23,6 +23,8 @@ BACKSTOPS = {
             Task.SCORE,
             Task.PLAN,
             Task.OPTIMIZE,
+            Task.PUBLISH,
+            Task.ATTRIBUTE,
             Task.OPERATE,
             Task.CATCH_UP,
             Task.DELIVER,

@@ -51,7 +51,8 @@ PRODUCER_ACL = (
     "reset on >{password} +ping +select +client|setinfo +client|setname "
     f"(+xadd +xlen ~{wire.CAPTURES}) (+lpush ~{wire.queue_key(wire.Queue.CAPTURE)}) "
     f"(+mget +get %R~{wire.acknowledgement_key('*')}) "
-    f"(+set %W~{wire.bell_key(wire.Task.INGEST)} %W~{wire.PREFIX}producer:*)"
+    f"(+set %W~{wire.bell_key(wire.Task.INGEST)} %W~{wire.PREFIX}producer:*) "
+    f"(+hget +hmget +hstrlen %R~{wire.program_key('*')})"
 )
 
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,6 +90,13 @@ def listed(client: Redis, *, limit: int = KEPT) -> list[Kept]:
     """The newest messages in quarantine, newest first."""
     found: Any = client.lrange(LIST, 0, limit - 1)
     return [_read(entry) for entry in found]
+
+
+def drop(client: Redis, pieces: Collection[bytes]) -> int:
+    """Take those out that quote one of these; how many."""
+    entries: Any = client.lrange(LIST, 0, -1)
+    told = [one for one in entries if any(piece in _read(one).head for piece in pieces)]
+    return sum(int(client.lrem(LIST, 1, one)) for one in told)
 
 
 def clear(client: Redis) -> int:

@@ -6,30 +6,34 @@ Nothing with a socket exists before first use, so a forked child makes its own.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from tdsys import quarantine, wire
 from tdsys import settings as settings_module
-from tdsys import wire
 from tdsys.broker import connect, parsed
 from tdsys.core.identity import First, Terms, grants_of
 from tdsys.core.pruning import MEGABYTE, Limit
 from tdsys.core.throttling import Allowance
+from tdsys.core.tombs import forms
 from tdsys.errors import ConfigurationError, InvalidInput
 from tdsys.inbox import Inbox
 from tdsys.limiter import SharedLimiter
 from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import ModelTerms, Settings
+from tdsys.shelf import Shelf
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from tdsys.core.attribution import Prober
     from tdsys.core.canaries import Canary
     from tdsys.core.program import Optimizer
     from tdsys.core.resolving import Solver
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
     from tdsys.oidc import Provider
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
+    from tdsys.verify.calculating import GuardedCalculator
 
 # A batch takes a tenth of a second; what takes this long is handed out again, harmlessly.
 INGEST_LEASE = timedelta(seconds=10)
@@ -119,6 +124,12 @@ class Runtime:
         """Where captures wait."""
         return Inbox(self.broker, lease=INGEST_LEASE)
 
+    @property
+    def shelf(self) -> Shelf:
+        """Where generators find the active programs."""
+        secret = self.settings.program_key
+        return Shelf(self.broker, secret=secret.get_secret_value() if secret else "")
+
     @cached_property
     def passwords(self) -> Passwords:
         """Hashes and compares passwords."""
@@ -180,6 +191,13 @@ class Runtime:
         return EvidenceVerifier()
 
     @cached_property
+    def calculator(self) -> GuardedCalculator:
+        """Works out what models calculate, with its guarded child."""
+        from tdsys.verify.calculating import GuardedCalculator  # noqa: PLC0415  # as above
+
+        return GuardedCalculator()
+
+    @cached_property
     def intake(self) -> GuardedIntake:
         """The reader of files, with its guarded child."""
         from tdsys.intake import GuardedIntake  # noqa: PLC0415  # only imports need it
@@ -208,11 +226,22 @@ class Runtime:
         return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
 
     @cached_property
+    def prober(self) -> Prober:
+        """Prompts with given demos on the configured model."""
+        from tdsys.llm.probing import ModelProber  # noqa: PLC0415
+
+        return ModelProber(self.program_model, threads=self.settings.lm_threads)
+
+    @cached_property
     def workshop(self) -> ModelWorkshop:
         """Everything that can make an example."""
         from tdsys.llm.workshop import ModelWorkshop  # noqa: PLC0415
 
-        return ModelWorkshop(lambda: self.program_model, threads=self.settings.lm_threads)
+        return ModelWorkshop(
+            lambda: self.program_model,
+            threads=self.settings.lm_threads,
+            calculator=self.calculator,
+        )
 
     @cached_property
     def solver(self) -> Solver:
@@ -326,6 +355,11 @@ class Runtime:
         """The present, aware, UTC."""
         return datetime.now(UTC)
 
+    def drop_quarantined(self, texts: Collection[str]) -> int:
+        """Take messages out of the broker's quarantine that quote one of these; how many."""
+        pieces = [form.encode() for text in texts for form in forms(text)]
+        return quarantine.drop(self.broker, pieces)
+
     def ring(self, task: wire.Task) -> None:
         """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""
         try:
@@ -346,7 +380,7 @@ class Runtime:
 
     def close(self) -> None:
         """End what this process opened."""
-        for name in ("verifier", "store", "broker", "provider"):
+        for name in ("verifier", "calculator", "store", "broker", "provider"):
             if (held := self.__dict__.pop(name, None)) is not None:
                 held.close()
 

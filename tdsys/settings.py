@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     home: Path = default_home()
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
+    program_key: SecretStr | None = None
     lm: str = "offline"
     lm_api_base: str | None = None
     lm_seed: int = 7

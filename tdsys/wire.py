@@ -23,6 +23,14 @@ INGESTING = "ingesting"
 BATCH_FIELD = b"batch"
 RECORDS_FIELD = b"records"
 
+# Active programs lie in one hash a domain: a JSON document, its SHA-256, and, where the service has
+# a key for that, the HMAC-SHA-256 of the document under it, both in hexadecimal.
+PROGRAM_FORMAT = 1
+PROGRAM_BYTES = 4_000_000
+DOCUMENT_FIELD = b"document"
+ETAG_FIELD = b"etag"
+SIGNATURE_FIELD = b"signature"
+
 
 class Queue(StrEnum):
     """The seven queues, named after stages."""
@@ -45,7 +53,9 @@ class Task(StrEnum):
     PARSE = "imports.parse"
     PLAN = "lifecycle.plan"
     PRUNE = "lifecycle.prune"
+    PUBLISH = "lifecycle.publish"
     OPTIMIZE = "optimization.run"
+    ATTRIBUTE = "optimization.attribute"
     OPERATE = "lifecycle.operate"
     FRESHNESS = "reports.freshness"
     CATCH_UP = "reports.catch_up"
@@ -72,6 +82,11 @@ def acknowledgement_key(batch_id: str) -> str:
 def producer_key(producer: str) -> str:
     """The Redis key under which a capture client leaves its counts, as JSON, for a day."""
     return f"{PREFIX}producer:{producer}"
+
+
+def program_key(domain: str) -> str:
+    """The Redis hash in which the programs of a domain lie for generators."""
+    return f"{PREFIX}program:{domain}"
 
 
 def queue_key(queue: Queue) -> str:

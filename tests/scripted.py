@@ -10,10 +10,22 @@ from pydantic import JsonValue
 
 from tdsys.core.example import Candidate, Document
 from tdsys.core.policy import Signature
-from tdsys.core.program import Artefact, Auto, DemoRef, Grader, Item, ItemScore, Trial
+from tdsys.core.program import (
+    Artefact,
+    DemoRef,
+    Grader,
+    Item,
+    ItemScore,
+    Recipe,
+    Spent,
+    Trial,
+)
 from tdsys.core.rubric import Assessment, Judgement, Juror, Question, Unscored, Verdict
 from tdsys.core.sections import Member
+from tdsys.errors import InvalidInput
 from tests.factories import NOW, make_assessment, make_judgement, make_verdict
+
+RECIPE = Recipe()
 
 
 class Clock:
@@ -79,6 +91,8 @@ class ScriptedOptimizer:
         self.raises: Exception | None = None
         self.fails_test = False
         self.runs = 0
+        self.recipe = RECIPE
+        self.metrics: dict[str, Grader] = {}
 
     def blockers(
         self,
@@ -87,9 +101,18 @@ class ScriptedOptimizer:
         val: Sequence[Item],
         *,
         grader: Grader,
-        auto: Auto,
+        recipe: Recipe,
     ) -> list[str]:
+        self.recipe = recipe
         return self.blocked
+
+    def metric(self, name: str) -> Grader:
+        if name not in self.metrics:
+            raise InvalidInput(f"there is no {name!r}", remedy="install it")
+        return self.metrics[name]
+
+    def predictors(self, signature: Signature, program: str | None) -> int:
+        return 2 if program else 1
 
     def optimize(
         self,
@@ -98,9 +121,9 @@ class ScriptedOptimizer:
         val: Sequence[Item],
         *,
         grader: Grader,
-        auto: Auto,
-        seed: int,
+        recipe: Recipe,
         on_trial: Callable[[Trial], None],
+        on_progress: Callable[[Spent], None],
         should_stop: Callable[[], bool],
     ) -> Artefact:
         self.runs += 1
@@ -140,6 +163,7 @@ class ScriptedOptimizer:
         *,
         grader: Grader,
         should_stop: Callable[[], bool],
+        recipe: Recipe = RECIPE,
     ) -> list[ItemScore]:
         if self.fails_test:
             return [ItemScore(uid=i.uid, value=None, error="no answer") for i in items]

@@ -9,6 +9,7 @@ import click
 
 from tdsys import __version__
 from tdsys.cli import (
+    activation,
     alerts,
     batch,
     benchmark,
@@ -16,8 +17,10 @@ from tdsys.cli import (
     checks,
     dataset,
     demo,
+    effectiveness,
     examples,
     exports,
+    forget,
     freshness,
     importing,
     judge,
@@ -34,6 +37,7 @@ from tdsys.cli import (
     user,
     variety,
     verify,
+    watching,
     web,
     why,
     yields,
@@ -67,10 +71,12 @@ for command in (
     judge.judge,
     replay.replay,
     lifecycle.prune,
+    forget.forget,
     report.report,
     alerts.alerts,
     models.models,
     optimize.optimize,
+    effectiveness.effectiveness,
     exports.program,
     dataset.dataset,
     broker.broker,
@@ -81,5 +87,13 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
+for more in (
+    activation.activate,
+    activation.rollback,
+    activation.history,
+    watching.watch,
+    watching.extensions,
+):
+    optimize.optimize.add_command(more)
 
 __all__ = ["cli"]

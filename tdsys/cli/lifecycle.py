@@ -13,7 +13,8 @@ from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
 from tdsys.cli.printing import say, show_table
 from tdsys.errors import InvalidInput
-from tdsys.stages import pruning
+from tdsys.stages import forgetting, pruning
+from tdsys.stages.forgetting import Purged
 from tdsys.stages.pruning import Plan, Pruned
 from tdsys.store import policies
 
@@ -27,7 +28,7 @@ MEGABYTE = 1_000_000
 @click.option("--yes", is_flag=True, help="Do it.")
 @as_json
 def prune(domain: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Retire what the policy in force says is too old, too much alike or too much.
+    """Retire what is too old, too much alike or too much; delete what nothing used for long.
 
     A cell keeps its minimum, a domain its min_examples; a person's word goes last, and what the
     active program learned from stays.
@@ -37,21 +38,22 @@ def prune(domain: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> Non
     store = runtime.current().store
     with store.begin() as tx:
         names = policies.domains(tx) if domain is None else [domain]
-    found = [_pruned(name) if yes else _foreseen(name) for name in names]
+    found = [_done(name) if yes else _foreseen(name) for name in names]
     if as_json:
-        say(json.dumps([_document(one, applied=yes) for one in found]))
+        say(json.dumps([_document(*one, applied=yes) for one in found]))
         return
     for one in found:
-        _show(one, done=yes)
+        _show(*one, done=yes)
 
 
-def _foreseen(domain: str) -> Plan:
+def _foreseen(domain: str) -> tuple[Plan, Purged]:
     here = runtime.current()
-    return pruning.foreseen(here.store, domain=domain, clock=here.now, total=here.storage_limits)
+    plan = pruning.foreseen(here.store, domain=domain, clock=here.now, total=here.storage_limits)
+    return plan, forgetting.foreseen(here.store, domain=domain, clock=here.now)
 
 
-def _pruned(domain: str) -> Pruned:
-    """Prune it here, showing how far that is."""
+def _done(domain: str) -> tuple[Pruned, Purged]:
+    """Prune and purge it here, showing how far that is."""
     here = runtime.current()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("examples", total=None)
@@ -59,7 +61,7 @@ def _pruned(domain: str) -> Pruned:
         def tell(done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total)
 
-        return pruning.prune(
+        pruned = pruning.prune(
             here.store,
             domain=domain,
             actor=person(),
@@ -67,21 +69,26 @@ def _pruned(domain: str) -> Pruned:
             total=here.storage_limits,
             tell=tell,
         )
+        progress.update(bar, description="deleted", completed=0, total=None)
+        return pruned, forgetting.purge(
+            here.store, domain=domain, actor=person(), clock=here.now, tell=tell
+        )
 
 
-def _document(one: Plan | Pruned, *, applied: bool) -> dict[str, object]:
+def _document(one: Plan | Pruned, gone: Purged, *, applied: bool) -> dict[str, object]:
     return {
         "domain": one.domain,
         "policy_version": one.policy_version,
         "cuts": [cut._asdict() for cut in one.cuts],
         "reasons": pruning.reasons(one.cuts),
         "stays": one.stays,
-        "more": one.more,
+        "more": one.more or gone.more,
+        "purged": gone.states,
         "applied": applied,
     }
 
 
-def _show(one: Plan | Pruned, *, done: bool) -> None:
+def _show(one: Plan | Pruned, gone: Purged, *, done: bool) -> None:
     told = pruning.reasons(one.cuts)
     said = ", ".join(f"{n} {reason}" for reason, n in sorted(told.items())) or "nothing"
     would = "retired" if done else "would retire"
@@ -91,6 +98,9 @@ def _show(one: Plan | Pruned, *, done: bool) -> None:
         show_table(TITLES, _rows(one.cuts))
     for why in one.stays:
         say(f"  {why}")
+    if gone.states:
+        states = ", ".join(f"{n} {state}" for state, n in sorted(gone.states.items()))
+        say(f"  {'deleted' if done else 'would delete'} for good: {states}")
 
 
 def _rows(cuts: Sequence[pruning.Cut]) -> list[tuple[str, ...]]:

@@ -20,7 +20,17 @@ BARS = " ▁▂▃▄▅▆▇█"
 WIDEST = 30
 DIMENSIONS = ("dimension", "0 .. 1", "admitted", "rejected below", "admitted from")
 REASONS = ("state", "reason", "examples")
-CELLS = ("topic", "difficulty", "admitted", "", "waiting", "rejected", "at least", "lacking")
+CELLS = (
+    "topic",
+    "difficulty",
+    "admitted",
+    "",
+    "waiting",
+    "rejected",
+    "at least",
+    "at most",
+    "lacking",
+)
 to_page = click.option(
     "--html", "path", type=click.Path(path_type=Path), help="Write a page to look at."
 )
@@ -149,7 +159,9 @@ def _bars(counts: list[int]) -> str:
 
 def _cell(one: Covered, most: int) -> tuple[str, ...]:
     bar = "█" * (-(-one.admitted * WIDEST // (most or 1)))
-    bounds = (str(one.least or ""), str(one.lacking)) if one.wanted else ("not wanted", "")
+    cap = "" if one.most is None else f"{one.most} (full)" if one.admitted >= one.most else one.most
+    bounds = (str(one.least or ""), str(cap), str(one.lacking))
+    bounds = bounds if one.wanted else ("not wanted", "", "")
     rest = (str(one.waiting), str(one.rejected), *bounds)
     return one.topic, one.difficulty, str(one.admitted), bar, *rest
 

@@ -72,11 +72,10 @@ def synthesize(**given: Any) -> None:
 
 def _ask(kind: Kind, given: dict[str, Any]) -> None:
     here = runtime.current()
-    model = here.settings.lm
     request = Request(
         kind=kind,
-        model=model,
-        price=here.terms(model).price,
+        model=here.settings.lm,
+        price=here.program_price,
         **{name: value for name, value in given.items() if name in Request.model_fields},
     )
     drafted = filling.draft(here.store, here.workshop, request)

@@ -5,6 +5,7 @@ Its rule: it imports nothing but the standard library until a client is made, th
 
 from tdsys.client.capturing import CaptureClient
 from tdsys.client.folders import BATCH_BYTES, BATCH_RECORDS
+from tdsys.client.programs import Program, Programs, current_program
 from tdsys.client.record import MAX_DEPTH, MAX_RECORD_BYTES, Serialiser, Unfit
 from tdsys.client.shipping import IN_FLIGHT, Flushed, Shipper
 from tdsys.client.spool import FileSpool, MemorySpool, Spool
@@ -19,8 +20,11 @@ __all__ = [
     "FileSpool",
     "Flushed",
     "MemorySpool",
+    "Program",
+    "Programs",
     "Serialiser",
     "Shipper",
     "Spool",
     "Unfit",
+    "current_program",
 ]

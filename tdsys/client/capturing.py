@@ -14,6 +14,7 @@ import weakref
 
 from tdsys.client.calls import Observer, ProgramCallback
 from tdsys.client.choosing import Choice
+from tdsys.client.programs import WAIT_SECONDS, Program, Programs
 from tdsys.client.record import Serialiser, Stamps, Unfit, orjson_dumps, require_objects
 from tdsys.client.shipping import Flushed, Shipper, preload
 from tdsys.client.spool import MEMORY_BYTES, SPOOL_BYTES, FileSpool, MemorySpool, Spool, root_for
@@ -50,6 +51,7 @@ class CaptureClient:
         mask: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         capture_failures: bool = False,
         spool: Spool | None = None,
+        program_key: str | None = None,
     ) -> None:
         url = redis_url or os.environ.get("TDSYS_REDIS_URL", "")
         self._choice = Choice(
@@ -63,11 +65,17 @@ class CaptureClient:
         self._stamps = Stamps()
         keeps_files = durability == "spool"
         self._shipper = Shipper(url, spool or _spool(url, keeps_files, spool_dir, spool_bytes))
+        self._programs = Programs(
+            url,
+            folder=_programs_in(spool_dir or root_for(url)) if keeps_files else "",
+            secret=program_key or os.environ.get("TDSYS_PROGRAM_KEY", ""),
+        )
         self._shipper.recover()
         _clients.add(self)
         _shippers.add(self._shipper)
         # At exit _close_all does more than this: it waits.
         weakref.finalize(self, self._shipper.stop).atexit = False
+        weakref.finalize(self, self._programs.stop).atexit = False
 
     def capture(
         self,
@@ -111,6 +119,17 @@ class CaptureClient:
             shipper.drop("internal")
         return capture_id
 
+    def current_program(
+        self, domain: str, *, key: object = None, wait: float = WAIT_SECONDS
+    ) -> Program | None:
+        """The program of a domain to run now, for `module.load_state(...)`; None: none is known.
+
+        The same object until there is another. Never raises, and waits at most `wait` seconds,
+        once, for the first. Who names a `key`, such as a user, may get the challenger: always the
+        same one for the same key, for the share of keys that the policy says.
+        """
+        return self._programs.current(domain, key=key, wait=wait)
+
     def captured(
         self, *, domain: Domain, metadata: dict[str, Any] | None = None
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -151,6 +170,7 @@ class CaptureClient:
         """
         result = self.flush(CLOSE_SECONDS)
         self._shipper.stop()
+        self._programs.stop()
         return result
 
     def __enter__(self) -> Self:
@@ -175,10 +195,16 @@ class CaptureClient:
     ) -> None:
         await self.aflush(CLOSE_SECONDS)
         self._shipper.stop()
+        self._programs.stop()
 
     def forked(self) -> None:
         """Begin anew in a child: the parent goes on counting up its ids."""
         self._stamps = Stamps()
+
+
+def _programs_in(root: str | os.PathLike[str]) -> str:
+    """Where the programs that were known last are kept, beside what waits to be shipped."""
+    return os.path.join(os.fspath(root), "programs") if root else ""
 
 
 def _spool(

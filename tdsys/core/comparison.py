@@ -34,7 +34,18 @@ class Comparison(BaseModel):
     @property
     def is_better(self) -> bool:
         """Whether the whole interval of the gain lies above zero, over enough requests."""
-        return self.gain_low > 0 and self.requests >= FEWEST_REQUESTS
+        return self.beats(0)
+
+    def beats(self, margin: float) -> bool:
+        """Whether the whole interval of the gain lies above a margin, over enough requests.
+
+        A paired t-test of the gains per request, one-sided at 2.5 %, of a gain above the margin.
+        """
+        return self.gain_low > margin and self.requests >= FEWEST_REQUESTS
+
+    def loses(self) -> bool:
+        """Whether the whole interval of the gain lies below zero."""
+        return self.gain_high < 0
 
 
 def compare(before: Sequence[float], after: Sequence[float], requests: Sequence[str]) -> Comparison:

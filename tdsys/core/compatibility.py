@@ -45,7 +45,7 @@ class Conflict(NamedTuple):
 def conflicts(policy: Policy) -> list[Conflict]:
     """All of them, in the order of the policy's fields; empty when a run can follow it."""
     return [
-        *(in_signature(policy.signature) if policy.signature else ()),
+        *(_in_signature(policy.signature) if policy.signature else ()),
         *_in_cells(policy),
         *_in_thresholds(policy.reject_below, policy.admit_from),
         *_in_shares(policy.shares, policy.min_examples, policy.trigger.min_per_split),
@@ -73,12 +73,16 @@ def unlabelled(signature: Signature, examples: Sequence[Document]) -> list[Confl
     ]
 
 
-def in_signature(signature: Signature) -> Iterator[Conflict]:
-    """What DSPy or the metric cannot do with these fields, whoever named them."""
+def misnamed(signature: Signature) -> Iterator[Conflict]:
+    """Fields that DSPy cannot have by their names, whoever named them."""
     for side, fields in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for name in fields:
             if why := _unfit(name) or _taken(side, name):
                 yield Conflict(f"signature.{side}.{name}", why, "give the field another name")
+
+
+def _in_signature(signature: Signature) -> Iterator[Conflict]:
+    yield from misnamed(signature)
     if not signature.instructions.strip():
         yield Conflict(
             "signature.instructions",
@@ -151,7 +155,10 @@ def _in_cells(policy: Policy) -> Iterator[Conflict]:
 def _in_comparison(policy: Policy) -> Iterator[Conflict]:
     """A run keeps the best of its trials: of few examples that is the luckiest."""
     held = round(policy.shares.val * policy.min_examples)
-    trials = budget.plan(1, held, policy.auto).trials
+    method = "miprov2" if policy.optimizer == "auto" else policy.optimizer
+    if method == "gepa":  # it keeps what is best on most single items, and checks few in full
+        return
+    trials = budget.plan(1, held, policy.auto, method=method).trials
     if SMALLEST_SPLIT <= held < trials:
         yield Conflict(
             "auto",
@@ -200,7 +207,7 @@ def _in_calls(policy: Policy) -> Iterator[Conflict]:
     for limit in ("min_examples", "max_examples"):
         examples: int = getattr(policy, limit)
         train, val = (round(s * examples) for s in (policy.shares.train, policy.shares.val))
-        calls = budget.plan(train, val, policy.auto).calls_at_most
+        calls = budget.planned(policy, train, val).calls_at_most
         if calls > policy.max_calls:
             yield Conflict(
                 "max_calls",

@@ -11,10 +11,19 @@ from statistics import fmean
 from tdsys.core.arithmetic import steps
 from tdsys.core.example import Document, level
 from tdsys.core.program import Grade, Item
-from tdsys.core.rubric import Outcome, Verifier
+from tdsys.core.rubric import Check, Outcome, Verifier
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 Vector = Mapping[str, float]
+EVIDENCE_SHOWN = 300
+ENOUGH = 0.8
+UNPROVED = "Not every calculation could be followed: write each as <<3*12=36>>36."
+SHORTCOMINGS = {
+    "new": "It copies a known problem; write another.",
+    "topic": "The problem's words are those of another topic than the one asked for.",
+    "difficulty": "The solution takes more or fewer steps than problems of this difficulty do.",
+    "request": "The problem leaves out words of the request, such as its context.",
+}
 
 
 class GenerationGrader:
@@ -36,24 +45,27 @@ class GenerationGrader:
 
     def __call__(self, item: Item, produced: Document) -> Grade:
         """The grade of `produced` for the request in `item.inputs`."""
+        correct, wrong = self._correct(item, produced)
         parts = {
-            "correct": self._correct(item, produced),
+            "correct": correct,
             "new": float(level(_text(produced, "problem")) not in self._known),
             "topic": self._on_topic(item, produced),
             "difficulty": self._difficulty(item, produced),
             "request": _mentions(item, produced),
         }
         wanted = fmean((parts["topic"], parts["difficulty"], parts["request"]))
-        return Grade(value=parts["correct"] * parts["new"] * wanted, parts=parts)
+        value = parts["correct"] * parts["new"] * wanted
+        return Grade(value=value, parts=parts, feedback=_in_words(parts, wrong))
 
-    def _correct(self, item: Item, produced: Document) -> float:
+    def _correct(self, item: Item, produced: Document) -> tuple[float, Sequence[Check]]:
+        """How much of it is proved, and the checks that speak against it."""
         verdict = self._verifier.verify(self._domain, item.inputs, produced)
-        if verdict.failed() or verdict.suspicious():
-            return 0.0
+        if wrong := (*verdict.failed(), *verdict.suspicious()):
+            return 0.0, wrong
         checked = [
             c.outcome is Outcome.PASSED for c in verdict.checks if c.name in {"steps", "answer"}
         ]
-        return fmean(checked) if checked else 0.0
+        return fmean(checked) if checked else 0.0, ()
 
     def _on_topic(self, item: Item, produced: Document) -> float:
         asked = self._topics.get(level(_text(item.inputs, "topic")))
@@ -69,6 +81,15 @@ class GenerationGrader:
             return 1.0
         count = len(steps(_text(produced, "solution")))
         return 1 / (1 + max(known[0] - count, 0, count - known[1]))
+
+
+def _in_words(parts: Mapping[str, float], wrong: Sequence[Check]) -> str:
+    """What was found, for an optimizer that learns from words."""
+    found = [f"The check of {c.name} {c.outcome}: {c.evidence[:EVIDENCE_SHOWN]}" for c in wrong]
+    if not wrong and parts["correct"] < 1:
+        found.append(UNPROVED)
+    found += [said for name, said in SHORTCOMINGS.items() if parts[name] < ENOUGH]
+    return "\n".join(found or ["Correct, new and as asked for."])
 
 
 def _text(document: Mapping[str, object], name: str) -> str:

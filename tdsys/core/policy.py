@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tdsys.core.example import Cell
 from tdsys.core.sections import (
+    Activation,
     AlertRules,
     Cells,
     Conversion,
@@ -155,11 +156,33 @@ class Policy(BaseModel):
         0.2, gt=0, description="share of new examples that makes the next version"
     )
     settle_seconds: int = Field(5, ge=0, description="quiet time after the last arrival")
+    optimizer: Literal["auto", "miprov2", "random_search", "gepa"] = Field(
+        "auto", description="auto: MIPROv2, or random search where train or val have fewer than 15"
+    )
+    program: str | None = Field(
+        None,
+        min_length=1,
+        description="an installed program of `tdsys.programs`; left out: one prompt of the "
+        "signature's fields",
+        examples=["two_steps"],
+    )
+    metric: str | None = Field(
+        None,
+        min_length=1,
+        description="an installed metric of `tdsys.metrics`; left out: correct, new and as "
+        "asked for",
+        examples=["short_problems"],
+    )
+    failed_share: float = Field(
+        0.1, ge=0, lt=1, description="a run with more evaluations without a score has failed"
+    )
     auto: Literal["light", "medium", "heavy"] = Field(
-        "light", description="MIPROv2's budget preset"
+        "light", description="the optimizer's budget preset"
     )
     seed: int = Field(9, ge=1, description="of the run; 0 is refused because MIPROv2 ignores it")
-    max_calls: int = Field(5000, ge=1, description="a run planned above it is not queued")
+    max_calls: int = Field(
+        5000, ge=1, description="a run planned above it is not queued, one that asks for more ends"
+    )
     max_daily_calls: int | None = Field(
         None,
         ge=1,
@@ -168,6 +191,9 @@ class Policy(BaseModel):
     )
     trigger: Trigger = Field(
         Trigger(), description="what starts a run beside growth, and what keeps it waiting"
+    )
+    activation: Activation = Field(
+        Activation(), description="when a new program replaces the active one"
     )
     lifecycle: Lifecycle = Field(
         Lifecycle(), description="when examples are retired, and deleted, without a person"
@@ -208,7 +234,7 @@ class Policy(BaseModel):
 _BESIDES_RUNS = frozenset({
     "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
     "max_daily_calls", "lifecycle", "alerts", "judges", "second_reviews", "blind_reviews",
-    "trigger",
+    "trigger", "activation",
 })  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -11,6 +11,7 @@ from tdsys.core.example import Document
 from tdsys.core.policy import Signature
 
 Auto = Literal["light", "medium", "heavy"]
+Method = Literal["miprov2", "random_search", "gepa"]
 
 
 class Item(BaseModel):
@@ -24,16 +25,20 @@ class Item(BaseModel):
 
 
 class Grade(BaseModel):
-    """How good one produced output is, in [0, 1], part by part."""
+    """How good one produced output is, in [0, 1], part by part; `feedback` says why, in words."""
 
     model_config = ConfigDict(frozen=True)
 
     value: float
     parts: dict[str, float]
+    feedback: str = ""
 
 
 class Grader(Protocol):
-    """The metric: grades what a program produced for an item's inputs."""
+    """The metric: grades what a program produced for an item's inputs.
+
+    Whatever it raises is an error of that item, never a score.
+    """
 
     def __call__(self, item: Item, produced: Document) -> Grade:
         """The grade of `produced`; `item.outputs` is what the example holds."""
@@ -51,12 +56,16 @@ class ItemScore(BaseModel):
 
 
 class DemoRef(BaseModel):
-    """Which example a demo came from, and in which role."""
+    """Which example a demo came from, in which role, and in which part of the program.
+
+    A bootstrapped demo holds the inputs of that example and outputs that a program wrote for it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     uid: str | None
     role: Literal["labeled", "bootstrapped"]
+    predictor: str = "self"
 
 
 class Trial(BaseModel):
@@ -78,10 +87,12 @@ class Trial(BaseModel):
 
 
 class Plan(BaseModel):
-    """What a run will cost before it starts, in calls of the model."""
+    """What a run will cost before it starts, in calls of the model; by which method, and why."""
 
     model_config = ConfigDict(frozen=True)
 
+    method: Method = "miprov2"
+    because: str = ""
     trials: int
     validated_on: int
     minibatch: bool
@@ -93,6 +104,37 @@ class Plan(BaseModel):
     def calls_at_most(self) -> int:
         """All calls together."""
         return self.evaluation_calls + self.bootstrap_calls_at_most + self.proposal_calls
+
+
+class Recipe(BaseModel):
+    """How a run searches: its method, budget and seed, and the program it starts from.
+
+    `program` names an entry point of `tdsys.programs`, None the built-in program. The run ends
+    when it asks for more than `max_calls`, or when more than `failed_share` of its `answers` (as
+    planned) got no score. `in_flight` calls at most are under way at once: a killed worker has
+    paid for them and loses them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Method = "miprov2"
+    auto: Auto = "light"
+    seed: int = 9
+    program: str | None = None
+    max_calls: int | None = None
+    failed_share: float = 0.1
+    answers: int | None = None
+    in_flight: int | None = None
+
+
+class Spent(NamedTuple):
+    """Where a run is and what it took so far: calls asked for, those paid for, and tokens paid."""
+
+    phase: str = "starting"
+    calls: int = 0
+    paid: int = 0
+    tokens: int = 0
+    failed: int = 0
 
 
 class Artefact(BaseModel):
@@ -123,6 +165,14 @@ class Optimizer(Protocol):
         """Whether that model is the offline one."""
         ...
 
+    def metric(self, name: str) -> Grader:
+        """The installed metric of that name; InvalidInput when there is none."""
+        ...
+
+    def predictors(self, signature: Signature, program: str | None) -> int:
+        """How many prompts the program asks one after another; InvalidInput when it is none."""
+        ...
+
     def blockers(
         self,
         signature: Signature,
@@ -130,7 +180,7 @@ class Optimizer(Protocol):
         val: Sequence[Item],
         *,
         grader: Grader,
-        auto: Auto,
+        recipe: Recipe,
     ) -> list[str]:
         """Everything the optimizer would silently score 0.0 or crash on late, with remedies."""
         ...
@@ -142,12 +192,16 @@ class Optimizer(Protocol):
         val: Sequence[Item],
         *,
         grader: Grader,
-        auto: Auto,
-        seed: int,
+        recipe: Recipe,
         on_trial: Callable[[Trial], None],
+        on_progress: Callable[[Spent], None],
         should_stop: Callable[[], bool],
     ) -> Artefact:
-        """Run MIPROv2; Cancelled when `should_stop` said so, ModelUnavailable when it died."""
+        """Search by the recipe.
+
+        Cancelled when `should_stop` said so, ModelUnavailable when the model died, NotReady with
+        the reasons when too much failed.
+        """
         ...
 
     def evaluate(
@@ -158,6 +212,7 @@ class Optimizer(Protocol):
         *,
         grader: Grader,
         should_stop: Callable[[], bool],
+        recipe: Recipe = ...,
     ) -> list[ItemScore]:
         """Score a program (None: the unoptimized one) on every item, in order.
 

@@ -243,6 +243,20 @@ class Trigger(_Section):
     )
 
 
+class Activation(_Section):
+    """When a new program replaces the active one, and who tries it before."""
+
+    by: Literal["run", "person"] = Field(
+        "run", description="run: a better program at once; person: only by somebody's word"
+    )
+    margin: float = Field(
+        0.0, ge=0, lt=1, description="the whole 95 % interval of the gain lies above it"
+    )
+    challenger_share: float = Field(
+        0.0, ge=0, le=0.5, description="of calls with a key, by its hash, try the challenger"
+    )
+
+
 class AlertRules(_Section):
     """What is amiss in a domain; a rule that is null is off."""
 

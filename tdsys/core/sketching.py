@@ -14,9 +14,10 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
+from math import log
 from typing import NamedTuple
 
-from tdsys.core.rarity import weight
+from tdsys.core.rarity import RARE, weight
 from tdsys.core.remembering import Remembered
 from tdsys.core.similarity import template
 
@@ -30,9 +31,12 @@ FEWEST_NUMBERS = 2
 SAMPLED = 7
 COMMON_KEYS = 3
 SHORT = 3
+HEAVIEST = 2 * RARE
 
 _WORD = (1 << 32) - 1
-_MIX = 0x9E3779B1
+_WORDS = _WORD + 2
+_MIX, _MIX_2 = 0x9E3779B1, 0x85EBCA77
+_SQUARED = [n * n for n in range(HEAVIEST + 1)].__getitem__
 _NUMBER = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?")
 
 
@@ -65,20 +69,30 @@ def likeness(left: Sketch, right: Sketch) -> float:
     return _cosine(left, right.features, right.length)
 
 
-def likeness_to(one: Sketch, kept: bytes) -> float:
-    """The likeness to another template, of which only the `packed` features are at hand."""
-    count = len(kept) // 5
+class Kept(NamedTuple):
+    """Another template as it was `packed`, read as far as a likeness needs."""
+
+    hashes: Sequence[int]
+    length: float
+
+
+def kept(features: bytes) -> Kept:
+    """A template's features as `likeness_to` takes them."""
+    count = len(features) // 5
     hashes = array("I")
-    hashes.frombytes(kept[: 4 * count])
-    return _cosine(one, hashes, _length(kept[4 * count :]))
+    hashes.frombytes(features[: 4 * count])
+    return Kept(hashes, _length(features[4 * count :]))
+
+
+def likeness_to(one: Sketch, other: Kept) -> float:
+    """The likeness to another template, of which only the `packed` features are at hand."""
+    return _cosine(one, other.hashes, other.length)
 
 
 def _cosine(one: Sketch, hashes: Iterable[int], length: float) -> float:
-    shared = one.features.keys() & hashes
-    if not shared:
-        return 0.0
-    weights = [one.features[feature] for feature in shared]
-    return sum([w * w for w in weights]) / (one.length * length)
+    # A feature's weight is its own, so both have the same: the product is a square.
+    shared = [heavy * heavy for heavy in map(one.features.get, hashes) if heavy]
+    return sum(shared) / (one.length * length) if shared else 0.0
 
 
 def linked(alike: float, *, same_numbers: bool) -> bool:
@@ -93,7 +107,11 @@ def keys(features: Mapping[int, int]) -> list[int]:
     that two samples agree where the problems do: MinHash with weights (Cohen and Kaplan,
     Summarizing data using bottom-k sketches, 2007).
     """
-    by_rank = sorted([(_rank(feature, heavy), feature) for feature, heavy in features.items()])
+    # Exponentially distributed, the weight its rate; written out, for it is done for each feature.
+    by_rank = sorted([
+        (-log((((f * _MIX ^ f >> 15) * _MIX_2 & _WORD) + 1) / _WORDS) / heavy, f)
+        for f, heavy in features.items()
+    ])  # fmt: skip
     sampled = sorted([feature for _, feature in by_rank[:SAMPLED]])
     return [_signed(left << 32 | right) for left, right in combinations(sampled, 2)]
 
@@ -194,19 +212,13 @@ def _token(token: str) -> tuple[int, int, bool]:
 _TOKENS = Remembered(_token)
 
 
-def _rank(feature: int, heavy: int) -> float:
-    """Exponentially distributed, the weight its rate."""
-    scrambled = (feature * _MIX ^ feature >> 15) * 0x85EBCA77 & _WORD
-    return -math.log((scrambled + 1) / (_WORD + 2)) / heavy
-
-
 def _numbers(problem: str) -> int | None:
     found = {one.replace(",", "") for one in _NUMBER.findall(problem)}
     return _hashed("numbers", " ".join(sorted(found))) if len(found) >= FEWEST_NUMBERS else None
 
 
 def _length(weights: Iterable[int]) -> float:
-    return math.sqrt(sum([w * w for w in weights]))
+    return math.sqrt(sum(map(_SQUARED, weights)))
 
 
 def _hashed(kind: str, text: str) -> int:

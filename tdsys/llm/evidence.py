@@ -1,23 +1,35 @@
 """What an optimization did, recorded while it runs: DSPy itself throws per-example scores away.
 
-Its rule: a failure of the model, the metric or the record never becomes a score; it stops the run.
+Its rule: a failure of the model, the program or the metric never becomes a score. An item it costs
+has an error instead, and a run with too many of them ends with the reasons.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 
 from tdsys.core.example import canonical
 from tdsys.core.policy import Signature
-from tdsys.core.program import DemoRef, Grader, Item, ItemScore, Trial
+from tdsys.core.program import DemoRef, Grade, Grader, Item, ItemScore, Recipe, Spent, Trial
+from tdsys.errors import NotReady
 from tdsys.llm.generation import produced_by
-from tdsys.llm.stopping import Gate, Ledger, Stopped
+from tdsys.llm.session import SharedTracker
+from tdsys.llm.stopping import Gate, Ledger
+
+REASONS_SHOWN = 3
+ERROR_SHOWN = 200
+
+
+class Unanswered(ValueError):
+    """There is no score: the program left a field out, or the metric gave no share of 1."""
 
 
 class Metric:
@@ -31,56 +43,128 @@ class Metric:
         self._items = {item.uid: item for item in items}
         self._ledger = ledger
         self._origins: dict[bytes, str] = {}
+        self._errors: dict[str, str] = {}
+        self._inputs = frozenset(signature.inputs)
 
-    def __call__(self, example: Any, prediction: Any, trace: Any = None) -> float:
-        """The grade; with a trace (bootstrapping), also where the demo will have come from."""
+    def __call__(
+        self,
+        example: Any,
+        prediction: Any,
+        trace: Any = None,
+        pred_name: str | None = None,
+        pred_trace: Any = None,  # noqa: ARG002  # GEPA's shape of a metric
+    ) -> Any:
+        """The grade; with a trace (bootstrapping), also where the demo will have come from.
+
+        GEPA names a predictor and gets the grade in words beside the number.
+        """
         uid = example.get("dspy_uid")
-        try:
-            grade = self._grader(self._items[uid], produced_by(prediction, self._signature))
-        except Exception as error:
-            self._ledger.end(error)
-            raise Stopped from error
+        if pred_name is not None:
+            return self._in_words(uid, prediction)
+        grade = self.graded(uid, prediction)
         for _, inputs, outputs in trace or ():
             self._origins[_content({**inputs, **dict(outputs)})] = uid
         return grade.value
 
-    def origin(self, demo: Any) -> DemoRef:
+    def graded(self, uid: str, prediction: Any) -> Grade:
+        """The grade of one answer; what the grader raises is kept as the item's error."""
+        self._ledger.check()
+        try:
+            return graded(self._grader, self._items[uid], prediction, self._signature)
+        except Exception as error:
+            self._errors[uid] = why_ungraded(error)
+            raise
+
+    def asks_for(self, asked: Mapping[str, Any]) -> bool:
+        """Whether a call with these arguments is one of the program, not of an optimizer."""
+        return asked.keys() == self._inputs
+
+    def error_of(self, uid: str) -> str | None:
+        """Why the item's newest answer has no grade; forgotten once it was told."""
+        return self._errors.pop(uid, None)
+
+    def origin(self, demo: Any, predictor: str) -> DemoRef:
         """Which example a demo came from; uid None when DSPy made it untraceably."""
         if uid := demo.get("dspy_uid"):
-            return DemoRef(uid=uid, role="labeled")
+            return DemoRef(uid=uid, role="labeled", predictor=predictor)
         content = {name: value for name, value in dict(demo).items() if name != "augmented"}
-        return DemoRef(uid=self._origins.get(_content(content)), role="bootstrapped")
+        made_from = self._origins.get(_content(content))
+        return DemoRef(uid=made_from, role="bootstrapped", predictor=predictor)
+
+    def origins(self, program: Any) -> tuple[DemoRef, ...]:
+        """The demos of every part of a program."""
+        return tuple(
+            self.origin(demo, name)
+            for name, one in program.named_predictors()
+            for demo in one.demos
+        )
+
+    def _in_words(self, uid: str, prediction: Any) -> Any:
+        try:
+            grade = self.graded(uid, prediction)
+        except Exception as error:  # noqa: BLE001  # it was told as the item's error before
+            return dspy.Prediction(score=0.0, feedback=why_ungraded(error))
+        said = grade.feedback or f"This answer got {grade.value:.2f} of 1."
+        return dspy.Prediction(score=grade.value, feedback=said)
+
+
+class _Begun(NamedTuple):
+    """A trial under way."""
+
+    program: Any
+    kind: str
+    at: float
+    calls: int
 
 
 class Evidence(Gate):
     """Turns DSPy's callbacks into Trials, one at a time, as they happen."""
 
-    def __init__(self, metric: Metric, ledger: Ledger, on_trial: Callable[[Trial], None]) -> None:
+    def __init__(
+        self, metric: Metric, ledger: Ledger, recipe: Recipe, on_trial: Callable[[Trial], None]
+    ) -> None:
         super().__init__(ledger)
         self._metric = metric
+        self._recipe = recipe
         self._on_trial = on_trial
         self._lock = threading.Lock()
-        self._programs: dict[str, tuple[Any, str, float, int]] = {}
-        self._running: dict[str, bytes] = {}
+        self._begun: dict[str, _Begun] = {}
+        self._running: dict[str, Mapping[str, Any]] = {}
         self._errors: dict[bytes, str] = {}
+        self._outside = "starting"
         self.trials: list[Trial] = []
+        self.failed: Counter[str] = Counter()
+        self.answers = 0
         self.calls = 0
 
-    @property
-    def errors(self) -> list[str]:
-        """Why program calls got no answer, each reason once."""
-        return sorted(set(self._errors.values()))
+    def so_far(self, tracker: SharedTracker) -> Spent:
+        """Where the run is and what it took."""
+        phase = "optimizing" if self._begun else self._outside
+        failed = self.failed.total()
+        return Spent(phase, self.calls, tracker.paid, tracker.tokens, failed)
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Count the call, or stop the run before it is made."""
         super().on_lm_start(call_id, instance, inputs)
+        most = self._recipe.max_calls
         with self._lock:
             self.calls += 1
+        if most is not None and self.calls > most:
+            self._ledger.end(
+                NotReady(
+                    f"the run asked for more than {most} calls",
+                    remedy="raise max_calls, or look at what the program asks for",
+                )
+            )
+            self._ledger.check()
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """Remember what a program call was asked, to name its error later."""
-        with self._lock:
-            self._running[call_id] = _content(inputs.get("kwargs") or {})
+        asked = inputs.get("kwargs") or {}
+        self._running[call_id] = asked
+        if not self._begun:
+            ours = self._metric.asks_for(asked)
+            self._outside = "bootstrapping" if ours else "proposing"
 
     def on_module_end(
         self,
@@ -89,62 +173,130 @@ class Evidence(Gate):
         exception: BaseException | None = None,
     ) -> None:
         """Keep the reason of a call without an answer."""
-        with self._lock:
-            asked = self._running.pop(call_id, b"")
-            if exception is not None:
-                self._errors[asked] = why_unanswered(exception)
+        asked = self._running.pop(call_id, {})
+        if exception is not None:
+            with self._lock:
+                self._errors[_content(asked)] = why_unanswered(exception)
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """A trial begins."""
         self._ledger.check()
-        key = (inputs.get("callback_metadata") or {}).get("metric_key", "eval_full")
-        kind = "minibatch" if key == "eval_minibatch" else "full"
-        self._programs[call_id] = (inputs["program"], kind, time.monotonic(), self.calls)
+        told = inputs.get("callback_metadata") or {}
+        # MIPROv2 names what it does; of GEPA, what is not named is a look at a few train items.
+        few = told.get("metric_key") == "eval_minibatch" or told.get("disable_logging")
+        kind = "minibatch" if few else "full"
+        self._begun[call_id] = _Begun(inputs["program"], kind, time.monotonic(), self.calls)
 
     def on_evaluate_end(
         self, call_id: str, outputs: Any, exception: BaseException | None = None
     ) -> None:
         """A trial ends; recorded at once, so that a killed run leaves what it knew."""
-        program, kind, started, calls = self._programs.pop(call_id)
+        begun = self._begun.pop(call_id)
         if exception is not None or outputs is None:
             if isinstance(exception, Exception):
                 self._ledger.end(exception)
             return
         rows = tuple(self._row(*row) for row in outputs.results)
+        self._count(rows)
         values = [row.value for row in rows if row.value is not None]
         if not values:
             return  # without one answer there is nothing that could be called a score
         trial = Trial.model_validate(
             {
                 "number": len(self.trials) + 1,
-                "kind": kind,
+                "kind": begun.kind,
                 "items": rows,
                 "score": fmean(values),
-                "instruction": program.signature.instructions,
-                "demos": tuple(self._metric.origin(demo) for demo in program.demos),
-                "seconds": time.monotonic() - started,
-                "calls": self.calls - calls,
+                "instruction": instruction_of(begun.program),
+                "demos": self._metric.origins(begun.program),
+                "seconds": time.monotonic() - begun.at,
+                "calls": self.calls - begun.calls,
             }
         )
         self.trials.append(trial)
         # DSPy logs and forgets what a callback raises, so a lost record must go by the ledger.
         self._ledger.report(lambda: self._on_trial(trial))
 
+    def refuse(self) -> None:
+        """NotReady when too much failed, or when nothing scored above zero."""
+        self._refuse_failures(self.answers)
+        if not any(trial.score for trial in self.trials):
+            reason = f"; the errors: {self._reasons()}" if self.failed else ""
+            raise NotReady(
+                f"flat metric: all {len(self.trials)} trials scored 0{reason}",
+                remedy="look at the examples and the metric; no program was kept",
+            )
+
+    def _count(self, rows: Sequence[ItemScore]) -> None:
+        self.answers += len(rows)
+        self.failed.update(row.error for row in rows if row.error is not None)
+        if self._recipe.answers is None:
+            return
+        try:
+            # What is still to come is counted as good: once it is too much, it stays too much.
+            self._refuse_failures(max(self.answers, self._recipe.answers))
+        except NotReady as too_many:
+            self._ledger.end(too_many)
+
+    def _refuse_failures(self, of: int) -> None:
+        failed = self.failed.total()
+        if failed > self._recipe.failed_share * of:
+            raise NotReady(
+                f"{failed} of {self.answers} evaluations got no score: {self._reasons()}",
+                remedy="look at what the model answers and at the metric; no program was kept",
+            )
+
+    def _reasons(self) -> str:
+        most = self.failed.most_common(REASONS_SHOWN)
+        return "; ".join(f"{times} × {reason}" for reason, times in most)
+
     def _row(self, example: Any, prediction: Any, score: float) -> ItemScore:
         uid = example.get("dspy_uid")
-        if len(prediction) > 0:
+        if isinstance(prediction, tuple):  # GEPA's look comes with its trace
+            prediction = prediction[0]
+        if isinstance(prediction, dspy.Prediction) and len(prediction) > 0:
             return ItemScore(uid=uid, value=float(score))
-        error = self._errors.get(_content(dict(example.inputs())), "no answer")
+        found = self._metric.error_of(uid)
+        error = found or self._errors.get(_content(dict(example.inputs())), "no answer")
         return ItemScore(uid=uid, value=None, error=error)
 
 
-def _content(values: Mapping[str, Any]) -> bytes:
-    return canonical({name: values[name] for name in sorted(values)})
+def instruction_of(program: Any) -> str:
+    """What a program tells the model; of several predictors each under its name."""
+    told = [(name, one.signature.instructions) for name, one in program.named_predictors()]
+    if len(told) == 1:
+        return str(told[0][1])
+    return "\n\n".join(f"{name}: {text}" for name, text in told)
+
+
+def graded(grader: Grader, item: Item, prediction: Any, signature: Signature) -> Grade:
+    """The grade of a program's answer; raises whatever stands in the way of one."""
+    produced = produced_by(prediction, signature)
+    if missing := [name for name, value in produced.items() if value is None]:
+        raise Unanswered(f"the program gave no {', '.join(missing)}")
+    grade = grader(item, produced)
+    if not (math.isfinite(grade.value) and 0 <= grade.value <= 1):
+        raise Unanswered(f"the metric gave {grade.value}; it must stay in [0, 1]")
+    return grade
+
+
+def why_ungraded(error: BaseException) -> str:
+    """One line for an answer that has no grade."""
+    if isinstance(error, Unanswered):
+        return str(error)
+    return f"metric failed: {type(error).__name__}: {_line(error)}"
 
 
 def why_unanswered(error: BaseException) -> str:
     """One line for a program call that came to nothing."""
-    text = " ".join(str(error).split())[:200]
     if isinstance(error, dspy.AdapterParseError):
-        return f"unparseable: {text}"
-    return f"{type(error).__name__}: {text}"
+        return f"unparseable: {_line(error)}"
+    return f"{type(error).__name__}: {_line(error)}"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:ERROR_SHOWN]
+
+
+def _content(values: Mapping[str, Any]) -> bytes:
+    return canonical({name: values[name] for name in sorted(values)})

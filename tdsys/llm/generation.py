@@ -1,4 +1,4 @@
-"""The program a domain trains, as DSPy sees it: one `dspy.Predict` on the policy's fields.
+"""The program a domain trains, as DSPy sees it: one `dspy.Predict` unless another is installed.
 
 Its rule: only fields of the signature ever reach DSPy; the example's id travels as `dspy_uid`,
 which DSPy hides from prompts, proposers and equality.
@@ -20,31 +20,48 @@ from tdsys.errors import InvalidInput
 TYPES: dict[FieldType, type] = {"text": str, "list": list[str]}
 
 
-def problem_program(signature: Signature) -> Any:
-    """A `dspy.Predict` with these fields, in order; it carries no model of its own."""
+def signature_of(signature: Signature) -> Any:
+    """The policy's fields as a `dspy.Signature`, in order."""
     fields = {name: (TYPES[kind], dspy.InputField()) for name, kind in signature.inputs.items()}
     fields |= {name: (TYPES[kind], dspy.OutputField()) for name, kind in signature.outputs.items()}
-    return dspy.Predict(dspy.Signature(fields, signature.instructions))
+    return dspy.Signature(fields, signature.instructions)
 
 
-def restored_program(signature: Signature, state: Mapping[str, JsonValue] | None) -> Any:
-    """The program with a stored state, or the unoptimized one for None.
+def problem_program(signature: Signature) -> Any:
+    """A `dspy.Predict` with these fields, in order; it carries no model of its own."""
+    return dspy.Predict(signature_of(signature))
+
+
+def restored(program: Any, state: Mapping[str, JsonValue] | None) -> Any:
+    """The program with a stored state put in, or as it is for None.
 
     InvalidInput when the state is of other fields; DSPy itself would load it without a word.
     """
-    program = problem_program(signature)
     if state is not None:
-        if _fields(state) != _fields(program.dump_state()):
+        theirs, ours = _fields(state), _fields(program.dump_state())
+        if theirs != ours:
             raise InvalidInput(
-                f"the stored program has other fields than {', '.join(program.signature.fields)}",
+                "the stored program has other fields: "
+                f"{_listed(theirs)} instead of {_listed(ours)}",
                 remedy="optimize again with the current policy",
             )
         program.load_state({name: part for name, part in state.items() if name != "metadata"})
     return program
 
 
-def _fields(state: Mapping[str, Any]) -> list[str]:
-    return [field["prefix"] for field in state["signature"]["fields"]]
+def _fields(state: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The fields of each predictor; a program that is one has its state on the top level."""
+    if isinstance(state.get("signature"), dict):
+        return {"self": [field["prefix"] for field in state["signature"]["fields"]]}
+    return {
+        name: [field["prefix"] for field in part["signature"]["fields"]]
+        for name, part in state.items()
+        if isinstance(part, dict) and isinstance(part.get("signature"), dict)
+    }
+
+
+def _listed(fields: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{name}({', '.join(names)})" for name, names in fields.items())
 
 
 def as_example(item: Item, signature: Signature) -> Any:

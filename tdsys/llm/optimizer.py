@@ -1,4 +1,4 @@
-"""MIPROv2 behind our port: explicit splits, live evidence, and no score that hides a failure.
+"""DSPy's optimizers behind our port: explicit splits, live evidence, no score that hides a failure.
 
 Its rule: given data in the same order, seed and model, a run repeats itself call by call, so with
 DSPy's disk cache a killed run starts again and pays only for what is missing.
@@ -15,23 +15,27 @@ from dspy.utils.saving import get_dependency_versions
 from pydantic import JsonValue
 
 from tdsys.core.policy import Signature
-from tdsys.core.program import Artefact, Auto, Grader, Item, ItemScore, Trial
-from tdsys.errors import NotReady
-from tdsys.llm import readiness
-from tdsys.llm.evidence import Evidence, Metric, why_unanswered
-from tdsys.llm.generation import as_example, problem_program, produced_by, restored_program
+from tdsys.core.program import Artefact, Grader, Item, ItemScore, Recipe, Spent, Trial
+from tdsys.llm import extensions, methods, readiness
+from tdsys.llm.evidence import (
+    Evidence,
+    Metric,
+    graded,
+    instruction_of,
+    why_unanswered,
+    why_ungraded,
+)
+from tdsys.llm.generation import as_example, restored
 from tdsys.llm.session import Model, Outcome, quiet, run_all, using
 from tdsys.llm.stopping import Gate, Ledger, attended
 
-# Without a threshold MIPROv2 takes any answer that scores above 0 for a demo.
-DEMO_FROM = 0.7
-NEVER = 10**9
 # The cache repeats an answer that cannot be read for ever; a fresh sample may be readable.
 FRESH_SAMPLES = 2
+PLAIN = Recipe()
 
 
 class MiproOptimizer:
-    """Compiles and evaluates programs with DSPy's MIPROv2 on one model."""
+    """Compiles and evaluates programs with DSPy's optimizers on one model."""
 
     def __init__(self, model: Model, *, threads: int = 16) -> None:
         self._model = model
@@ -47,6 +51,14 @@ class MiproOptimizer:
         """Whether that model is the offline one."""
         return self._model.simulated
 
+    def metric(self, name: str) -> Grader:
+        """The installed metric of that name."""
+        return extensions.metric(name)
+
+    def predictors(self, signature: Signature, program: str | None) -> int:
+        """How many prompts the program asks one after another."""
+        return len(extensions.program(program, signature).predictors())
+
     def blockers(
         self,
         signature: Signature,
@@ -54,10 +66,12 @@ class MiproOptimizer:
         val: Sequence[Item],
         *,
         grader: Grader,
-        auto: Auto,  # noqa: ARG002  # the presets never block
+        recipe: Recipe,
     ) -> list[str]:
-        """Everything MIPROv2 would silently score 0.0 or crash on late, with remedies; no calls."""
-        readiness.require_optuna()
+        """Everything DSPy would silently score 0.0 or crash on late, with remedies; no calls."""
+        if recipe.method == "miprov2":
+            readiness.require_optuna()
+        extensions.program(recipe.program, signature)
         return readiness.blockers(signature, train, val, grader)
 
     def optimize(
@@ -67,43 +81,44 @@ class MiproOptimizer:
         val: Sequence[Item],
         *,
         grader: Grader,
-        auto: Auto,
-        seed: int,
+        recipe: Recipe,
         on_trial: Callable[[Trial], None],
+        on_progress: Callable[[Spent], None] = lambda _: None,
         should_stop: Callable[[], bool],
     ) -> Artefact:
-        """Run MIPROv2. Cancelled, ModelUnavailable, ConfigurationError, or NotReady when flat.
+        """Search. Cancelled, ModelUnavailable, ConfigurationError, or NotReady with the reasons.
 
         `calls` counts answers asked for, cached ones included; `tokens` only what was paid.
-        `on_trial` is called from another thread, one trial at a time.
+        `on_trial` is called from another thread, one trial at a time; `on_progress` from this
+        one, about twice a second, before `should_stop` is asked.
         """
-        readiness.require_optuna()
+        program = extensions.program(recipe.program, signature)
         ledger = Ledger()
         metric = Metric(grader, signature, [*train, *val], ledger)
-        evidence = Evidence(metric, ledger, on_trial)
+        evidence = Evidence(metric, ledger, recipe, on_trial)
         with using(self._model.lm(), callbacks=[evidence]) as spent, quiet():
-            mipro = dspy.MIPROv2(
-                metric=metric,
-                auto=auto,
-                seed=seed,
-                num_threads=self._threads,
-                max_errors=NEVER,
-                metric_threshold=DEMO_FROM,
-            )
+
+            def ask() -> bool:
+                on_progress(evidence.so_far(spent))
+                return should_stop()
+
             best = attended(
-                lambda: mipro.compile(
-                    problem_program(signature),
-                    trainset=[as_example(item, signature) for item in train],
-                    valset=[as_example(item, signature) for item in val],
+                lambda: methods.compiled(
+                    program,
+                    metric,
+                    [as_example(item, signature) for item in train],
+                    [as_example(item, signature) for item in val],
+                    recipe=recipe,
+                    threads=self._threads_of(recipe),
                 ),
                 ledger,
-                should_stop,
+                ask,
             )
-        _refuse_flat(evidence)
+        evidence.refuse()
         return Artefact(
             state=program_state(best),
-            instruction=best.signature.instructions,
-            demos=tuple(metric.origin(demo) for demo in best.demos),
+            instruction=instruction_of(best),
+            demos=metric.origins(best),
             calls=evidence.calls,
             tokens=spent.tokens,
             model=self.model,
@@ -119,18 +134,19 @@ class MiproOptimizer:
         *,
         grader: Grader,
         should_stop: Callable[[], bool],
+        recipe: Recipe = PLAIN,
     ) -> list[ItemScore]:
         """Score a program (None: the unoptimized one) on every item, in order.
 
-        An item the model gives no readable answer to, fresh samples included, has value None and
-        the error. Cancelled, ModelUnavailable or ConfigurationError end the whole evaluation.
+        An item without a readable answer, fresh samples included, or without a grade has value
+        None and the error. Cancelled, ModelUnavailable or ConfigurationError end it all.
         """
-        program = restored_program(signature, state)
+        program = restored(extensions.program(recipe.program, signature), state)
         ledger = Ledger()
 
         def score() -> list[ItemScore]:
             requests = [{n: item.inputs.get(n) for n in signature.inputs} for item in items]
-            outcomes = _answers(program, requests, threads=self._threads)
+            outcomes = _answers(program, requests, threads=self._threads_of(recipe))
             return [
                 _scored(item, outcome, signature, grader, ledger)
                 for item, outcome in zip(items, outcomes, strict=True)
@@ -139,22 +155,15 @@ class MiproOptimizer:
         with using(self._model.lm(), callbacks=[Gate(ledger)]), quiet():
             return attended(score, ledger, should_stop)
 
+    def _threads_of(self, recipe: Recipe) -> int:
+        return min(self._threads, recipe.in_flight or self._threads)
+
 
 def program_state(program: Any) -> dict[str, JsonValue]:
     """The program as the JSON document that `dspy.Predict(...).load("program.json")` reads."""
     state = program.dump_state() | {"metadata": {"dependency_versions": get_dependency_versions()}}
     plain: dict[str, JsonValue] = json.loads(json.dumps(state, ensure_ascii=False))
     return plain
-
-
-def _refuse_flat(evidence: Evidence) -> None:
-    if any(trial.score for trial in evidence.trials):
-        return
-    reason = f"; first error: {evidence.errors[0]}" if evidence.errors else ""
-    raise NotReady(
-        f"flat metric: all {len(evidence.trials)} trials scored 0{reason}",
-        remedy="look at the examples and the metric; no program was kept",
-    )
 
 
 def _answers(
@@ -179,5 +188,8 @@ def _scored(
     ledger.check()
     if outcome.error is not None:
         return ItemScore(uid=item.uid, value=None, error=why_unanswered(outcome.error))
-    grade = grader(item, produced_by(outcome.prediction, signature))
+    try:
+        grade = graded(grader, item, outcome.prediction, signature)
+    except Exception as error:  # noqa: BLE001  # a customer's metric raises what it likes
+        return ItemScore(uid=item.uid, value=None, error=why_ungraded(error))
     return ItemScore(uid=item.uid, value=grade.value)

@@ -2,7 +2,8 @@
 
 A file begins with `name: value` lines: version, source, idea, parents (0 to 5), and where they
 apply answer (kept: the material's, given: one of its numbers), keeps (problem), differs (yes: from
-its material) and off (yes: only when it is named). After `---` comes the prompt.
+its material), calculation (yes: a program is wanted first, and what it comes to is the answer) and
+off (yes: only when it is named). After `---` comes the prompt.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Strategy(BaseModel):
     answer: Literal["free", "kept", "given"] = "free"
     keeps: Literal["", "problem"] = ""
     differs: bool = False
+    calculation: bool = False
     off: bool = False
     prompt: str = Field(min_length=1)
 

@@ -1,4 +1,4 @@
-"""What MIPROv2 would silently score 0.0 or crash on late, found before a single call is paid.
+"""What an optimizer would silently score 0.0 or crash on late, found before a single call is paid.
 
 Its rule: every finding says where it is and what to do.
 """
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from pydantic import JsonValue
 
-from tdsys.core.compatibility import in_signature
+from tdsys.core.compatibility import misnamed
 from tdsys.core.example import Document, canonical
 from tdsys.core.policy import FieldType, Signature
 from tdsys.core.program import Grade, Grader, Item
@@ -59,7 +59,7 @@ def blockers(
 
 def _unnameable(signature: Signature) -> Iterator[str]:
     """Fields read off the examples may have names that no policy would be allowed."""
-    for one in in_signature(signature):
+    for one in misnamed(signature):
         yield (
             f"{one.field}: {one.message}: {one.remedy}, in the policy's signature or by "
             "conversion.rename"
@@ -128,28 +128,41 @@ def _ungradable(items: Sequence[Item], signature: Signature, grader: Grader) -> 
     for number, item in enumerate(items):
         try:
             own = metric(item, item.outputs)
-            empty = metric(item, blank) if number < SAMPLE else own
         except Exception as error:  # noqa: BLE001  # DSPy would turn any of them into a score of 0
             yield (
                 f"the metric fails on example {item.uid} with {type(error).__name__}: {error}; "
                 "DSPy would count that as 0.0: mend the metric"
             )
             return
-        if not (isinstance(own, Grade) and isinstance(empty, Grade)):
+        if not isinstance(own, Grade):
             yield (
                 f"the metric gives a {type(own).__name__} on example {item.uid}, not a grade; "
                 "DSPy would count that as 0.0: mend the metric"
             )
             return
-        if not all(math.isfinite(value) and 0 <= value <= 1 for value in (own.value, empty.value)):
+        if not (math.isfinite(own.value) and 0 <= own.value <= 1):
             yield (
-                f"the metric gives {own.value} and {empty.value} on example {item.uid}; "
+                f"the metric gives {own.value} on example {item.uid}; "
                 "it must stay in [0, 1]: mend the metric"
             )
             return
-        told_apart = told_apart or own != empty
+        if number < SAMPLE and not told_apart:
+            empty = _graded(grader, item, blank)
+            told_apart = empty is None or _differ(own, empty)
     if not told_apart:
         yield (
             "flat metric: an empty answer scores like a real one on all "
             f"{len(items[:SAMPLE])} examples tried; nothing could be learned"
         )
+
+
+def _graded(grader: Grader, item: Item, blank: Document) -> Grade | None:
+    """The grade of an empty answer; None where the metric refuses to grade it."""
+    try:
+        return grader(item, blank)
+    except Exception:  # noqa: BLE001  # an error of an answer that should not come
+        return None
+
+
+def _differ(one: Grade, other: Grade) -> bool:
+    return (one.value, one.parts) != (other.value, other.parts)

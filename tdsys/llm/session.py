@@ -103,6 +103,7 @@ class SharedTracker(UsageTracker):  # type: ignore[misc]
         super().__init__()
         self._lock = threading.Lock()
         self.tokens = 0
+        self.paid = 0
 
     def __deepcopy__(self, memo: dict[int, object]) -> SharedTracker:
         return self
@@ -112,6 +113,7 @@ class SharedTracker(UsageTracker):  # type: ignore[misc]
         total = usage_entry.get("total_tokens") or 0
         with self._lock:
             self.tokens += total
+            self.paid += 1
 
 
 class Resampling(BaseCallback):  # type: ignore[misc]

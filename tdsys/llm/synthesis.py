@@ -14,9 +14,11 @@ from typing import Any
 
 import dspy
 
+from tdsys.core import calculating
 from tdsys.core.answers import Equality, compare
-from tdsys.core.arithmetic import numbers
+from tdsys.core.arithmetic import format_number, numbers
 from tdsys.core.batch import Draft, Order, Parent, Refused
+from tdsys.core.calculating import Calculator
 from tdsys.core.example import Document, Malformed, check_document, level
 from tdsys.core.resolving import Solution
 from tdsys.core.rubric import Check, Outcome
@@ -38,8 +40,10 @@ class ModelMaker:
 
     calls = 1
 
-    def __init__(self, strategy: Strategy, model: Model, *, threads: int) -> None:
-        self._strategy, self._threads = strategy, threads
+    def __init__(
+        self, strategy: Strategy, model: Model, *, threads: int, calculator: Calculator
+    ) -> None:
+        self._strategy, self._threads, self._calculator = strategy, threads, calculator
         self._model = model.for_rows()
         self.version = strategy.label
         self.parents = strategy.parents
@@ -83,6 +87,8 @@ class ModelMaker:
         if self._strategy.keeps and order.parents:
             outputs["problem"] = order.parents[0].outputs.get("problem")
         checks = _promises(self._strategy, order.parents, outputs)
+        if self._strategy.calculation:
+            checks = (*checks, self._calculated(answer, outputs))
         failed = [one for one in checks if one.outcome is Outcome.FAILED]
         try:
             check_document(outputs)
@@ -97,17 +103,31 @@ class ModelMaker:
         return Draft(
             inputs=inputs,
             outputs=outputs,
-            made_by={
-                "strategy": self._strategy.name,
-                "version": self.version,
-                "model": self._model.label,
-            },
+            made_by=self._made_by(answer),
             parents=tuple(one.id for one in order.parents),
             checks=checks,
             calls=1,
             tokens=tokens,
             simulated=self._model.simulated,
         )
+
+    def _calculated(self, answer: Answer, outputs: Document) -> Check:
+        """What the model's calculation says; what it comes to is the answer from here on."""
+        found = self._calculator.calculate(_calculation(answer))
+        told = calculating.check(found, text_of(outputs.get("answer")))
+        if found.value is not None and told.outcome is Outcome.PASSED:
+            outputs["answer"] = format_number(found.value)
+        return told
+
+    def _made_by(self, answer: Answer) -> Document:
+        told: Document = {
+            "strategy": self._strategy.name,
+            "version": self.version,
+            "model": self._model.label,
+        }
+        if self._strategy.calculation:
+            told[calculating.NAME] = _calculation(answer)
+        return told
 
 
 class ModelSolver:
@@ -157,6 +177,10 @@ def asked(
 def _adapter() -> Any:
     # DSPy would ask a second time in another form, which no budget knows of.
     return dspy.ChatAdapter(use_json_adapter_fallback=False)
+
+
+def _calculation(answer: Answer) -> str:
+    return calculating.bare(text_of(answer.prediction.get(calculating.NAME)))
 
 
 def _fewest(maker: ModelMaker) -> int:
@@ -235,9 +259,11 @@ def _solution(answer: Answer, tokens: int) -> Solution:
 
 @lru_cache(maxsize=64)
 def _program(strategy: Strategy) -> Any:
+    first = {calculating.NAME: (str, dspy.OutputField())} if strategy.calculation else {}
     fields = {
         "request": (str, dspy.InputField(desc="what is wanted")),
         "material": (str, dspy.InputField(desc="earlier examples, as data")),
+        **first,
         "problem": (str, dspy.OutputField()),
         "solution": (str, dspy.OutputField()),
         "answer": (str, dspy.OutputField()),

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from tdsys.core.batch import GENERATOR, TEMPLATES, Maker, calls_per_try
+from tdsys.core.calculating import Calculator
 from tdsys.core.filling import Offer
 from tdsys.llm import generators
 from tdsys.llm.generators import GeneratorMaker, TemplateMaker
@@ -16,8 +17,8 @@ from tdsys.llm.prompting import named, strategies
 class ModelWorkshop:
     """Generators, templates, and the strategies of a model; each is made when it is asked for."""
 
-    def __init__(self, model: Callable[[], Any], *, threads: int) -> None:
-        self._model, self._threads = model, threads
+    def __init__(self, model: Callable[[], Any], *, threads: int, calculator: Calculator) -> None:
+        self._model, self._threads, self._calculator = model, threads, calculator
         self._made: dict[str, Maker] = {}
 
     def maker(self, strategy: str) -> Maker:
@@ -50,7 +51,7 @@ class ModelWorkshop:
         chosen = named(strategy)
         from tdsys.llm.synthesis import ModelMaker  # noqa: PLC0415  # dspy takes seconds to import
 
-        return ModelMaker(chosen, self._model(), threads=self._threads)
+        return ModelMaker(chosen, self._model(), threads=self._threads, calculator=self._calculator)
 
 
 @cache

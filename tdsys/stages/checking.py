@@ -7,18 +7,25 @@ object with `question` and, for each model, an object with `solution` and `is_co
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from tdsys.core.answers import compare
+from tdsys.core.corroboration import Calibrated, Stated, calibrate
 from tdsys.core.example import Document
 from tdsys.core.precision import Labelled, Precision, Tally
+from tdsys.core.resolving import MOST_SOLUTIONS, SOLUTIONS, Compare, agreed, is_split, passes
 from tdsys.core.rubric import Verifier
+from tdsys.core.screening import text_of
 from tdsys.errors import InvalidInput
 from tdsys.reference import DOMAINS, Problem, ReferenceGenerator
 
 SEED = 4
 FAULT_RATE = 0.5
+FEWEST_QUESTIONS = 20
 WRONG = "wrong"
 ANSWER_MARKS = ("\nA:", "\n####")
 SPOKEN_FORM = '{"question": "...", "MODEL": {"solution": "...", "is_correct": true}}'
@@ -52,6 +59,45 @@ def on_solutions(
         tallies.setdefault(model, Tally()).add(one)
         looked(number)
     return {name: tally.result() for name, tally in tallies.items()}
+
+
+def on_agreement(verifier: Verifier, path: Path) -> Calibrated | None:
+    """What a file's solutions of one question say of each other, and what that is worth.
+
+    Each solution is the stated answer once, in every order in which the other models' could be
+    asked; what a check refutes is left out, for nobody would solve it again. None where there are
+    not enough solutions of enough questions.
+    """
+    by_question: dict[str, list[tuple[str, Solved]]] = {}
+    for model, one in solutions(path):
+        by_question.setdefault(str(one.outputs["problem"]), []).append((model, one))
+    same = lru_cache(1 << 16)(compare)
+    stated = [
+        found
+        for number, held in enumerate(by_question.values())
+        for found in _stated(verifier, number, held, same)
+    ]
+    both = {one.right for one in stated}
+    enough = len({one.question for one in stated}) >= FEWEST_QUESTIONS and len(both) > 1
+    return calibrate(stated, passing=passes) if enough else None
+
+
+def _stated(
+    verifier: Verifier, number: int, held: Sequence[tuple[str, Solved]], same: Compare
+) -> Iterator[Stated]:
+    answers = [text_of(one.outputs["answer"]).strip() or None for _, one in held]
+    for place, (model, one) in enumerate(held):
+        answer = answers[place]
+        solvers = answers[:place] + answers[place + 1 :]
+        if answer is None or len(solvers) < SOLUTIONS or _labelled(verifier, one).verdict.failed():
+            continue
+        orders = list(permutations(solvers, min(len(solvers), MOST_SOLUTIONS)))
+        for order in orders:
+            asked = list(order[:SOLUTIONS])
+            if is_split(answer, asked, same):
+                asked = list(order)
+            said = agreed(answer, asked, same)
+            yield Stated(number, model, said, one.kind is None, 1 / len(orders))
 
 
 def solutions(path: Path) -> Iterator[tuple[str, Solved]]:

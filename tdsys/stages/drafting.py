@@ -175,8 +175,10 @@ def _read(tx: Tx, domain: str) -> Known:
 
 def _before(tx: Tx, latest: DatasetVersion) -> Before:
     first = datasets.beginning(tx, of=latest)
-    members = datasets.members(tx, version_id=latest.id)
-    began = members if first.id == latest.id else datasets.members(tx, version_id=first.id)
+    # What was forgotten is in them without its content: it goes, and the rest stays where it is.
+    members, began = (
+        datasets.members(tx, version_id=one.id, whole=False) for one in (latest, first)
+    )
     followed = policies.document(tx, domain=latest.domain, version=first.policy_version)
     shares = Shares.model_validate(followed.get("shares", {}))
     frozen = [m for m in began if m.split is not Split.TRAIN]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -37,6 +38,8 @@ GROUPS = {
     Source.IMPORTED: "imported",
     Source.MANUAL: "imported",
 }
+# By what was made so lately it is told how long the rest takes.
+LATELY = timedelta(minutes=2)
 # Strategies may do worse than they did before by so much.
 SPARE_BUDGET = 3
 
@@ -164,7 +167,7 @@ def _cells(request: Request, policy: Policy, seen: Sequence[Cell], supply: Suppl
     if not topics:
         raise InvalidInput(
             f"nothing says which topics {request.domain} has",
-            remedy="name them with --topics, or in its policy",
+            remedy="name some (--topics), or list them in its policy",
         )
     difficulties = [level(one) for one in request.difficulties] or list(policy.difficulties)
     difficulties = difficulties or list(dict.fromkeys(cell.difficulty for cell in wanted))
@@ -196,8 +199,10 @@ def _ladder(name: str, offers: Sequence[Offer], known: Sequence[Experience]) -> 
     return rungs if TEMPLATES in rungs else (*rungs, TEMPLATES)
 
 
-def begin(store: Store, drafted: Drafted, *, actor: str, clock: Clock) -> UUID:
-    """Open the batch; workers may begin at once."""
+def begin(
+    store: Store, drafted: Drafted, *, actor: str, clock: Clock, key: UUID | None = None
+) -> UUID:
+    """Open the batch; workers may begin at once. The same `key` opens it once."""
     request = drafted.request
     opening = Opening(
         domain=request.domain,
@@ -211,7 +216,7 @@ def begin(store: Store, drafted: Drafted, *, actor: str, clock: Clock) -> UUID:
     with store.begin() as tx:
         policies.ensure_domain(tx, domain=request.domain, now=clock())
         version, _ = policies.current(tx, domain=request.domain)
-        return batches.open_(tx, opening=opening, policy_version=version, now=clock())
+        return batches.open_(tx, opening=opening, policy_version=version, now=clock(), key=key)
 
 
 def _portions(drafted: Drafted) -> list[Portion]:
@@ -339,6 +344,26 @@ def listed(store: Store, *, domain: str | None, limit: int) -> list[Batch]:
     """Batches, the newest first."""
     with store.begin() as tx:
         return batches.listed(tx, domain=domain, limit=limit)
+
+
+def within(
+    store: Store, *, domains: Collection[str] | None, limit: int, before: datetime | None = None
+) -> list[Batch]:
+    """Batches of what somebody may see, the newest first."""
+    with store.begin() as tx:
+        return batches.within(tx, domains=domains, limit=limit, before=before)
+
+
+def seconds_left(store: Store, told: Report, *, now: datetime) -> float | None:
+    """How long an open batch takes, at the pace and yield it has; None while nothing is made."""
+    with store.begin() as tx:
+        made, first = batches.made_since(tx, batch_id=told.batch.id, since=now - LATELY)
+    if first is None or not told.whole.made:
+        return None
+    lacking = max(0, told.batch.wanted - told.whole.held)
+    share = told.whole.held / told.whole.made
+    pace = made / max(1.0, (now - first).total_seconds())
+    return lacking / (pace * share) if share else None
 
 
 def cancel(store: Store, *, batch_id: UUID, clock: Clock) -> None:

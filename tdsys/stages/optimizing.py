@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -15,20 +14,22 @@ from tdsys.core.comparison import Comparison, compare
 from tdsys.core.dataset import Member, Split
 from tdsys.core.example import canonical
 from tdsys.core.grading import GenerationGrader
-from tdsys.core.policy import Signature
-from tdsys.core.program import Artefact, Item, ItemScore, Optimizer, Trial
+from tdsys.core.policy import Policy, Signature
+from tdsys.core.program import Artefact, Grader, Item, ItemScore, Optimizer, Plan, Recipe
 from tdsys.core.rubric import Verifier
 from tdsys.errors import (
     Cancelled,
     ConfigurationError,
     Conflict,
+    InvalidInput,
     ModelUnavailable,
     NotReady,
     StoreUnavailable,
 )
+from tdsys.stages.following import Follower
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.scoring import backoff
-from tdsys.store import Store, Tx, datasets, programs, runs
+from tdsys.store import Store, Tx, datasets, policies, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
@@ -37,6 +38,8 @@ from tdsys.store.runs import Run
 MOST_DEATHS = 5
 # Of the test items; with fewer answers a comparison says little about the program.
 ANSWERED_SHARE = 0.9
+
+Sides = dict[Split, list[Item]]
 
 log = logging.getLogger("tdsys.optimizing")
 
@@ -53,9 +56,11 @@ class _Material(NamedTuple):
     """What one run works on."""
 
     version: DatasetVersion
-    sides: dict[Split, list[Item]]
+    sides: Sides
     rival: StoredProgram | None
-    grader: GenerationGrader
+    metric: str
+    grader: Grader
+    recipe: Recipe
 
 
 class _Tested(NamedTuple):
@@ -66,17 +71,37 @@ class _Tested(NamedTuple):
     unanswered: int
 
 
+class Means(NamedTuple):
+    """What a run works with; `price` is in US dollars for a million tokens, if known."""
+
+    optimizer: Optimizer
+    verifier: Verifier
+    threads: int = 16
+    price: float | None = None
+
+
 def run_due(
-    store: Store, *, optimizer: Optimizer, verifier: Verifier, clock: Clock, lease: timedelta
+    store: Store,
+    *,
+    optimizer: Optimizer,
+    verifier: Verifier,
+    clock: Clock,
+    lease: timedelta,
+    threads: int = 16,
+    price: float | None = None,
 ) -> list[Finished]:
-    """Run what is due until nothing is; a killed run is claimed again and replays."""
+    """Run what is due until nothing is; a killed run is claimed again and replays.
+
+    `price` is in US dollars for a million tokens.
+    """
+    means = Means(optimizer, verifier, threads, price)
     finished: list[Finished] = []
     while True:
         with store.begin() as tx:
             run = runs.claim(tx, lease=lease, now=clock())
         if run is None:
             return finished
-        finished.append(_Running(store, run, optimizer, verifier, clock, lease).settle())
+        finished.append(_Running(store, run, means, clock, lease).settle())
 
 
 def best(store: Store, *, domain: str) -> StoredProgram | None:
@@ -92,14 +117,13 @@ class _Running:
         self,
         store: Store,
         run: Run,
-        optimizer: Optimizer,
-        verifier: Verifier,
+        means: Means,
         clock: Clock,
         lease: timedelta,
     ) -> None:
-        self._store, self._run, self._optimizer = store, run, optimizer
-        self._verifier, self._clock, self._lease = verifier, clock, lease
-        self._told: dict[str, JsonValue] = {}
+        self._store, self._run, self._means = store, run, means
+        self._clock, self._lease = clock, lease
+        self._follower = Follower(store, run, clock, means.price)
 
     def settle(self) -> Finished:
         """Run to an end and record it, whatever the end is."""
@@ -110,7 +134,7 @@ class _Running:
                 return self._work(stop.is_set)
         except Cancelled as asked:
             return self._end("cancelled", str(asked))
-        except (NotReady, ConfigurationError) as blocked:
+        except (NotReady, ConfigurationError, InvalidInput) as blocked:
             return self._end("failed", str(blocked))
         except ModelUnavailable as away:
             return self._again(str(away))
@@ -120,26 +144,26 @@ class _Running:
             log.exception("run %s failed", self._run.id)
             return self._end("failed", f"{type(bug).__name__}: {bug}")
 
-    def _work(self, should_stop: Callable[[], bool]) -> Finished:
+    def _work(self, lost: Callable[[], bool]) -> Finished:
         material = self._read()
-        fields = material.version.signature
+        optimizer, recipe = self._means.optimizer, material.recipe
+        fields, grader = material.version.signature, material.grader
         train, val = material.sides[Split.TRAIN], material.sides[Split.VAL]
-        grader, auto = material.grader, self._run.auto
-        if blockers := self._optimizer.blockers(fields, train, val, grader=grader, auto=auto):
+        if blockers := optimizer.blockers(fields, train, val, grader=grader, recipe=recipe):
             raise NotReady("; ".join(blockers))
-        artefact = self._optimizer.optimize(
+        should_stop = self._follower.unwanted(lost)
+        artefact = optimizer.optimize(
             fields,
             train,
             val,
             grader=grader,
-            auto=auto,
-            seed=self._run.seed,
-            on_trial=self._trial,
+            recipe=recipe,
+            on_trial=self._follower.trial,
+            on_progress=self._follower.spent,
             should_stop=should_stop,
         )
-        self._progress({"phase": "testing"})
-        former = material.rival.state if material.rival else None
-        before = self._scores(material, former, should_stop)
+        self._follower.testing()
+        before = self._scores(material, material.rival, should_stop)
         after = self._scores(material, artefact.state, should_stop)
         return self._keep(material, _compared(artefact, material, before, after))
 
@@ -148,36 +172,86 @@ class _Running:
             version = datasets.version(tx, id=self._run.version_id)
             members = datasets.members(tx, version_id=self._run.version_id)
             incumbent = programs.incumbent(tx, domain=self._run.domain)
+            ruled = policies.document(tx, domain=self._run.domain, version=self._run.policy_version)
+        policy = Policy.model_validate(ruled)
         sides = {split: _items(members, split, version.signature) for split in Split}
-        known = sides[Split.TRAIN] + sides[Split.VAL]
         rival = incumbent if incumbent and _rivals(incumbent, self._run, version) else None
-        grader = GenerationGrader(self._run.domain, known, self._verifier)
-        return _Material(version, sides, rival, grader)
+        grader = self._grader(policy, sides[Split.TRAIN] + sides[Split.VAL])
+        recipe = self._recipe(policy, version, sides)
+        return _Material(
+            version, sides, rival, policy.metric or GenerationGrader.name, grader, recipe
+        )
+
+    def _grader(self, policy: Policy, known: Sequence[Item]) -> Grader:
+        if policy.metric is not None:
+            return self._means.optimizer.metric(policy.metric)
+        return GenerationGrader(self._run.domain, known, self._means.verifier)
+
+    def _recipe(self, policy: Policy, version: DatasetVersion, sides: Sides) -> Recipe:
+        plan = self._planned(policy, version, sides)
+        return Recipe(
+            method=plan.method,
+            auto=self._run.auto,
+            seed=self._run.seed,
+            program=policy.program,
+            max_calls=policy.max_calls,
+            failed_share=policy.failed_share,
+            answers=plan.evaluation_calls,
+            in_flight=budget.in_flight(plan, self._means.threads),
+        )
+
+    def _planned(self, policy: Policy, version: DatasetVersion, sides: Sides) -> Plan:
+        """The run's plan; of an installed program it is only known now how often it asks."""
+        plan = self._run.plan
+        asks = self._means.optimizer.predictors(version.signature, policy.program)
+        if asks > 1:
+            train, val = (len(sides[split]) for split in (Split.TRAIN, Split.VAL))
+            plan = budget.planned(policy, train, val, predictors=asks)
+            with self._follower.held() as tx:
+                runs.replan(tx, run_id=self._run.id, plan=plan)
+        if plan.calls_at_most > policy.max_calls:
+            raise NotReady(
+                f"a run of {policy.program} may take {plan.calls_at_most} calls, "
+                f"the policy allows {policy.max_calls}",
+                remedy="raise max_calls or take a smaller auto",
+            )
+        self._follower.begin(plan)
+        return plan
 
     def _scores(
         self,
         material: _Material,
-        state: dict[str, JsonValue] | None,
+        program: StoredProgram | dict[str, JsonValue] | None,
         should_stop: Callable[[], bool],
     ) -> list[ItemScore]:
-        return self._optimizer.evaluate(
+        """How a program does on the test items; a rival may be of another installed program."""
+        recipe = material.recipe
+        if isinstance(program, StoredProgram):
+            recipe = recipe.model_copy(update={"program": program.envelope.get("program")})
+            program = program.state
+        return self._means.optimizer.evaluate(
             material.version.signature,
-            state,
+            program,
             material.sides[Split.TEST],
             grader=material.grader,
             should_stop=should_stop,
+            recipe=recipe,
         )
 
     def _keep(self, material: _Material, tested: _Tested) -> Finished:
         """Store the program and end the run in one transaction, if the run is still ours."""
         comparison = tested.comparison
         against = "incumbent" if material.rival else "unoptimized"
-        reason = (
-            f"{'activated' if comparison.is_better else 'not activated'}: "
+        scores = (
             f"{comparison.before:.3f} ({against}) -> {comparison.after:.3f} "
             f"on {comparison.items} test items"
         )
-        with self._held() as tx:
+        with self._follower.held() as tx:
+            hindrance = self._hindrance(tx, material, comparison)
+            activate = not hindrance
+            reason = (
+                f"not activated: {scores}; {hindrance}" if hindrance else f"activated: {scores}"
+            )
             programs.keep(
                 tx,
                 domain=self._run.domain,
@@ -186,19 +260,37 @@ class _Running:
                 state=tested.artefact.state,
                 envelope=self._envelope(material, tested, against),
                 comparison=comparison,
-                activate=comparison.is_better,
+                activate=activate,
                 now=self._clock(),
             )
-            outcome = {"activated": comparison.is_better, **comparison.model_dump()}
+            outcome = {"activated": activate, **comparison.model_dump()}
             self._finish(tx, "finished", reason, outcome)
         return Finished(self._run.domain, "finished", reason)
+
+    def _hindrance(self, tx: Tx, material: _Material, comparison: Comparison) -> str:
+        """Why the program does not become the active one by itself; empty when it does."""
+        # Held, so that nobody activates another one after it was looked at.
+        policies.hold(tx, domain=self._run.domain)
+        rules = policies.current(tx, domain=self._run.domain)[1].activation
+        active = programs.incumbent(tx, domain=self._run.domain)
+        compared_with = material.rival.id if material.rival else None
+        if not comparison.beats(rules.margin):
+            return (
+                f"the gain, {comparison.gain:+.3f}, may be {comparison.gain_low:+.3f}, "
+                f"activation.margin is {rules.margin:g}"
+            )
+        if active and active.id != compared_with and _rivals(active, self._run, material.version):
+            return "it was compared with a program that is no longer the active one"
+        return "it waits for a person, activation.by" if rules.by == "person" else ""
 
     def _envelope(self, material: _Material, tested: _Tested, against: str) -> dict[str, JsonValue]:
         made = tested.artefact
         return {
             "signature": material.version.signature.model_dump(),
             "dataset_fingerprint": material.version.fingerprint,
-            "metric": GenerationGrader.name,
+            "optimizer": material.recipe.method,
+            "program": material.recipe.program,
+            "metric": material.metric,
             "model": made.model,
             "simulated": made.simulated,
             "seed": self._run.seed,
@@ -213,33 +305,6 @@ class _Running:
             "demos": [d.model_dump() for d in made.demos],
             "comparison": tested.comparison.model_dump(),
         }
-
-    @contextmanager
-    def _held(self) -> Iterator[Tx]:
-        """A transaction in which the run is ours and wanted; Conflict or Cancelled otherwise."""
-        with self._store.begin() as tx:
-            if runs.hold(tx, run=self._run):
-                raise Cancelled("cancelled on request")
-            yield tx
-
-    def _trial(self, trial: Trial) -> None:
-        with self._held() as tx:
-            runs.add_trial(tx, run_id=self._run.id, trial=trial)
-        self._progress(
-            {
-                "phase": "optimizing",
-                "trials": trial.number,
-                "planned": budget.evaluations(self._run.plan),
-                "last": trial.score,
-                "calls": trial.calls,
-            }
-        )
-
-    def _progress(self, news: dict[str, JsonValue]) -> None:
-        """Say where the run is; what was told before and is not news stays."""
-        self._told |= news
-        with self._held() as tx:
-            runs.progress(tx, run_id=self._run.id, document=self._told)
 
     def _extend(self) -> bool:
         """Keep the lease; True when the work should stop."""

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import NamedTuple
 from uuid import UUID
 
-from tdsys.core.budget import plan as budget
+from tdsys.core import budget
 from tdsys.core.budget import tokens_per_call
 from tdsys.core.dataset import Split
 from tdsys.core.policy import Policy
@@ -209,7 +209,7 @@ def _enqueue(
 
 
 def _cost(sizes: dict[str, int], policy: Policy) -> Plan:
-    return budget(n_train=sizes[Split.TRAIN], n_val=sizes[Split.VAL], auto=policy.auto)
+    return budget.planned(policy, sizes[Split.TRAIN], sizes[Split.VAL])
 
 
 def _status(store: Store, domain: str, now: datetime) -> DomainStatus:

@@ -14,9 +14,10 @@ from tdsys.core.dataset import Member, Split
 from tdsys.core.fitting import Misfit, together
 from tdsys.core.grading import GenerationGrader
 from tdsys.core.policy import Signature
-from tdsys.core.program import Auto, Item, Optimizer
+from tdsys.core.program import Auto, Grader, Item, Optimizer, Recipe
 from tdsys.core.rubric import Verifier
 from tdsys.core.sections import Conversion
+from tdsys.core.versions import Draft
 from tdsys.stages import drafting
 from tdsys.store import Store, runs
 
@@ -56,6 +57,7 @@ def check(
     drafted = drafting.next_version(known)
     draft, rules = drafted.draft, known.policy.conversion
     missing = drafting.shortcomings(drafted, known)
+    asks = optimizer.predictors(draft.signature, known.policy.program)
     return Checked(
         signature=draft.signature,
         sizes=draft.sizes,
@@ -64,7 +66,7 @@ def check(
         missing=missing,
         blockers=[] if missing else _blockers(known, draft.members, draft.signature, optimizer,
                                               verifier),
-        estimates=_estimates(store, domain, draft.members, price),
+        estimates=_estimates(store, known, draft, asks, price),
         rules=rules,
         mended=together(drafted.misfits, rules),
     )  # fmt: skip
@@ -78,8 +80,13 @@ def _blockers(
     verifier: Verifier,
 ) -> list[str]:
     train, val = (_items(members, split, signature) for split in (Split.TRAIN, Split.VAL))
-    grader = GenerationGrader(known.domain, [*train, *val], verifier)
-    return optimizer.blockers(signature, train, val, grader=grader, auto=known.policy.auto)
+    policy = known.policy
+    grader: Grader = GenerationGrader(known.domain, [*train, *val], verifier)
+    if policy.metric is not None:
+        grader = optimizer.metric(policy.metric)
+    method = budget.choose(policy.optimizer, len(train), len(val)).method
+    recipe = Recipe(method=method, auto=policy.auto, seed=policy.seed, program=policy.program)
+    return optimizer.blockers(signature, train, val, grader=grader, recipe=recipe)
 
 
 def _items(members: list[Member], split: Split, signature: Signature) -> list[Item]:
@@ -87,15 +94,16 @@ def _items(members: list[Member], split: Split, signature: Signature) -> list[It
 
 
 def _estimates(
-    store: Store, domain: str, members: list[Member], price: float | None
+    store: Store, known: drafting.Known, draft: Draft, asks: int, price: float | None
 ) -> dict[Auto, Estimate]:
-    sizes = {split: sum(m.split is split for m in members) for split in Split}
-    contents = [m.example.inputs | m.example.outputs for m in members]
+    train, val = draft.sizes[Split.TRAIN], draft.sizes[Split.VAL]
+    method = budget.choose(known.policy.optimizer, train, val).method
+    contents = [m.example.inputs | m.example.outputs for m in draft.members]
     lengths = [sum(map(len, map(str, content.values()))) for content in contents]
-    pace = _pace(store, domain)
+    pace = _pace(store, known.domain)
     return {
         auto: budget.estimate(
-            budget.plan(sizes[Split.TRAIN], sizes[Split.VAL], auto),
+            budget.plan(train, val, auto, predictors=asks, method=method),
             characters=fmean(lengths) if lengths else 0.0,
             price=price,
             seconds_per_call=pace,

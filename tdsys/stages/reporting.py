@@ -60,7 +60,8 @@ class Quality(NamedTuple):
 class Covered(NamedTuple):
     """One cell; `lacking` admitted examples to have its share, and at least its minimum.
 
-    A cell that is not wanted lacks nothing.
+    `goal` is that share between its bounds: what is beyond `most` (None: no bound) goes into no
+    version. A cell that is not wanted lacks nothing, and has no goal.
     """
 
     topic: str
@@ -70,7 +71,14 @@ class Covered(NamedTuple):
     rejected: int
     wanted: bool
     least: int
+    most: int | None
+    goal: int
     lacking: int
+
+    @property
+    def beyond(self) -> int:
+        """How many are more than a version may take."""
+        return max(0, self.admitted - self.most) if self.most is not None else 0
 
 
 class Coverage(NamedTuple):
@@ -188,5 +196,7 @@ def _covered(cell: Cell, held: Counter[str], policy: Policy, share: int | None) 
         rejected=held[State.REJECTED],
         wanted=policy.outside(cell) is None,
         least=0 if share is None else least,
+        most=None if share is None else most,
+        goal=target,
         lacking=max(0, target - held[State.ADMITTED]),
     )

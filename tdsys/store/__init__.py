@@ -12,6 +12,7 @@ from tdsys.store import calibration_schema as calibration_schema
 from tdsys.store import cluster_schema as cluster_schema
 from tdsys.store import dataset_schema as dataset_schema
 from tdsys.store import day_schema as day_schema
+from tdsys.store import effect_schema as effect_schema
 from tdsys.store import identity_schema as identity_schema
 from tdsys.store import import_schema as import_schema
 from tdsys.store import judgement_schema as judgement_schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -15,7 +15,7 @@ from tdsys.core.batch import BatchState, CellState, Fallback, Kind, Tally
 from tdsys.core.example import Cell, Document
 from tdsys.core.filling import Experience
 from tdsys.core.lifecycle import State
-from tdsys.errors import Conflict, InvalidInput
+from tdsys.errors import Conflict, InvalidInput, NotFound
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items
 from tdsys.store.batch_schema import batches as batches_table
 from tdsys.store.engine import Tx
@@ -81,15 +81,27 @@ class Kept(NamedTuple):
     fallbacks: list[Fallback]
 
 
-def open_(tx: Tx, *, opening: Opening, policy_version: int, now: datetime) -> UUID:
-    """A batch whose portions are due at once, planned under this version of its policy."""
+def open_(
+    tx: Tx, *, opening: Opening, policy_version: int, now: datetime, key: UUID | None = None
+) -> UUID:
+    """A batch whose portions are due at once, planned under this version of its policy.
+
+    With a `key` it gets that id; the batch that has it already, and nothing new, when there is one.
+    """
     values = opening._asdict()
     portions: Sequence[Portion] = values.pop("portions")
     wanted = sum(one.wanted for one in portions)
     values |= {"policy_version": policy_version, "state": OPEN, "wanted": wanted}
-    batch_id: UUID = tx.scalars(
-        insert(batches_table).values(**values, created_at=now).returning(batches_table.c.id)
-    ).one()
+    named = {"id": key} if key else {}
+    batch_id: UUID | None = tx.scalar(
+        insert(batches_table)
+        .values(**values, **named, created_at=now)
+        .on_conflict_do_nothing(index_elements=[batches_table.c.id])
+        .returning(batches_table.c.id)
+    )
+    if batch_id is None:
+        assert key is not None  # noqa: S101  # an id of the database's own is nobody's
+        return key
     rows = [
         {
             "batch_id": batch_id,
@@ -109,11 +121,11 @@ def open_(tx: Tx, *, opening: Opening, policy_version: int, now: datetime) -> UU
 
 
 def find(tx: Tx, *, batch_id: UUID, hold: bool = False) -> Batch:
-    """The batch of that id, also kept from everybody else; InvalidInput when there is none."""
+    """The batch of that id, also kept from everybody else; NotFound when there is none."""
     query = select(batches_table).where(batches_table.c.id == batch_id)
     row = tx.execute(query.with_for_update() if hold else query).mappings().one_or_none()
     if row is None:
-        raise InvalidInput(f"there is no batch {batch_id}", remedy="see `tdsys batch list`")
+        raise NotFound(f"there is no batch {batch_id}", remedy="see `tdsys batch list`")
     return Batch.model_validate(row)
 
 
@@ -142,6 +154,34 @@ def listed(tx: Tx, *, domain: str | None, limit: int) -> list[Batch]:
         .limit(limit)
     ).mappings()
     return [Batch.model_validate(row) for row in rows]
+
+
+def within(
+    tx: Tx, *, domains: Collection[str] | None, limit: int, before: datetime | None = None
+) -> list[Batch]:
+    """Batches of these domains (None: of all) that were asked for before then, the newest first."""
+    kept = batches_table.c
+    rows = tx.execute(
+        select(batches_table)
+        .where(
+            true() if domains is None else kept.domain.in_(domains),
+            true() if before is None else kept.created_at < before,
+        )
+        .order_by(kept.created_at.desc(), kept.id)
+        .limit(limit)
+    ).mappings()
+    return [Batch.model_validate(row) for row in rows]
+
+
+def made_since(tx: Tx, *, batch_id: UUID, since: datetime) -> tuple[int, datetime | None]:
+    """How many examples a batch's attempts made since then, and when the first of those was."""
+    item = batch_items.c
+    row = tx.execute(
+        select(func.count(), func.min(item.at))
+        .join_from(batch_items, batch_cells, batch_cells.c.id == item.cell_id)
+        .where(batch_cells.c.batch_id == batch_id, item.at >= since, item.example_id.is_not(None))
+    ).one()
+    return row[0], row[1]
 
 
 def portions(tx: Tx, *, batch_id: UUID) -> list[Kept]:

@@ -7,6 +7,7 @@ are only ever joined, so whatever workers do at once comes to what one would hav
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -16,7 +17,9 @@ from tdsys.core.sketching import (
     LINKED_BY_NUMBERS,
     NEAR,
     Forest,
+    Kept,
     Sketch,
+    kept,
     keys,
     likeness_to,
     linked,
@@ -126,7 +129,7 @@ def _near_templates(tx: Tx, own: _Own) -> list[tuple[_Template, float]]:
     found: list[tuple[_Template, float]] = []
     for one in _templates(tx, {own.template_id, *by_words, *by_numbers}):
         is_own = one.id == own.template_id
-        alike = 1.0 if is_own else likeness_to(sketch, one.features)
+        alike = 1.0 if is_own else likeness_to(sketch, kept(one.features))
         if alike >= (LINKED_BY_NUMBERS if one.id in same else NEAR):
             found.append((one, alike))
     return found
@@ -157,40 +160,45 @@ def _add_examples(
     }
     met = tx.execute(_ADD_NUMBERS, pairs).all()
     fresh = {"numbers": _list(n for n, _ in met), "templates": _list(t for _, t in met)}
-    rows = tx.execute(_BY_NUMBERS, {**fresh, "most": MOST_PER_KEY})
-    return {(min(pair), max(pair)) for pair in rows}
+    rows = tx.execute(_BY_NUMBERS, {**fresh, "most": MOST_PER_KEY}).all()
+    return {(min(pair), max(pair)) for pair in map(tuple, rows)}
 
 
-def _common(tx: Tx, domain: str, fresh: Mapping[int, Sketch]) -> set[tuple[int, int]]:
-    """Write the keys of new templates; which others have enough of them."""
-    found = {id_: salted(domain, keys(one.features)) for id_, one in fresh.items()}
+def _common(tx: Tx, domain: str, fresh: Mapping[int, Sketch]) -> list[tuple[int, int]]:
+    """Write the keys of new templates; which others have enough of them, most in common first."""
+    found = sorted(
+        (word, id_) for id_, one in fresh.items() for word in salted(domain, keys(one.features))
+    )
     given = {
-        "templates": _list(id_ for id_, words in found.items() for _ in words),
-        "keys": _list(word for words in found.values() for word in words),
+        "templates": _list(id_ for _, id_ in found),
+        "keys": _list(word for word, _ in found),
     }
     tx.execute(_ADD_KEYS, given)
     limits = {"most": MOST_PER_KEY, "common": COMMON_KEYS}
-    rows = tx.execute(_BY_KEYS, {**given, **limits})
-    return {(min(pair), max(pair)) for pair in rows}
+    rows = tx.execute(_BY_KEYS, {**given, **limits}).all()
+    return [(one, other) for one, other, _ in sorted(rows, key=itemgetter(2), reverse=True)]
 
 
 def _join(
     tx: Tx,
-    common: set[tuple[int, int]],
+    common: Iterable[tuple[int, int]],
     same: set[tuple[int, int]],
     placed: Mapping[int, Sketch],
 ) -> int:
     """Join the clusters of every pair that is linked; one of each pair is `placed` just now."""
-    pairs = common | same
+    # Who has most in common comes first: the rest of their cluster need not be looked at then.
+    pairs = dict.fromkeys([*((min(pair), max(pair)) for pair in common), *sorted(same)])
     known = {one.id: one for one in _templates(tx, {id_ for pair in pairs for id_ in pair})}
+    read: dict[int, Kept] = {}
     forest = Forest()
     for pair in pairs:
         one, other = pair if pair[0] in placed else reversed(pair)
         owners = known[one].cluster, known[other].cluster
         if forest.root(owners[0]) == forest.root(owners[1]):
             continue  # most pairs that share keys are one cluster already
-        alike = likeness_to(placed[one], known[other].features)
-        if linked(alike, same_numbers=pair in same):
+        if other not in read:
+            read[other] = kept(known[other].features)
+        if linked(likeness_to(placed[one], read[other]), same_numbers=pair in same):
             forest.join(*owners)
     moved = forest.moved()
     if moved:
@@ -199,7 +207,7 @@ def _join(
 
 
 def _templates(tx: Tx, ids: Iterable[int]) -> list[_Template]:
-    rows = tx.execute(_TEMPLATES, {"ids": _list(ids)})
+    rows = tx.execute(_TEMPLATES, {"ids": _list(sorted(ids))}).all()
     return [_Template(row.id, row.cluster, row.features) for row in rows]
 
 
@@ -260,12 +268,12 @@ _ADD_EXAMPLES = text(
 _ADD_KEYS = text(
     f"""
     INSERT INTO template_keys (key, template_id)
-    SELECT {_numbers("keys")}, {_numbers("templates")} ON CONFLICT DO NOTHING
+    SELECT {_numbers("keys")}, {_numbers("templates")}
     """
 )
 _BY_KEYS = text(
     f"""
-    SELECT given.template_id, other.template_id
+    SELECT given.template_id, other.template_id, count(*)
     FROM (SELECT {_numbers("keys")} AS key, {_numbers("templates")} AS template_id) AS given
     CROSS JOIN LATERAL (
         SELECT kept.template_id FROM template_keys AS kept

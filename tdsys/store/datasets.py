@@ -16,7 +16,7 @@ from tdsys.core.example import Source
 from tdsys.core.policy import Signature
 from tdsys.core.versions import Leaving, Tombstone
 from tdsys.errors import Conflict, NotFound
-from tdsys.store import programs
+from tdsys.store import attributions, programs
 from tdsys.store.dataset_schema import dataset_tombstones
 from tdsys.store.engine import Tx
 from tdsys.store.schema import (
@@ -150,6 +150,7 @@ def freeze(
         _write_members(tx, found, members)
         _write_tombstones(tx, found, step.removed)
     programs.follow_version(tx, domain=domain, version_id=found)
+    attributions.follow_version(tx, domain=domain, version_id=found)
     return version(tx, id=found)
 
 
@@ -222,13 +223,27 @@ def placed(tx: Tx, *, version_id: int) -> dict[str, Placed]:
     return {row[0]: Placed(*row[1:]) for row in rows}
 
 
-def members(tx: Tx, *, version_id: int) -> list[Member]:
-    """A version's members: train, val, test, each in the order they were frozen in."""
-    rows = tx.execute(
-        select(dataset_members)
-        .where(dataset_members.c.version_id == version_id)
-        .order_by(_IN_ORDER, dataset_members.c.position)
-    ).mappings()
+def members(tx: Tx, *, version_id: int, whole: bool = True) -> list[Member]:
+    """A version's members: train, val, test, each in the order they were frozen in.
+
+    Conflict when some are forgotten: it is not what it was. Without `whole` those are empty.
+    """
+    rows = (
+        tx.execute(
+            select(dataset_members)
+            .where(dataset_members.c.version_id == version_id)
+            .order_by(_IN_ORDER, dataset_members.c.position)
+        )
+        .mappings()
+        .all()
+    )
+    lost = sum(row["content"] is None for row in rows)
+    if lost and whole:
+        raise Conflict(
+            f"dataset version {version_id} lost the content of {lost} of its {len(rows)} members: "
+            "they were forgotten",
+            remedy="use a newer version; this one is never what it was again",
+        )
     return [_member(row) for row in rows]
 
 
@@ -369,7 +384,8 @@ def _write_members(tx: Tx, version_id: int, members: Sequence[Member]) -> None:
 
 
 def _member(row: Mapping[Any, Any]) -> Member:
-    example = {**row, **row["content"], "id": row["example_id"]}
+    content = row["content"] or {"inputs": {}, "outputs": {}}
+    example = {**row, **content, "id": row["example_id"]}
     return Member.model_validate(
         {"example": example, "split": row["split"], "cluster": row["cluster"]}
     )

@@ -14,20 +14,15 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TextClause, Uuid, bindparam, text
 
 from tdsys.core.lifecycle import MOVES, State
-from tdsys.store import dataset_schema
 from tdsys.store.engine import Tx
+from tdsys.store.invariant import Invariant
+from tdsys.store.lifecycle_invariants import LEAVING
+from tdsys.store.program_invariants import PROGRAMS
+from tdsys.store.version_invariants import VERSIONS
 
 SAMPLES = 5
 # An operator waits for this; the usual limit is made for claims, which take milliseconds.
 LONGEST_QUERY = "10min"
-
-
-class Invariant(NamedTuple):
-    """A name, what should hold, and a query for the ids of everything it does not hold for."""
-
-    name: str
-    says: str
-    query: str
 
 
 class Finding(NamedTuple):
@@ -224,6 +219,7 @@ ARRIVALS = (
                  AND NOT EXISTS (SELECT FROM examples WHERE fingerprint = kept.fingerprint)
                  AND NOT EXISTS (SELECT FROM example_revisions
                                  WHERE fingerprint = kept.fingerprint)
+                 AND NOT EXISTS (SELECT FROM tombstones WHERE fingerprint = kept.fingerprint)
               OR conflicting
                  AND NOT EXISTS (SELECT FROM examples WHERE capture_id = kept.capture_id)
                  AND NOT EXISTS (SELECT FROM capture_duplicates AS other
@@ -341,11 +337,6 @@ DATASETS = (
               OR runs.version_id <> programs.version_id""",
     ),
     Invariant(
-        "active programs are better",
-        "the whole interval of an active program's gain lies above zero",
-        "SELECT id FROM programs WHERE active AND NOT gain_low > 0",
-    ),
-    Invariant(
         "old programs are stale",
         "a program of another than the newest version, or of data that left, is marked stale",
         """SELECT programs.id FROM programs WHERE NOT stale AND (
@@ -355,7 +346,8 @@ DATASETS = (
                OR EXISTS (SELECT FROM dataset_members AS member
                           WHERE member.version_id = programs.version_id AND NOT EXISTS (
                               SELECT FROM examples
-                              WHERE id = member.example_id AND state = 'admitted')))""",
+                              WHERE id = member.example_id AND state = 'admitted'
+                                AND encode(fingerprint, 'hex') = member.fingerprint)))""",
     ),
 )
 
@@ -440,7 +432,7 @@ COUNTS = (
 )
 
 INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
-              *COUNTS, *(Invariant(*one) for one in dataset_schema.INVARIANTS))  # fmt: skip
+              *COUNTS, *PROGRAMS, *VERSIONS, *LEAVING)  # fmt: skip
 
 
 def as_of_now(tx: Tx) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import case, func, insert, literal, select, update
 
 from tdsys.core.browsing import Filter
 from tdsys.core.lifecycle import MOVES, Move, State, after, way
-from tdsys.store import browsing, policies, programs
+from tdsys.store import attributions, browsing, policies, programs
 from tdsys.store.browse_schema import OperationState, Outcome, operation_items, operations
 from tdsys.store.engine import Tx
 from tdsys.store.schema import examples, transitions
@@ -294,6 +294,7 @@ def _write(
         _place(tx, held, state, items, reason=reason, now=now)
     tx.execute(insert(transitions), rows)
     programs.outdate(tx, example_ids=left)
+    attributions.outdate(tx, example_ids=left)
 
 
 def _place(

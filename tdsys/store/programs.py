@@ -8,11 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import exists, select, true, update
+from sqlalchemy import exists, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.comparison import Comparison
+from tdsys.store import activations
 from tdsys.store.engine import Tx
+from tdsys.store.program_schema import Activated
 from tdsys.store.schema import (
     ADMITTED,
     dataset_members,
@@ -125,12 +127,7 @@ def keep(  # noqa: PLR0913  # each is a column of its own
     )
     if program_id is not None:
         return program_id
-    if activate:
-        tx.execute(
-            update(programs_table)
-            .where(programs_table.c.domain == domain, programs_table.c.active)
-            .values(active=False)
-        )
+    former = activations.retire(tx, domain=domain) if activate else None
     program_id = tx.scalars(
         insert(programs_table)
         .values(
@@ -146,6 +143,12 @@ def keep(  # noqa: PLR0913  # each is a column of its own
         )
         .returning(programs_table.c.id)
     ).one()
+    if activate:
+        gain = f"gain {comparison.gain:+.3f}, at least {comparison.gain_low:+.3f}"
+        activations.record(
+            tx, domain=domain, program_id=program_id, former=former, how=Activated.BY_RUN,
+            actor="run", reason=gain, now=now,
+        )  # fmt: skip
     return int(program_id)
 
 
@@ -177,7 +180,10 @@ def _is_outdated(tx: Tx, domain: str, version_id: int) -> bool:
         .limit(1)
     )
     still = exists().where(
-        examples.c.id == dataset_members.c.example_id, examples.c.state == ADMITTED
+        examples.c.id == dataset_members.c.example_id,
+        examples.c.state == ADMITTED,
+        # An edited one may be admitted again, as something else.
+        func.encode(examples.c.fingerprint, "hex") == dataset_members.c.fingerprint,
     )
     gone = exists().where(dataset_members.c.version_id == version_id, ~still)
     return tx.scalar(newest) != version_id or bool(tx.scalar(select(gone)))

@@ -14,7 +14,7 @@ from sqlalchemy import FromClause, RowMapping, bindparam, func, insert, select, 
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Judgement, Verdict
-from tdsys.store import programs, waiting
+from tdsys.store import attributions, programs, waiting
 from tdsys.store.engine import Tx
 from tdsys.store.examples import vouched_by
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
@@ -173,6 +173,7 @@ def decide_anew(
     tx.execute(insert(transitions), [{**shared, **step} for step in steps])
     left = [o.judged.id for o in anew if o.judged.state is State.ADMITTED is not o.state]
     programs.outdate(tx, example_ids=left)
+    attributions.outdate(tx, example_ids=left)
     waiting.appraise(tx, ids=[o.judged.id for o in anew if o.state is State.IN_REVIEW], now=now)
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from tdsys.core.example import Cell, Source
 from tdsys.core.pruning import Amount, Held, Leaving, Standing
 from tdsys.core.rubric import TRUSTED
-from tdsys.store import programs
+from tdsys.store import attributions, programs
 from tdsys.store.browse_schema import example_counts
 from tdsys.store.cluster_schema import example_templates, templates
 from tdsys.store.counts import grouped
@@ -225,6 +225,7 @@ def retire(
             "actor": actor, "policy_version": policy_version, "now": now}  # fmt: skip
     tx.execute(_RETIRE, told)
     programs.outdate(tx, example_ids=held)
+    attributions.outdate(tx, example_ids=held)
     return gone
 
 

@@ -179,6 +179,15 @@ def progress(tx: Tx, *, run_id: UUID, document: Mapping[str, JsonValue]) -> None
     )
 
 
+def replan(tx: Tx, *, run_id: UUID, plan: Plan) -> None:
+    """Set what an open run will take, once its program was seen."""
+    tx.execute(
+        update(runs_table)
+        .where(runs_table.c.id == run_id, IS_OPEN)
+        .values(plan=plan.model_dump(mode="json"))
+    )
+
+
 def finish(
     tx: Tx,
     *,
@@ -229,6 +238,15 @@ def request_cancel(tx: Tx, *, run_id: UUID) -> bool:
     return asked is not None
 
 
+def cancel_on(tx: Tx, *, version_ids: Collection[int]) -> int:
+    """Ask all open runs on these versions to stop; how many."""
+    return tx.execute(
+        update(runs_table)
+        .where(runs_table.c.version_id.in_(version_ids), IS_OPEN)
+        .values(cancel_requested=True)
+    ).rowcount
+
+
 def runs(tx: Tx, *, domain: str | None, limit: int) -> list[Run]:
     """The newest runs, of one domain or of all."""
     return [Run.model_validate(row) for row in tx.execute(_newest(domain, limit)).mappings()]
@@ -259,17 +277,19 @@ def last_for(tx: Tx, *, domain: str) -> Run | None:
     return None if row is None else Run.model_validate(row)
 
 
-def trials(tx: Tx, *, run_id: UUID) -> list[Trial]:
-    """A run's trials by number, each with its items in order."""
+def trials(tx: Tx, *, run_id: UUID, after: int = 0) -> list[Trial]:
+    """A run's trials by number, those `after` that one, each with its items in order."""
     items: dict[int, list[ItemScore]] = defaultdict(list)
     for row in tx.execute(
         select(trial_items)
-        .where(trial_items.c.run_id == run_id)
+        .where(trial_items.c.run_id == run_id, trial_items.c.number > after)
         .order_by(trial_items.c.number, trial_items.c.position)
     ).mappings():
         items[row["number"]].append(ItemScore.model_validate(row))
     rows = tx.execute(
-        select(trials_table).where(trials_table.c.run_id == run_id).order_by(trials_table.c.number)
+        select(trials_table)
+        .where(trials_table.c.run_id == run_id, trials_table.c.number > after)
+        .order_by(trials_table.c.number)
     ).mappings()
     return [Trial.model_validate({**row, "items": items[row["number"]]}) for row in rows]
 

@@ -65,8 +65,8 @@ def spread(
     return _drawn(f"{title}, by tenths from 0 to 1: {told}", [*drawn, *_ends(["0", "1"])])
 
 
-def dots(points: Sequence[Dot], *, title: str) -> Markup:
-    """Points between 0 and 1 both ways, with lines at the quarters."""
+def dots(points: Sequence[Dot], *, title: str, best: Sequence[tuple[float, float]] = ()) -> Markup:
+    """Points between 0 and 1 both ways, with lines at the quarters, and the `best` so far."""
     inner = HIGH - PAD
     lines = [
         Markup('<line class="grid" x1="0" x2="{0}" y1="{1:.1f}" y2="{1:.1f}"/>').format(
@@ -77,10 +77,20 @@ def dots(points: Sequence[Dot], *, title: str) -> Markup:
     drawn = [
         Markup(
             '<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="5"><title>{}</title></circle>'
-        ).format(one.kind, 8 + one.x * (WIDE - 16), inner - one.y * (inner - 10), _text(one.says))
+        ).format(one.kind, *_placed(one.x, one.y), _text(one.says))
         for one in points
     ]
+    if best:
+        corners = [_placed(x, y) for x, y in best]
+        path = "".join(f"H{x:.1f}V{y:.1f}" for x, y in corners[1:])
+        start = "M{:.1f} {:.1f}".format(*corners[0])
+        drawn.insert(0, Markup('<path class="best" d="{}"/>').format(f"{start}{path}H{WIDE - 8}"))
     return _drawn(title, [*lines, *drawn])
+
+
+def _placed(x: float, y: float) -> tuple[float, float]:
+    inner = HIGH - PAD
+    return 8 + x * (WIDE - 16), inner - y * (inner - 10)
 
 
 def reaches(values: Sequence[Reach], *, title: str) -> Markup:
@@ -108,6 +118,29 @@ def reaches(values: Sequence[Reach], *, title: str) -> Markup:
             )
         )
     return _drawn(title, drawn, high=row * len(values) + 4)
+
+
+def trend(values: Sequence[Reach], *, title: str) -> Markup:
+    """Values with their intervals from 0 to 1, one after the other, joined by a line."""
+    inner, step = HIGH - PAD, WIDE / max(1, len(values))
+    at = [(step * (i + 0.5), inner - one.value * (inner - 10)) for i, one in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+    drawn = [Markup('<polyline class="trend" points="{}"/>').format(line)]
+    drawn += [
+        Markup(
+            '<line class="reach" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>'
+            '<circle class="dot" cx="{0:.1f}" cy="{3:.1f}" r="5"><title>{4}</title></circle>'
+        ).format(
+            x,
+            inner - one.low * (inner - 10),
+            inner - one.high * (inner - 10),
+            y,
+            _text(f"{one.label}: {one.value:.3f}, between {one.low:.3f} and {one.high:.3f}"),
+        )
+        for one, (x, y) in zip(values, at, strict=True)
+    ]
+    ends = [values[0].label, values[-1].label] if values else []
+    return _drawn(title, [*drawn, *_ends(ends)])
 
 
 class Line(NamedTuple):

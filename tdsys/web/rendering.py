@@ -35,6 +35,7 @@ NAVIGATION = (
     Destination("Review", "/review", Right.REVIEW),
     Destination("Examples", "/examples", Right.LOOK),
     Destination("Imports", "/imports", Right.LOOK),
+    Destination("Batches", "/batches", Right.LOOK),
     Destination("Datasets", "/datasets", Right.LOOK),
     Destination("Runs", "/runs", Right.LOOK),
     Destination("Reports", "/reports", Right.LOOK),

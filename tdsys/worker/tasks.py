@@ -6,9 +6,11 @@ from tdsys import runtime
 from tdsys.core.alerting import Severity
 from tdsys.stages import (
     alerting,
+    attributing,
     browsing,
     capture,
     drifting,
+    forgetting,
     importing,
     notifying,
     operating,
@@ -18,6 +20,7 @@ from tdsys.stages import (
     pruning,
     reviewing,
     scoring,
+    serving,
     synthesizing,
     trending,
 )
@@ -101,25 +104,54 @@ def plan() -> object:
 
 @task(Task.PRUNE)
 def prune() -> object:
-    """Retire what the policies say is too old, too much alike or too much."""
+    """Retire what policies say is too old, too much alike or too much; delete what is unused."""
     here = runtime.current()
-    outcome = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
-    if any(pruned.more for pruned in outcome):
+    pruned = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
+    purged = forgetting.purge_due(here.store, clock=here.now)
+    if any(one.more for one in pruned) or any(one.more for one in purged):
         here.ring(Task.PRUNE)
-    return outcome
+    return pruned, purged
+
+
+@task(Task.PUBLISH)
+def publish() -> object:
+    """Lay the active programs where generators look for them."""
+    here = runtime.current()
+    return serving.publish(here.store, here.shelf)
 
 
 @task(Task.OPTIMIZE)
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
-    return optimizing.run_due(
+    outcome = optimizing.run_due(
         here.store,
         optimizer=here.optimizer,
         verifier=here.verifier,
         clock=here.now,
         lease=here.lease,
+        threads=here.settings.lm_threads,
+        price=here.program_price,
     )
+    if outcome:
+        here.ring(Task.PUBLISH)
+    return outcome
+
+
+@task(Task.ATTRIBUTE)
+def attribute() -> object:
+    """Try prompts of the attributions that are open."""
+    here = runtime.current()
+    outcome = attributing.work_due(
+        here.store,
+        means=attributing.Means(here.prober, here.verifier),
+        clock=here.now,
+        lease=here.lease,
+        share=lambda: here.ring(Task.ATTRIBUTE),
+    )
+    if outcome.more:
+        here.ring(Task.ATTRIBUTE)
+    return outcome
 
 
 @task(Task.FRESHNESS)

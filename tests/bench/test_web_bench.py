@@ -155,7 +155,7 @@ def _pages(store: Store) -> list[str]:
         run = tx.scalars(text("SELECT id FROM runs")).one()
         import_id = tx.scalars(text("SELECT id FROM imports")).one()
         middle = tx.scalars(text("SELECT max(id) / 2 FROM examples")).one()
-    plain = "reports reports/freshness examples operations imports batches datasets runs"
+    plain = "reports reports/freshness examples operations imports captures batches datasets runs"
     return [
         *(f"/{name}" for name in plain.split()),
         *(f"/{name}.json" for name in plain.split()),
@@ -163,7 +163,7 @@ def _pages(store: Store) -> list[str]:
         "/reports/coverage?domain=domain+0",
         f"/examples/{middle}",
         f"/imports/{import_id}",
-        "/batch?id=first",
+        "/captures/batch?id=first",
         "/datasets/1",
         "/datasets/1/export/csv",
         f"/runs/{run}",

@@ -254,6 +254,9 @@ def test_a_producer_may_do_what_the_capture_client_does(producer: Redis) -> None
     assert producer.mget([wire.acknowledgement_key(batch)]) == [None]
     assert producer.get(wire.acknowledgement_key(batch)) is None
     assert producer.set(f"{wire.PREFIX}producer:one", "{}", ex=60)
+    assert producer.hget(wire.program_key("d"), "etag") is None
+    assert producer.hstrlen(wire.program_key("d"), "document") == 0
+    assert producer.hmget(wire.program_key("d"), ["document"]) == [None]
     assert producer.client_setname("generator")
 
 
@@ -264,6 +267,9 @@ def test_the_capture_client_asks_for_no_more(producer: Redis, redis_url: str) ->
     url = f"redis://producer:{SECRET}@{to['host']}:{to['port']}/{to['db']}"
     with CaptureClient(url) as client:
         client.capture(domain="d", inputs={}, outputs={})
+        assert client.current_program("d") is None
+        admin.hset(wire.program_key("e"), mapping={"etag": "x", "document": "{}"})
+        assert client.current_program("e") is None
         wait_for(lambda: admin.xlen(wire.CAPTURES) == 1, "the batch is sent")
         wait_for(lambda: admin.llen(wire.queue_key(Queue.CAPTURE)) == 1, "the bell rings")
         ((_, fields),) = admin.xrange(wire.CAPTURES)
@@ -309,6 +315,13 @@ FORBIDDEN: dict[str, tuple[str | int, ...]] = {
     "clear the quarantine": ("DEL", "tdsys:quarantine"),
     "give orders to workers": ("PUBLISH", "tdsys:/0.celery.pidbox", "{}"),
     "listen to workers": ("SUBSCRIBE", "tdsys:/0.celeryev"),
+    "write a program": ("HSET", "tdsys:program:d", "document", "{}"),
+    "delete a program": ("DEL", "tdsys:program:d"),
+    "spoil a program": ("HDEL", "tdsys:program:d", "etag"),
+    "overwrite a program": ("SET", "tdsys:program:d", "x"),
+    "put another in its place": ("RENAME", "tdsys:producer:x", "tdsys:program:d"),
+    "copy one there": ("COPY", "tdsys:producer:x", "tdsys:program:d"),
+    "read other hashes": ("HGET", "tdsys:unacked", "x"),
     "empty the database": ("FLUSHDB",),
     "empty the server": ("FLUSHALL",),
     "read the configuration": ("CONFIG", "GET", "*"),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tdsys.cli.checks import agreement_row, maker_row
+from tdsys.core.resolving import MEASURED
 from tdsys.errors import InvalidInput
 from tdsys.reference import Fault
 from tdsys.stages import checking
@@ -18,6 +20,7 @@ QUESTION = "A bakery sells 3 trays of 12 buns. How many buns is that?"
 RIGHT = {"solution": "3 trays hold 3*12=<<3*12=36>>36 buns.\nA: 36", "is_correct": True}
 SLIP = {"solution": "3 trays hold 3*12=<<3*12=35>>35 buns.\nA: 35", "is_correct": False}
 SENSE = {"solution": "3 trays and 12 are <<3+12=15>>15 buns.\nA: 15", "is_correct": False}
+GUIDE = Path(__file__).parents[2] / "docs" / "verification.md"
 GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
 
 
@@ -110,11 +113,42 @@ def test_the_report_is_shown_and_told(shell: Shell, solutions: Path) -> None:
 def test_on_the_labelled_solutions_of_models_what_fails_is_wrong(
     verifier: EvidenceVerifier, tmp_path: Path
 ) -> None:
-    some = tmp_path / "some.jsonl"
-    lines = (GSM8K / "example_model_solutions.jsonl").read_text().splitlines(keepends=True)
-    some.write_text("".join(lines[:500]))
-    found = checking.on_solutions(verifier, some)["all models"]
+    found = checking.on_solutions(verifier, some(tmp_path, 500))["all models"]
     rows = {(one.check, one.outcome): one for one in found.checks}
     assert (rows["any", "failed"].precision.value or 0) >= 0.95
     assert (rows["plausible", "suspicious"].precision.value or 0) >= 0.9
     assert (rows["any", "suspicious"].false_alarms.value or 0) <= 0.02
+
+
+def some(folder: Path, count: int) -> Path:
+    path = folder / "some.jsonl"
+    lines = (GSM8K / "example_model_solutions.jsonl").read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:count]))
+    return path
+
+
+@pytest.mark.criterion("4.1")
+@pytest.mark.skipif(not GSM8K.exists(), reason="the shared GSM8K copy is absent")
+def test_solutions_that_agree_are_right_as_often_as_the_evidence_says(
+    verifier: EvidenceVerifier, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    is_long = request.config.getoption("--long")
+    found = checking.on_agreement(verifier, some(tmp_path, 10_000 if is_long else 200))
+    assert found
+    assert {one.said for one in found.shares} == set(MEASURED)
+    for one in found.shares:
+        value, low, high = MEASURED[one.said]
+        assert one.low <= high
+        assert low <= one.high
+        if is_long:
+            assert (one.value, one.low, one.high) == pytest.approx((value, low, high), abs=5e-4)
+            assert " | ".join(agreement_row(one)) in GUIDE.read_text()
+    if is_long:
+        assert all(" | ".join(maker_row(one)) in GUIDE.read_text() for one in found.makers)
+    assert found.held_out < found.raw < found.prior
+
+
+def test_too_few_solutions_say_nothing_of_agreement(
+    verifier: EvidenceVerifier, solutions: Path
+) -> None:
+    assert checking.on_agreement(verifier, solutions) is None

@@ -223,6 +223,9 @@ DAMAGE = {
     "one program is active": SECOND_PROGRAM,
     "programs come from their run": "UPDATE runs SET state = 'failed'",
     "active programs are better": "UPDATE programs SET gain_low = 0",
+    "activations are written down": "DELETE FROM activations",
+    "a run is followed by one": "INSERT INTO run_causes (run_id, domain, follows, because)"
+    " SELECT gen_random_uuid(), 'd', md5('')::uuid, '[]' FROM generate_series(1, 2)",
     "old programs are stale": "UPDATE programs SET stale = false",
     "what waits is queued": "DELETE FROM reviews",
     "reviews are decided once": SAID_TWICE.format("1"),
@@ -238,6 +241,10 @@ DAMAGE = {
     "budgets hold": "UPDATE batches SET spent = 11",
     "no portion is stuck": "UPDATE batch_cells SET due_at = now() - interval '9 years'",
     "counts are what is there": "UPDATE example_counts SET n = n + 1",
+    "sizes are what is held": "UPDATE examples SET size = size + 1 WHERE id = 3",
+    "what is forgotten is gone": "INSERT INTO tombstones (fingerprint, forgotten, actor, reason,"
+    " at) SELECT fingerprint, true, 'ann', 'why', now() FROM examples WHERE id = 3",
+    "what is gone is explained": "UPDATE dataset_members SET content = NULL",
     "nothing waits for a wrong clock": "UPDATE examples SET due_at = now() + interval '9 years'"
     " WHERE state = 'candidate'",
 }

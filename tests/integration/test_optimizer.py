@@ -20,7 +20,17 @@ from pydantic import JsonValue
 from tdsys.core.budget import evaluations, plan
 from tdsys.core.comparison import compare
 from tdsys.core.example import Document
-from tdsys.core.program import Artefact, Grade, Grader, Item, ItemScore, Trial
+from tdsys.core.program import (
+    Artefact,
+    Grade,
+    Grader,
+    Item,
+    ItemScore,
+    Method,
+    Recipe,
+    Spent,
+    Trial,
+)
 from tdsys.errors import (
     Cancelled,
     ConfigurationError,
@@ -39,6 +49,7 @@ REQUESTS = requests(TEST)
 FEW = VAL[:6]
 WRONG_TOPICS = items(12, seed=4, topics=TOPICS[3:])
 THREADS = 4
+RECIPE = Recipe()
 SEEDS = (1, 2, 3, 4, 5)
 UNREADABLE = 2  # DSPy asks for its second format by itself
 
@@ -73,16 +84,17 @@ def run(
     grader: Grader = grade,
     on_trial: Callable[[Trial], None] = lambda _: None,
     should_stop: Callable[[], bool] = never,
-    seed: int = 9,
+    on_progress: Callable[[Spent], None] = lambda _: None,
+    recipe: Recipe = RECIPE,
 ) -> Artefact:
     return optimizer.optimize(
         SIGNATURE,
         train,
         val,
         grader=grader,
-        auto="light",
-        seed=seed,
+        recipe=recipe,
         on_trial=on_trial,
+        on_progress=on_progress,
         should_stop=should_stop,
     )
 
@@ -128,7 +140,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_optimized_program_is_better_on_held_out_items_because_of_its_demos(seed: int) -> None:
     optimizer = MiproOptimizer(Model(seed=seed), threads=THREADS)
-    artefact = run(optimizer, seed=seed)
+    artefact = run(optimizer, recipe=Recipe(seed=seed))
     before = values(evaluated(optimizer))
     after = values(evaluated(optimizer, state=dict(artefact.state)))
     misled = with_demos_of(artefact, WRONG_TOPICS[: len(artefact.demos)])
@@ -257,19 +269,87 @@ def test_a_run_without_any_score_above_zero_gives_a_reason_and_no_program() -> N
         run(MiproOptimizer(Model(), threads=THREADS), val=FEW, grader=nothing)
 
 
-def test_a_failing_metric_or_record_ends_the_run_unchanged() -> None:
-    optimizer = MiproOptimizer(Model(), threads=THREADS)
-
-    def broken(item: Item, produced: Document) -> Grade:  # noqa: ARG001
-        raise ZeroDivisionError
-
+def test_a_record_that_is_lost_ends_the_run_unchanged() -> None:
     def lost(_: Trial) -> None:
         raise StoreUnavailable("gone")
 
-    with pytest.raises(ZeroDivisionError):
-        run(optimizer, grader=broken)
     with pytest.raises(StoreUnavailable):
-        run(optimizer, on_trial=lost)
+        run(MiproOptimizer(Model(), threads=THREADS), on_trial=lost)
+
+
+def no_number(item: Item, produced: Document) -> Grade:
+    return Grade(value=float("nan") if item.uid in HARD else grade(item, produced).value, parts={})
+
+
+def raising(item: Item, produced: Document) -> Grade:
+    return grade(item, produced) if item.uid not in HARD else Grade(value=1 / 0, parts={})
+
+
+HARD = frozenset({VAL[1].uid})
+
+
+@pytest.mark.criterion("7.4")
+@pytest.mark.parametrize(("grader", "said"), [(no_number, "nan"), (raising, "ZeroDivisionError")])
+def test_what_a_metric_cannot_grade_is_an_error_of_that_item_and_no_score(
+    grader: Grader, said: str
+) -> None:
+    trials: list[Trial] = []
+    optimizer = MiproOptimizer(Model(), threads=THREADS)
+    run(optimizer, grader=grader, recipe=Recipe(method="random_search"), on_trial=trials.append)
+    for trial in trials:
+        (failed,) = [item for item in trial.items if item.value is None]
+        assert (failed.uid in HARD, said in str(failed.error)) == (True, True)
+        answered = [item.value for item in trial.items if item.value is not None]
+        assert trial.score == pytest.approx(fmean(answered))
+    tested = optimizer.evaluate(SIGNATURE, None, VAL[:3], grader=grader, should_stop=never)
+    assert [score.value is None for score in tested] == [False, True, False]
+
+
+def test_a_run_with_too_many_failed_evaluations_ends_with_the_reasons() -> None:
+    asked: list[str] = []
+
+    def broken(item: Item, produced: Document) -> Grade:
+        asked.append(item.uid)
+        return grade(item, produced) if int(item.uid[2:]) % 2 else Grade(value=1 / 0, parts={})
+
+    recipe = Recipe(answers=198)
+    with pytest.raises(NotReady, match=r"evaluations got no score: \d+ × metric failed: ZeroDiv"):
+        run(MiproOptimizer(Model(), threads=THREADS), grader=broken, recipe=recipe)
+    assert len(asked) < 198, "it went on though it could not end well"
+
+
+def test_a_run_that_asks_for_more_than_the_policy_allows_ends() -> None:
+    with pytest.raises(NotReady, match="asked for more than 100 calls"):
+        run(MiproOptimizer(Model(), threads=THREADS), recipe=Recipe(max_calls=100))
+
+
+@pytest.mark.parametrize("method", ["random_search", "gepa"])
+def test_every_optimizer_keeps_its_plan_its_evidence_and_its_word(method: Method) -> None:
+    told: list[Spent] = []
+    first: list[Trial] = []
+    again: list[Trial] = []
+    optimizer = MiproOptimizer(Model(seed=11), threads=THREADS)
+    recipe = Recipe(method=method)
+    artefact = run(optimizer, recipe=recipe, on_trial=first.append, on_progress=told.append)
+    replayed = run(optimizer, recipe=recipe, on_trial=again.append)
+    planned = plan(len(TRAIN), len(VAL), "light", method=method)
+    evaluated = sum(trial.calls for trial in first)
+    assert artefact.calls <= planned.calls_at_most
+    assert len(first) <= evaluations(planned)
+    if method == "random_search":
+        assert (evaluated, len(first)) == (planned.evaluation_calls, evaluations(planned))
+        assert {demo.uid for demo in artefact.demos} <= {item.uid for item in TRAIN}
+    else:
+        assert evaluated <= planned.evaluation_calls
+        assert {trial.kind for trial in first} == {"full", "minibatch"}
+        assert artefact.instruction != SIGNATURE.instructions
+    assert max(t.score for t in first if t.kind == "full") > first[0].score
+    plain = {"seconds"}
+    assert [t.model_dump(exclude=plain) for t in first] == [
+        t.model_dump(exclude=plain) for t in again
+    ]
+    assert (replayed.state, replayed.calls, replayed.tokens) == (artefact.state, artefact.calls, 0)
+    assert told[-1].phase == "optimizing"
 
 
 def test_a_killed_run_starts_again_and_pays_only_for_what_is_missing(stub: StubProvider) -> None:
@@ -472,7 +552,7 @@ def test_a_field_read_off_the_examples_that_dspy_cannot_have_is_named(name: str,
     fields = SIGNATURE.model_copy(update={"inputs": {**SIGNATURE.inputs, name: "text"}})
     train, val = ([i.model_copy(update={"inputs": {**i.inputs, name: "x"}}) for i in held]
                   for held in (TRAIN, VAL))  # fmt: skip
-    (found,) = MiproOptimizer(Model()).blockers(fields, train, val, grader=grade, auto="light")
+    (found,) = MiproOptimizer(Model()).blockers(fields, train, val, grader=grade, recipe=Recipe())
     assert f"signature.inputs.{name}: " in found
     assert said in found
     assert "conversion.rename" in found
@@ -498,8 +578,8 @@ def test_every_budget_asks_for_what_was_planned() -> None:
     for auto in ("medium", "heavy"):
         trials: list[Trial] = []
         MiproOptimizer(Model(), threads=THREADS).optimize(
-            SIGNATURE, TRAIN[:4], FEW, grader=grade, auto=auto, seed=9, on_trial=trials.append,
-            should_stop=never,
+            SIGNATURE, TRAIN[:4], FEW, grader=grade, recipe=Recipe(auto=auto),
+            on_trial=trials.append, on_progress=lambda _: None, should_stop=never,
         )  # fmt: skip
         planned = plan(4, len(FEW), auto)
         assert sum(trial.calls for trial in trials) == planned.evaluation_calls
@@ -521,7 +601,7 @@ def test_a_missing_optuna_is_noticed_before_anything_is_paid(
 def blockers(
     *, train: list[Item] = TRAIN, val: list[Item] = VAL, grader: Grader = grade
 ) -> list[str]:
-    return MiproOptimizer(Model()).blockers(SIGNATURE, train, val, grader=grader, auto="light")
+    return MiproOptimizer(Model()).blockers(SIGNATURE, train, val, grader=grader, recipe=Recipe())
 
 
 def with_output(item: Item, **outputs: object) -> Item:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tdsys.core.program import Trial
+from tdsys.core.program import Recipe, Trial
 from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.generation import problem_program
 from tdsys.llm.naming import check_name
@@ -45,8 +45,7 @@ def trials_on(model: Model) -> list[Trial]:
         items(12, seed=1),
         items(10, seed=2),
         grader=grade,
-        auto="light",
-        seed=9,
+        recipe=Recipe(),
         on_trial=trials.append,
         should_stop=lambda: False,
     )

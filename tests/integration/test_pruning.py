@@ -15,7 +15,7 @@ from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
 from tdsys.core.pruning import Limit
 from tdsys.core.rubric import Decision, decide
-from tdsys.core.sections import CellException, Cells, Lifecycle
+from tdsys.core.sections import CellException, Cells, Lifecycle, Purges
 from tdsys.stages import auditing, clustering, curation, policies, pruning
 from tdsys.store import Store, Tx, examples, programs, prunings
 from tests.commanding import Shell, one_line
@@ -216,6 +216,13 @@ def test_pruning_is_shown_and_done_by_command(store: Store, tdsys: Shell) -> Non
     assert told["cuts"][0]["because"].endswith("of 33 admitted; lifecycle.max_admitted is 31")
     assert (told["reasons"], told["applied"]) == ({"over_cap": 2}, True)
     assert len(retired(store)) == 2
+    put(store, lifecycle=Lifecycle(purge_after_days=Purges(retired=1)))
+    with store.begin() as tx:
+        tx.exec_driver_sql("UPDATE examples SET moved_at = moved_at - interval '9 days'")
+    shown = tdsys("prune", "--dry-run").out
+    assert shown.endswith("would retire nothing\n  would delete for good: 2 retired\n")
+    (told,) = tdsys("prune", "--yes", "--json").document
+    assert (told["purged"], retired(store)) == ({"retired": 2}, [])
     assert tdsys("prune", "--yes").out.endswith("retired nothing\n")
     assert tdsys("prune", "--domain", "none", "--yes").code == 2
 

@@ -134,8 +134,20 @@ def test_coverage_lists_wanted_cells_that_hold_nothing_and_held_ones_that_are_no
         ("angles", "easy", False, 0, 0),
         ("multiplication", "easy", False, 0, 0),
     ]
+    bounds = {c.topic: (c.most, c.goal) for c in found.cells if c.difficulty == "easy"}
+    assert bounds == {"ratios": (20, 20), "sums": (20, 20), "angles": (None, 0),
+                      "multiplication": (None, 0)}  # fmt: skip
     shown = tdsys("report", "coverage", "--domain", "sums").out
     assert shown.count("not wanted") == 2
+
+
+def test_a_cell_with_more_than_its_cap_says_how_many_go_into_no_version(
+    judged: Store, tdsys: Shell
+) -> None:
+    policies.put(judged, domain="sums", policy=Policy(cells=Cells(max=1)), author="a", now=NOW)
+    full = next(c for c in reporting.coverage(judged, domain="sums").cells if c.topic == "sums")
+    assert (full.admitted, full.most, full.beyond, full.lacking) == (2, 1, 1, 0)
+    assert "1 (full)" in tdsys("report", "coverage", "--domain", "sums").out
 
 
 def test_a_label_that_only_rejected_examples_have_makes_no_wanted_cell(store: Store) -> None:

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from tdsys.core.comparison import compare
 from tdsys.core.grading import GenerationGrader
 from tdsys.core.policy import Signature
-from tdsys.core.program import Item
+from tdsys.core.program import Item, Recipe
 from tdsys.llm.optimizer import MiproOptimizer
 from tdsys.llm.session import Model
 from tdsys.verify import EvidenceVerifier
@@ -67,8 +67,7 @@ def test_the_optimized_program_wins_on_the_test_split_because_of_its_demos(
         train,
         val,
         grader=grader,
-        auto="light",
-        seed=seed,
+        recipe=Recipe(seed=seed),
         on_trial=lambda _: None,
         should_stop=lambda: False,
     )

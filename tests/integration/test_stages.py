@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from tdsys.core import budget
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
+from tdsys.core.program import Grade
 from tdsys.core.rubric import Assessment, Judgement, Question, Unscored, drawn
 from tdsys.core.sections import AlertRules, Cells, Lifecycle
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
@@ -251,6 +253,29 @@ def test_enough_examples_start_a_run_by_themselves_and_the_better_program_is_kep
         assert (one.progress["phase"], one.progress["trials"]) == ("testing", 2)
         assert [t.number for t in runs.trials(tx, run_id=one.id)] == [1, 2]
     assert run(store, ScriptedOptimizer(), clock) == []
+
+
+def test_the_policy_says_which_optimizer_program_and_metric_a_run_takes(store: Store) -> None:
+    named: dict[str, Any] = {"optimizer": "gepa", "program": "theirs", "metric": "own"}
+    clock = ready(store, **named, failed_share=0.25, max_calls=9000)
+    optimizer = ScriptedOptimizer()
+    (refused,) = run(store, optimizer, clock)
+    assert (refused.state, "'own'" in refused.reason) == ("failed", True)
+    clock.forward(hours=2)
+    optimizer.metrics["own"] = lambda _item, _produced: Grade(value=0.5, parts={})
+    (done,) = run(store, optimizer, clock)
+    assert done.state == "finished"
+    recipe = optimizer.recipe
+    assert (recipe.method, recipe.program, recipe.failed_share) == ("gepa", "theirs", 0.25)
+    assert recipe.max_calls == 9000
+    envelope = program_of(store).envelope
+    assert {k: envelope[k] for k in named} == named
+    with store.begin() as tx:
+        found = runs.last_for(tx, domain="d")
+        assert found is not None
+        one_prompt = budget.planned(Policy(optimizer="gepa"), found.plan.validated_on, 9)
+    assert found.plan.method == "gepa"
+    assert found.plan.evaluation_calls > one_prompt.evaluation_calls, "it has two prompts"
 
 
 @pytest.mark.criterion("7.2")

@@ -342,7 +342,7 @@ def test_a_fork_while_another_thread_asks_does_not_deadlock(engine: SymbolicEngi
     busy = threading.Thread(target=engine.compare, args=("10^{10^{10}}", "1"))
     busy.start()
     deadline = time.monotonic() + BOUND
-    while not engine._lock.locked() and time.monotonic() < deadline:
+    while not engine._child._lock.locked() and time.monotonic() < deadline:
         os.sched_yield()
     pid = os.fork()
     if pid == 0:

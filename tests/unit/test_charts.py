@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from markupsafe import Markup
 
-from tdsys.web.charts import Dot, Reach, columns, dots, reaches, share, spread
+from tdsys.web.charts import Dot, Reach, columns, dots, reaches, share, spread, trend
 
 HOSTILE = '"><script>x</script>\u202e'
 
@@ -19,10 +19,11 @@ def charts(text: str) -> list[Markup]:
         dots([Dot(0.5, 0.5, "full", text)], title=text),
         reaches([Reach(text, 0.1, 0.2, 0.3)], title=text),
         share(1, 2, says=text),
+        trend([Reach(text, 0.1, 0.2, 0.3), Reach(text, 0.2, 0.3, 0.4)], title=text),
     ]
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_text_in_a_chart_stays_text(number: int) -> None:
     chart = charts(HOSTILE)[number]
     tree = ET.fromstring(chart)  # noqa: S314  # our own

@@ -47,6 +47,19 @@ def test_items_that_ask_for_the_same_count_once() -> None:
     assert (repeated.gain_low, repeated.gain_high) == (once.gain_low, once.gain_high)
 
 
+@given(values, values, st.floats(0, 1), st.floats(0, 1))
+def test_who_beats_a_margin_beats_every_smaller_one_and_never_loses(
+    before: list[float], after: list[float], margin: float, other: float
+) -> None:
+    size = min(len(before), len(after))
+    found = compare(before[:size], after[:size], apart(before[:size]))
+    if found.beats(margin):
+        assert found.beats(min(margin, other))
+        assert found.gain > margin
+        assert not found.loses()
+    assert found.beats(0) == found.is_better
+
+
 @pytest.mark.parametrize("size", [6, 10, 40])
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(size: int) -> None:
     draw = random.Random(1)

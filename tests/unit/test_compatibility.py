@@ -20,7 +20,7 @@ from tdsys.core.policy import PerDimension, Policy, Shares, Signature
 from tdsys.core.program import Auto, Item
 from tdsys.core.screening import NEEDED
 from tdsys.llm.generation import problem_program
-from tdsys.llm.optimizer import DEMO_FROM
+from tdsys.llm.methods import DEMO_FROM
 from tdsys.verify import EvidenceVerifier
 from tests.factories import PROBLEM
 

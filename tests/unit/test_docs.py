@@ -13,7 +13,7 @@ from tdsys.cli import cli
 from tdsys.core import canaries, panel, rubric
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
-from tdsys.core.sections import AlertRules, Cells, Judges, Lifecycle, Member, Trigger
+from tdsys.core.sections import Activation, AlertRules, Cells, Judges, Lifecycle, Member, Trigger
 from tdsys.parsing.policyfile import policy_from
 from tdsys.settings import Settings
 from tdsys.stages import judging, scoring
@@ -91,7 +91,8 @@ def test_every_policy_in_the_guide_can_be_applied_and_every_field_is_in_one() ->
     written = "".join(EXAMPLES)
     for text in EXAMPLES:
         policy_from(text if text.startswith("domain:") else f"domain: a\n{text}")
-    for model in (Policy, Cells, Judges, Member, Lifecycle, AlertRules, Trigger):
+    sections = (Cells, Judges, Member, Lifecycle, AlertRules, Trigger, Activation)
+    for model in (Policy, *sections):
         for name in model.model_fields:
             assert re.search(rf"^ *(?:- )?{name}:", written, re.MULTILINE), name
             assert f"`{name}" in POLICY_GUIDE or f".{name}`" in POLICY_GUIDE, name
@@ -117,10 +118,12 @@ GUIDES = (
     "datasets.md",
     "demo.svg",
     "diversity.md",
+    "effectiveness.md",
     "faults.md",
     "import.md",
     "import-formats.md",
     "judging.md",
+    "optimizers.md",
     "models.md",
     "optimization.md",
     "policy.md",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tdsys.core.resolving import check, is_split
+from tdsys.core.resolving import MEASURED, check, is_split
 from tdsys.core.rubric import Outcome
 
 
@@ -38,6 +40,24 @@ def test_a_third_is_asked_only_where_it_can_decide() -> None:
     assert is_split("36", ["36", "40"])
     assert is_split("36", ["40", "41"])
     assert is_split("36", [None, "36"])
+
+
+@pytest.mark.criterion("10.3")
+def test_what_passes_says_how_often_as_much_agreement_was_right() -> None:
+    told = check("36", ["36", "36"], label="m", simulated=False).evidence
+    assert told.endswith("right in 92% (89% to 95%) of GSM8K's labelled answers")
+    assert "84%" in check("36", ["40", "36", "36"], label="m", simulated=False).evidence
+    assert "right in" not in check("36", ["36", "36"], label="m", simulated=True).evidence
+
+
+def test_the_guide_and_the_evidence_tell_the_same_shares() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "verification.md").read_text()
+    for said, (value, low, high) in MEASURED.items():
+        shown = f"{value:.1%} ({low:.1%} to {high:.1%}) |"
+        (row,) = [
+            line for line in guide.splitlines() if line.startswith(f"| {said.agree} of {said.of} |")
+        ]
+        assert row.endswith(shown)
 
 
 def test_a_simulated_solver_is_called_so() -> None:

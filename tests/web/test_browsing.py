@@ -12,6 +12,8 @@ from sqlalchemy import text
 
 from tdsys.core.alerting import Severity
 from tdsys.core.people import Role
+from tdsys.core.policy import Policy
+from tdsys.core.sections import CellException, Cells
 from tdsys.intake import GuardedIntake
 from tdsys.stages import browsing, importing, operating
 from tdsys.store import Store, alerts, policies
@@ -36,8 +38,11 @@ PAGES = (
     "/operations/{operation}",
     "/imports",
     "/imports/{import}",
+    "/captures",
+    "/captures/batch?id=first",
     "/batches",
-    "/batch?id=first",
+    "/batches/new?domain=domain 0&count=6",
+    "/batches/{batch}",
     "/datasets",
     "/datasets/{version}",
     "/runs",
@@ -47,10 +52,11 @@ PAGES = (
 # Who may see one domain only must not be shown these of another.
 HIDDEN = (
     "/examples/{example}",
+    "/batches/{batch}",
     "/operations/{operation}",
     "/imports/{import}",
     "/imports/{import}/repair",
-    "/batch?id=first",
+    "/captures/batch?id=first",
     "/datasets/{version}",
     "/datasets/{version}/export/csv",
     "/datasets?domain=domain 0",
@@ -79,6 +85,7 @@ def ids(site: Site) -> dict[str, Any]:
     token = site.person(Role.ADMIN)
     sent = site.ask("/operations", token=token, form={"move": "retire", "because": "old",
                                                       "domain": "domain 0"})  # fmt: skip
+    batch = begun(site, token)
     import_id = imported(site, b'{"problem": "p"}\n{"x": 1}\n{\n')
     return {
         "example": admitted[-1],
@@ -87,7 +94,17 @@ def ids(site: Site) -> dict[str, Any]:
         "run": run,
         "operation": sent.leads_to.rpartition("/")[2],
         "import": import_id,
+        "batch": batch,
     }
+
+
+def begun(site: Site, token: str, **over: str) -> str:
+    """A batch of the reference generator that was asked for; its id."""
+    form = {"kind": "bootstrap", "generator": "reference", "domain": "domain 0", "count": "12",
+            "topics": "ages, rates", **over}  # fmt: skip
+    answer = site.ask("/batches", token=token, form=form)
+    assert answer.status == 303, answer.body
+    return answer.leads_to.rpartition("/")[2]
 
 
 def imported(site: Site, content: bytes) -> str:
@@ -306,7 +323,7 @@ def test_an_address_that_means_nothing_is_refused_with_a_remedy(site: Site, path
 @pytest.mark.parametrize(
     "path",
     [f"/examples/{2**63}", "/examples/x", "/operations/77", "/datasets/77", "/programs/77/download",
-     "/imports/00000000-0000-0000-0000-000000000000", "/runs/x", "/batch?id=none"],
+     "/imports/00000000-0000-0000-0000-000000000000", "/runs/x", "/captures/batch?id=none"],
 )  # fmt: skip
 def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
     assert site.ask(path, token=site.person(Role.VIEWER)).status == 404
@@ -368,10 +385,28 @@ def test_a_run_is_stopped_by_an_operator(site: Site, signed_in: SignedIn) -> Non
 
 def test_the_pages_of_an_empty_house_say_what_to_do(signed_in: SignedIn) -> None:
     page = signed_in(Role.ADMIN)
-    for path in ("/reports", "/examples", "/operations", "/imports", "/batches", "/datasets",
-                 "/runs", "/reports/freshness"):  # fmt: skip
+    for path in ("/reports", "/examples", "/operations", "/imports", "/captures", "/batches",
+                 "/datasets", "/runs", "/reports/freshness"):  # fmt: skip
         assert page.goto(path).status == 200  # type: ignore[union-attr]
         assert page.locator(".empty").count() >= 1, path
+
+
+def test_a_cell_shows_its_floor_its_cap_and_how_full_it_is(site: Site, signed_in: SignedIn) -> None:
+    bounds = CellException(topic="angles", difficulty="easy", min=2, max=8)
+    policy = Policy(cells=Cells(min=1, max=3, exceptions=(bounds,)))
+    with site.store.begin() as tx:
+        for topic, many in (("sums", 4), ("angles", 1)):
+            inputs = {"topic": topic, "difficulty": "easy"}
+            admit(tx, make_captures(many, domain="d", inputs=inputs))
+        policies.put(tx, domain="d", policy=policy, author="a", now=NOW)
+    page = signed_in(Role.VIEWER)
+    page.goto("/reports/coverage?domain=d")
+    squares = page.get_by_role("region", name="Heat map").locator("td")
+    told = sorted(" ".join(text.split()) for text in squares.all_inner_texts())
+    assert told == [
+        "1 of 8, 12 % at least 2 missed, at most 8",
+        "4 of 3, 133 % at least 1, at most 3 1 beyond",
+    ]
 
 
 def test_the_pages_show_the_numbers_of_the_reports(site: Site) -> None:

@@ -27,9 +27,13 @@ ONE = {
     "/people/{name}": "SELECT name FROM users ORDER BY id LIMIT 1",
     "/examples/{id:int}": "SELECT min(id) FROM examples WHERE state = 'admitted'",
     "/datasets/{id:int}": "SELECT max(id) FROM dataset_versions",
+    "/batches/{id:uuid}": "SELECT id FROM batches",
     "/runs/{id:uuid}": "SELECT id FROM runs ORDER BY created_at LIMIT 1",
 }
-QUERY = {"/batch": "?id=pictures"}
+QUERY = {
+    "/captures/batch": "?id=pictures",
+    "/batches/new": "?domain=arithmetic&count=24",
+}
 NARROW = {"/review", "/examples", "/reports"}
 DARK = {"/review", "/reports"}
 

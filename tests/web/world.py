@@ -7,19 +7,39 @@ import uuid
 from datetime import timedelta
 
 from tdsys.core.alerting import Severity
+from tdsys.core.batch import Kind
 from tdsys.core.policy import Policy
+from tdsys.core.sections import CellException, Cells
 from tdsys.llm.judge import ModelJudge
 from tdsys.llm.session import Model
+from tdsys.llm.workshop import ModelWorkshop
 from tdsys.reference import DOMAINS, ReferenceGenerator
-from tdsys.stages import browsing, capture, optimizing, planning, policies, scoring
+from tdsys.stages import (
+    browsing,
+    capture,
+    filling,
+    optimizing,
+    planning,
+    policies,
+    scoring,
+    synthesizing,
+)
+from tdsys.stages.filling import Request
 from tdsys.stages.scoring import Limits
+from tdsys.stages.synthesizing import Means
 from tdsys.store import Store, alerts
 from tdsys.verify import EvidenceVerifier
+from tdsys.verify.calculating import GuardedCalculator
 from tests.factories import NOW
+from tests.making import ScriptedSolver
 from tests.scripted import Clock, ScriptedOptimizer, ScriptedVerifier
 
 LEASE = timedelta(seconds=60)
 COUNT = 220
+EXCEPTIONS = (
+    CellException(topic="making change", difficulty="easy", min=10, max=25),
+    CellException(topic="equal groups", difficulty="hard", min=30, max=80),
+)
 
 
 def build(store: Store) -> None:
@@ -31,7 +51,12 @@ def build(store: Store) -> None:
         domain=domain,
         author="ann",
         now=NOW,
-        policy=Policy(min_examples=40, settle_seconds=0, audit_share=0.1),
+        policy=Policy(
+            min_examples=40,
+            settle_seconds=0,
+            audit_share=0.1,
+            cells=Cells(min=20, max=60, exceptions=EXCEPTIONS),
+        ),
     )
     _capture(store, domain)
     verifier = EvidenceVerifier()
@@ -53,6 +78,7 @@ def build(store: Store) -> None:
         clock=clock,
         lease=LEASE,
     )
+    _ask(store, domain)
     with store.begin() as tx:
         alerts.fire(
             tx,
@@ -65,6 +91,27 @@ def build(store: Store) -> None:
             domain=domain,
         )
     browsing.catch_up(store, clock=clock)
+
+
+def _ask(store: Store, domain: str) -> None:
+    """A batch that is half made: some of it is judged, the rest is on its way."""
+    workshop, clock = ModelWorkshop(Model, threads=1, calculator=GuardedCalculator()), Clock()
+    asked = Request(
+        kind=Kind.BOOTSTRAP, domain=domain, count=90, generator="reference", model="offline",
+        price=0.0,
+    )  # fmt: skip
+    drafted = filling.draft(store, workshop, asked)
+    filling.begin(store, drafted, actor="ann", clock=clock)
+    means = Means(workshop, ScriptedVerifier(), ScriptedSolver())
+    for _ in range(2):
+        synthesizing.make_due(store, means=means, clock=clock, lease=LEASE, block=40)
+        scoring.score_due(
+            store,
+            judge=ModelJudge(Model(), width=4),
+            verifier=ScriptedVerifier(),
+            clock=clock,
+            limits=Limits(block=50, lease=LEASE, max_attempts=3),
+        )
 
 
 def _capture(store: Store, domain: str) -> None:

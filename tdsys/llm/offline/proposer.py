@@ -1,10 +1,12 @@
-"""The offline model as MIPROv2's proposer: describes data and programs, suggests instructions.
+"""The offline model as an optimizer's proposer: describes data, suggests instructions, reflects.
 
-Its rule: it proposes good and bad instructions alike; finding out is the optimizer's work.
+Its rule: it proposes good and bad instructions alike; finding out is the optimizer's work. Asked
+to reflect on feedback it is a little wiser: where something was wrong it asks for more care.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tdsys.llm.offline.prompt import Asked, Draw
@@ -42,6 +44,15 @@ OBSERVATIONS = (
     ),
     "Harder examples take more steps; the setting changes while the method of a topic stays.",
 )
+# The fields of GEPA's reflection (DSPy's ProposeInstruction).
+REFLECTION, EXAMPLES = "new_instruction", "examples_with_feedback"
+WRONG = re.compile(r"The check of \w+ failed|could be followed", re.IGNORECASE)
+CAREFUL = re.compile(r"step by step|verif|check|recompute", re.IGNORECASE)
+ADVICE = (
+    (re.compile("another topic"), "Stay with the requested topic."),
+    (re.compile("more or fewer steps"), "Take as many steps as the difficulty calls for."),
+    (re.compile("leaves out words"), "Name the requested context in the problem."),
+)
 OTHER_TEXTS = {
     "summary": "The data set holds short mathematics word problems by topic and difficulty, each "
     "with a step-by-step solution and a single final answer that can be checked.",
@@ -54,7 +65,18 @@ OTHER_TEXTS = {
 
 def propose(asked: Asked, draw: Draw) -> dict[str, Any]:
     """A text for every wanted field; fields it does not know get an honest refusal."""
+    if REFLECTION in asked.outputs:
+        return {REFLECTION: _reflected(asked.inputs.get(EXAMPLES, ""), draw)}
     return {name: _text(name, draw) for name in asked.outputs}
+
+
+def _reflected(examples: str, draw: Draw) -> str:
+    """Another instruction, by what the feedback complains of."""
+    wrong = WRONG.search(examples) is not None
+    fitting = [one for one in INSTRUCTIONS if CAREFUL.search(one)] if wrong else INSTRUCTIONS
+    chosen = draw.pick(fitting, REFLECTION)
+    hints = [said for pattern, said in ADVICE if pattern.search(examples)]
+    return " ".join([chosen, *hints])
 
 
 def _text(name: str, draw: Draw) -> str:

@@ -28,7 +28,8 @@ from tdsys.llm.offline.problems import Written
 from tdsys.llm.offline.prompt import Asked, Demo, Draw
 from tdsys.reference import DIFFICULTIES, DOMAINS, ReferenceGenerator
 
-REQUEST, MATERIAL = "request", "material"
+REQUEST, MATERIAL, CALCULATION = "request", "material", "calculation"
+RESULT = "answer"
 FENCE = re.compile(r"<<<DATA (\w+)\n(.*)\nDATA \1>>>", re.DOTALL)
 SLIPS = 0.08
 EXCHANGED = 0.7
@@ -75,6 +76,8 @@ def vary(asked: Asked, draw: Draw) -> dict[str, Any]:
     retold = RETOLD.get(request.get("strategy", ""))
     made = retold(olds[0], draw) if retold and olds else None
     made = made or _fresh(request, olds, asked, draw)
+    if CALCULATION in asked.outputs:
+        made = made._replace(others=((CALCULATION, _calculation(made)),))
     if draw.unit("slips") < SLIPS:
         made = problems.slipped(made, draw)
     return problems.as_fields(made, asked)
@@ -115,6 +118,13 @@ def _fresh(
             break
         found = generator.generate(domain, topic, difficulty, first + place)
     return _written(dict(found.outputs))
+
+
+def _calculation(made: Written) -> str:
+    """Its steps as the lines of a program."""
+    lines = [f"step_{n} = {step.expression}" for n, step in enumerate(steps(made.solution), 1)]
+    last = f"step_{len(lines)}" if lines else made.answer
+    return "\n".join([*lines, f"{RESULT} = {last}"])
 
 
 def _like(asked: Asked, request: Mapping[str, str], olds: Sequence[Written]) -> Asked:

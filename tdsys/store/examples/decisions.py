@@ -29,7 +29,7 @@ from tdsys.core.example import Candidate, Document
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, Outcome, Unscored, Verdict
 from tdsys.errors import Conflict, InvalidInput
-from tdsys.store import programs, waiting
+from tdsys.store import attributions, programs, waiting
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import trusted_examples
 from tdsys.store.leases import is_due
@@ -292,6 +292,7 @@ def move(
         waiting.appraise(tx, ids=[example_id], now=now)
     if row.state == State.ADMITTED:
         programs.outdate(tx, example_ids=[example_id])
+        attributions.outdate(tx, example_ids=[example_id])
     return to
 
 

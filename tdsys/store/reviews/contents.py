@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Text, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
@@ -82,6 +82,12 @@ def replace(
         .where(example_bodies.c.example_id == example_id)
         .values(payload=changed)
     )
+    tx.execute(
+        update(examples)
+        .where(kept.id == example_id)
+        .values(size=select(func.octet_length(cast(example_bodies.c.payload, Text)))
+                .where(example_bodies.c.example_id == example_id).scalar_subquery())
+    )  # fmt: skip
     # Words and template were those of the old text; scoring looks for the new one's neighbours.
     words.rewrite(tx, example_id=example_id, problem=str(edit.outputs.get("problem", "")))
     tx.execute(delete(example_templates).where(example_templates.c.example_id == example_id))

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.reviewing import Act
 from tdsys.errors import Conflict
-from tdsys.store import programs
+from tdsys.store import attributions, programs
 from tdsys.store.engine import Tx
 from tdsys.store.review_schema import review_events, review_skips, reviews
 from tdsys.store.reviews import claims, contents
@@ -118,6 +118,7 @@ def _bring_back(tx: Tx, said: Row[Any], example: Row[Any], person: str, now: dat
     )
     if example.state == State.ADMITTED:
         programs.outdate(tx, example_ids=[said.example_id])
+        attributions.outdate(tx, example_ids=[said.example_id])
 
 
 def _restore(tx: Tx, example_id: int, person: str, now: datetime) -> None:

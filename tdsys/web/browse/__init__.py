@@ -1,14 +1,15 @@
-"""The pages to look around in: examples, bulk moves, arrivals, datasets, runs, reports, alerts."""
+"""The pages to look around in: examples, bulk moves, arrivals, batches, runs and so on."""
 
 from __future__ import annotations
 
-from tdsys.web.browse import alerts, arrivals, bulk, datasets, examples, reports, runs
+from tdsys.web.browse import alerts, arrivals, batches, bulk, datasets, examples, reports, runs
 
 ROUTES = (
     *reports.ROUTES,
     *examples.ROUTES,
     *bulk.ROUTES,
     *arrivals.ROUTES,
+    *batches.ROUTES,
     *datasets.ROUTES,
     *runs.ROUTES,
     *alerts.ROUTES,

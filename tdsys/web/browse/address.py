@@ -1,4 +1,4 @@
-"""What the addresses of these pages carry, read the same way everywhere."""
+"""What these pages read and order the same way everywhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from tdsys.errors import InvalidInput
 from tdsys.web.visit import Visit, missing
 
 LARGEST_ID = 2**63 - 1
+USUAL = ("very easy", "easy", "medium", "hard", "very hard")
+
+
+def hardness(difficulty: str) -> tuple[int, str]:
+    """The usual words by what they mean, others behind them by their letters."""
+    known = difficulty in USUAL
+    return (USUAL.index(difficulty) if known else len(USUAL)), difficulty
 
 
 def number(visit: Visit, what: str = "example") -> int:

@@ -128,21 +128,21 @@ def repair(visit: Visit) -> File:
     return File(f"repair-{one.id}.jsonl", "application/x-ndjson", (s.encode() for s in lines))
 
 
-def batches(visit: Visit) -> dict[str, Any]:
-    """The batches in which captures arrived; they hold any domain's, so all must be one's own."""
+def captures(visit: Visit) -> dict[str, Any]:
+    """The capture batches that arrived; they hold any domain's, so all must be one's own."""
     if visit.domains is not None:
         return {"batches": [], "older": None, "is_limited": True}
     found = archive.arrived(visit.store, limit=LISTED + 1, before=before(visit))
     shown_ = found[:LISTED]
-    older = f"/batches?before={shown_[-1].at.timestamp()!r}" if len(found) > LISTED else None
+    older = f"/captures?before={shown_[-1].at.timestamp()!r}" if len(found) > LISTED else None
     told = [{**one._asdict(), "at": one.at.isoformat()} for one in shown_]
     return {"batches": told, "older": older, "is_limited": False}
 
 
-def batch(visit: Visit) -> dict[str, Any]:
-    """One batch, and what was refused of it."""
+def capture_batch(visit: Visit) -> dict[str, Any]:
+    """One capture batch, and what was refused of it."""
     if visit.domains is not None:
-        raise missing("batch")
+        raise missing("capture batch")
     one, refusals = archive.batch(visit.store, batch_id=visit.query.get("id", ""))
     told = [{**bad._asdict(), "at": bad.at.isoformat(), "raw": bad.raw[:RAW_SHOWN]}
             for bad in refusals]  # fmt: skip
@@ -166,6 +166,6 @@ ROUTES = (
     Upload("/imports/file", Right.OPERATE, upload),
     Page("/imports/{id:uuid}", Right.LOOK, shown, "browse/import.html"),
     Download("/imports/{id:uuid}/repair", Right.LOOK, repair),
-    Page("/batches", Right.LOOK, batches, "browse/batches.html"),
-    Page("/batch", Right.LOOK, batch, "browse/batch.html"),
+    Page("/captures", Right.LOOK, captures, "browse/captures.html"),
+    Page("/captures/batch", Right.LOOK, capture_batch, "browse/capture_batch.html"),
 )

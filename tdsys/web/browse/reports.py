@@ -13,12 +13,12 @@ from tdsys.stages import browsing, overview, reporting, trending
 from tdsys.stages.overview import Stage
 from tdsys.stages.reporting import Covered, Spread
 from tdsys.stages.trending import Trend
+from tdsys.web.browse.address import hardness
 from tdsys.web.charts import columns, share, spread
 from tdsys.web.pages import Page
 from tdsys.web.trends import pictures, sentence
 from tdsys.web.visit import Visit, missing
 
-USUAL = ("very easy", "easy", "medium", "hard", "very hard")
 HEATS = 9
 
 
@@ -92,12 +92,12 @@ def _spread(one: Spread) -> object:
 def coverage(visit: Visit) -> dict[str, Any]:
     """What a domain's cells hold and lack; the numbers of `tdsys report coverage`."""
     found = reporting.coverage(visit.store, domain=_domain(visit))
-    difficulties = sorted({cell.difficulty for cell in found.cells}, key=_hardness)
+    difficulties = sorted({cell.difficulty for cell in found.cells}, key=hardness)
     rows: dict[str, dict[str, Covered]] = defaultdict(dict)
     for cell in found.cells:
         rows[cell.topic][cell.difficulty] = cell
     heat = [
-        {"topic": topic, "cells": [_heat(row.get(d), found.share) for d in difficulties]}
+        {"topic": topic, "cells": [_heat(row.get(d)) for d in difficulties]}
         for topic, row in sorted(rows.items())
     ]
     return {
@@ -109,17 +109,15 @@ def coverage(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _hardness(difficulty: str) -> tuple[int, str]:
-    """The usual words by what they mean, others behind them by their letters."""
-    known = difficulty in USUAL
-    return (USUAL.index(difficulty) if known else len(USUAL)), difficulty
-
-
-def _heat(cell: Covered | None, wanted: int) -> dict[str, Any]:
+def _heat(cell: Covered | None) -> dict[str, Any]:
+    """A square of the map: how full it is beside its goal, from 0 to 9, and in percent."""
     if cell is None:
         return {"level": None}
-    level = min(HEATS, HEATS * cell.admitted // wanted) if wanted else 0
-    return {**cell._asdict(), "level": level}
+    full = cell.admitted / cell.goal if cell.goal else None
+    level = min(HEATS, int(HEATS * full)) if full is not None else 0
+    is_full = cell.most is not None and cell.admitted >= cell.most
+    more = {"level": level, "full": full, "beyond": cell.beyond, "is_full": is_full}
+    return {**cell._asdict(), **more}
 
 
 def freshness(visit: Visit) -> dict[str, Any]:

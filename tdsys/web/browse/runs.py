@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from itertools import accumulate
 from typing import Any
 
 from tdsys.core.budget import evaluations
+from tdsys.core.following import Progress
 from tdsys.core.people import Right
 from tdsys.core.program import Trial
-from tdsys.stages import archive
+from tdsys.stages import activating, archive
+from tdsys.stages.activating import Told
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
 from tdsys.store.schema import RunState
 from tdsys.web.browse.address import before, number
-from tdsys.web.charts import Dot, Reach, dots, reaches
+from tdsys.web.charts import Dot, Reach, dots, reaches, trend
 from tdsys.web.pages import Action, Done, Download, File, Page
 from tdsys.web.visit import Visit
 
@@ -35,12 +38,14 @@ def listed(visit: Visit) -> dict[str, Any]:
 def shown(visit: Visit) -> dict[str, Any]:
     """One run."""
     found = archive.run(visit.store, run_id=visit.path["id"], domains=visit.domains)
+    told = activating.history(visit.store, domain=found.run.domain, domains=visit.domains)
     return {
         "run": _told(found.run),
         "version": {"id": found.version.id, "name": found.version.name},
         "trials": [_trial(one) for one in found.trials],
         "chart": str(_chart(found.trials)) if found.trials else None,
         "program": found.program and _program(found.program),
+        **_over_time(told, found.run),
         "may_cancel": _told(found.run)["is_open"]
         and visit.person.may(Right.OPERATE, domain=found.run.domain),
     }
@@ -48,12 +53,13 @@ def shown(visit: Visit) -> dict[str, Any]:
 
 def _told(one: Run) -> dict[str, Any]:
     planned = evaluations(one.plan)
-    trials = one.progress.get("trials", 0)
+    known = Progress.read(one.progress)
     return {
         **one.model_dump(mode="json", exclude={"due_at", "outcome"}),
         "is_open": one.state in OPEN,
         "planned": planned,
-        "done": trials if isinstance(trials, int) else 0,
+        "done": known.trials,
+        "known": known.model_dump(mode="json"),
         "calls_at_most": one.plan.calls_at_most,
         "simulated": one.model == OFFLINE,
     }
@@ -72,8 +78,13 @@ def _chart(trials: list[Trial]) -> object:
             f"trial {one.number}, {one.kind}: {one.score:.3f}")
         for one in trials
     ]  # fmt: skip
-    best = max(one.score for one in trials)
-    return dots(points, title=f"Scores of {len(trials)} trials from 0 to 1, the best {best:.3f}")
+    full = [one for one in trials if one.kind == "full"]
+    told = f"Scores of {len(trials)} trials from 0 to 1"
+    if not full:
+        return dots(points, title=f"{told}, none on all of val")
+    tops = accumulate((one.score for one in full), max)
+    best = [(one.number / last, top) for one, top in zip(full, tops, strict=True)]
+    return dots(points, title=f"{told}, the best on all of val {best[-1][1]:.3f}", best=best)
 
 
 def _program(one: StoredProgram) -> dict[str, Any]:
@@ -92,6 +103,35 @@ def _program(one: StoredProgram) -> dict[str, Any]:
         "chart": str(chart),
         "demos": demos if isinstance(demos, list) else [],
     }
+
+
+def _over_time(told: list[Told], run: Run) -> dict[str, Any]:
+    """Why this run began, and how the programs of all runs did."""
+    made = [(one, one.program) for one in reversed(told) if one.program]
+    values = [Reach(f"{one.run.created_at:%Y-%m-%d}", *_on_test(program)) for one, program in made]
+    title = f"Scores on the test split of {len(made)} programs, from the first to the newest"
+    return {
+        "because": next((one.because for one in told if one.run.id == run.id), ()),
+        "trend": str(trend(values, title=title)) if values else None,
+        "history": [
+            {
+                "run": str(one.run.id),
+                "created_at": one.run.created_at.isoformat(),
+                "version": one.version.number,
+                "active": program.active,
+                "calls": program.envelope.get("calls"),
+                "simulated": program.envelope.get("simulated"),
+                "comparison": program.comparison.model_dump(mode="json"),
+                "activations": [said.model_dump(mode="json") for said in one.activations],
+            }
+            for one, program in reversed(made)
+        ],
+    }
+
+
+def _on_test(program: StoredProgram) -> tuple[float, float, float]:
+    found = program.comparison
+    return found.after_low, found.after, found.after_high
 
 
 def cancel(visit: Visit) -> Done:

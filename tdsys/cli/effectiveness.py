@@ -1,0 +1,235 @@
+"""`tdsys effectiveness`: what each example contributes, what is amiss, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from uuid import UUID
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tdsys import runtime
+from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.printing import note, say, show_table
+from tdsys.core.attribution import WANTED_ERROR, Contribution, Effect
+from tdsys.errors import NotReady
+from tdsys.stages import attributing
+from tdsys.stages.attributing import Means, Planned, Shown
+from tdsys.store.effect_schema import AttributionState
+from tdsys.wire import Task
+
+TITLES = ("example", "contribution", "95 % interval", "", "verdict", "scores")
+# Half of a drawn interval's width, in characters.
+REACH = 12
+# How long one look at the work takes, before progress is told.
+SECONDS = 1.0
+FAILED = 1
+
+
+@click.group()
+def effectiveness() -> None:
+    """What the training examples are worth."""
+
+
+@effectiveness.command()
+@for_domain
+@click.option("--budget", type=click.IntRange(1), help="Ask the model no more often than this.")
+@click.option("--dry-run", is_flag=True, help="Only tell what it would take, and find.")
+@click.option("--detach", is_flag=True, help="Leave it to the workers.")
+@as_json
+def attribute(
+    domain: str, budget: int | None, *, dry_run: bool, detach: bool, as_json: bool
+) -> None:
+    """Measure what each example of the newest dataset version does to a prompt it is in.
+
+    Prompts with random examples as demos are tried on requests of the validation split. This
+    process works along with the workers; killed, it or they go on where it was.
+    """
+    here = runtime.current()
+    prober = here.prober
+    plan = attributing.planned(here.store, domain=domain, budget=budget, model=prober.model)
+    if dry_run:
+        _tell_plan(plan, prober.model, simulated=prober.simulated, as_json=as_json)
+        return
+    begun = attributing.begin(
+        here.store,
+        plan,
+        model=prober.model,
+        simulated=prober.simulated,
+        actor=person(),
+        clock=here.now,
+    )
+    here.ring(Task.ATTRIBUTE)
+    if detach:
+        say(
+            json.dumps({"attribution": str(begun)}) if as_json else f"attribution {begun} is queued"
+        )
+        return
+    _tell(_finished(begun), as_json=as_json)
+
+
+@effectiveness.command()
+@for_domain
+@as_json
+def show(domain: str, *, as_json: bool) -> None:
+    """Show the newest contributions, or how far they are."""
+    _tell(attributing.shown(runtime.current().store, domain=domain), as_json=as_json)
+
+
+@effectiveness.command()
+@for_domain
+def cancel(domain: str) -> None:
+    """Stop the domain's open attribution; its scores stay as evidence."""
+    here = runtime.current()
+    if not attributing.cancel(here.store, domain=domain, clock=here.now):
+        raise NotReady(f"{domain} has no open attribution", remedy="see `effectiveness show`")
+    say(f"the attribution of {domain} is cancelled")
+
+
+def _finished(begun: UUID) -> Shown:
+    """Work along until it is over, with progress on a terminal."""
+    here = runtime.current()
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("prompts", total=None)
+        while True:
+            found = attributing.followed(here.store, attribution_id=begun)
+            counted, whole = found.counted, found.whole
+            if not whole.is_open:
+                return found
+            bar.update(
+                task,
+                completed=counted.done,
+                total=counted.done + counted.due,
+                description=f"{whole.spent} of at most {whole.budget} calls",
+            )
+            attributing.work_due(
+                here.store,
+                means=Means(here.prober, here.verifier),
+                clock=here.now,
+                lease=here.lease,
+                only=begun,
+                seconds=SECONDS,
+                patience=SECONDS / 4,
+            )
+
+
+def _tell_plan(plan: Planned, model: str, *, simulated: bool, as_json: bool) -> None:
+    told = {
+        "version": plan.version.number,
+        "model": model,
+        "simulated": simulated,
+        "candidates": len(plan.pool),
+        "left_out": plan.left_out,
+        "items": len(plan.items),
+        "calls": plan.budget,
+        "scores_before": plan.scores_before,
+        "expected_error": plan.error,
+        "calls_for_an_error_of_0.03": plan.calls_for,
+    }
+    if as_json:
+        say(json.dumps(told))
+        return
+    out = f", {plan.left_out} left out by prescreening" if plan.left_out else ""
+    say(
+        f"version {plan.version.number}: {len(plan.pool)} examples{out}, asked "
+        f"{len(plan.items)} requests of the validation split"
+    )
+    say(
+        f"at most {plan.budget} calls of {_named(model, simulated=simulated)}, beside "
+        f"{plan.scores_before} scores there are already"
+    )
+    say(
+        f"each contribution would be known to ±{2 * plan.error:.3f}; "
+        f"±{2 * WANTED_ERROR:.2f} takes about {plan.calls_for} calls in all"
+    )
+
+
+def _tell(found: Shown, *, as_json: bool) -> None:
+    whole = found.whole
+    if as_json:
+        say(json.dumps(document(found)))
+    else:
+        _tell_table(found)
+    if whole.state is AttributionState.FAILED:
+        raise SystemExit(FAILED)
+
+
+def document(found: Shown) -> dict[str, object]:
+    """An attribution as machines read it."""
+    whole, counted = found.whole, found.counted
+    return {
+        "attribution": str(whole.id),
+        "domain": whole.domain,
+        "version": found.version.number,
+        "state": whole.state,
+        "reason": whole.reason,
+        "stale": whole.stale,
+        "model": whole.model,
+        "simulated": whole.simulated,
+        "budget": whole.budget,
+        "calls": whole.spent,
+        "scores": whole.scores,
+        "unscored": counted.unscored,
+        "probes": {"done": counted.done, "due": counted.due, "left": counted.left},
+        "error": whole.error,
+        "contributions": [one.model_dump(mode="json") for one in found.contributions],
+    }
+
+
+def _tell_table(found: Shown) -> None:
+    whole, counted = found.whole, found.counted
+    say(
+        f"{whole.domain}, version {found.version.number}, on "
+        f"{_named(whole.model, simulated=whole.simulated)}: {whole.state}; {whole.spent} of at "
+        f"most {whole.budget} calls, {counted.done} prompts tried, {counted.unscored} unscored"
+    )
+    if whole.stale:
+        note("the data changed since: these contributions are of an older version")
+    if whole.reason:
+        say(whole.reason)
+    if found.contributions:
+        most = max((abs(end) for one in found.contributions for end in _ends(one)), default=0.0)
+        show_table(TITLES, [_row(one, most) for one in found.contributions])
+        counts = [(sum(one.verdict is e for one in found.contributions), e) for e in Effect]
+        say(", ".join(f"{n} {effect}" for n, effect in counts))
+
+
+def _named(model: str, *, simulated: bool) -> str:
+    return f"{model} (simulated)" if simulated else model
+
+
+def _row(one: Contribution, most: float) -> tuple[str, ...]:
+    if one.value is None or one.ci_low is None or one.ci_high is None:
+        return one.example[:16], "", "", "", one.verdict, str(one.n)
+    return (
+        one.example[:16],
+        f"{one.value:+.3f}",
+        f"{one.ci_low:+.3f} to {one.ci_high:+.3f}",
+        drawn(one.ci_low, one.value, one.ci_high, most),
+        one.verdict,
+        str(one.n),
+    )
+
+
+def drawn(low: float, value: float, high: float, most: float) -> str:
+    """An interval as a line of characters, zero in the middle."""
+    places = [round(at / (most or 1.0) * REACH) + REACH for at in (low, value, high)]
+    line = ["─" if places[0] <= at <= places[2] else " " for at in range(2 * REACH + 1)]
+    line[REACH] = "┼" if line[REACH] == "─" else "│"
+    line[places[1]] = "●"
+    return "".join(line)
+
+
+def _ends(one: Contribution) -> Sequence[float]:
+    return [end for end in (one.ci_low, one.ci_high) if end is not None]

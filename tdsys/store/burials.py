@@ -1,0 +1,210 @@
+"""Examples that are deleted, with all that hangs on them; a tombstone stays.
+
+One rule: whatever holds their content goes in the transaction in which they go. What hangs on the
+row goes by foreign keys, what hangs on the content by the trigger of a tombstone, the rest here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from tdsys.core.lifecycle import State
+from tdsys.core.tombs import SHARED_ANSWERS
+from tdsys.store import programs
+from tdsys.store.batch_schema import batch_items
+from tdsys.store.cluster_schema import (
+    example_templates,
+    template_keys,
+    template_numbers,
+    templates,
+)
+from tdsys.store.engine import Tx
+from tdsys.store.lifecycle_schema import cache_evictions, pins, tombstones
+from tdsys.store.review_schema import example_revisions
+from tdsys.store.schema import capture_duplicates, examples
+
+# Whoever places examples of a domain holds this (tdsys.store.clusters).
+PLACING = 7_305
+LONGEST_CALL = timedelta(hours=1)
+PURGED = "purged"
+FORGOTTEN = "forgotten"
+# States of which nothing is used any more.
+UNUSED = (State.RETIRED, State.REJECTED, State.PARKED)
+
+
+class Unused(NamedTuple):
+    """An example that may be deleted."""
+
+    id: int
+    topic: str
+    difficulty: str
+    state: str
+    size: int
+    moved_at: datetime
+
+
+def unused(tx: Tx, *, domain: str, before: Mapping[State, datetime], limit: int) -> list[Unused]:
+    """Those that stand there since before the time of their state; none that is pinned."""
+    kept = examples.c
+    if not before:
+        return []
+    since = or_(*(and_(kept.state == state.value, kept.moved_at < time)
+                  for state, time in before.items()))  # fmt: skip
+    rows = tx.execute(
+        select(*(kept[name] for name in Unused._fields))
+        .where(kept.domain == domain, since, ~exists().where(pins.c.example_id == kept.id))
+        .order_by(kept.moved_at, kept.id)
+        .limit(limit)
+    )
+    return [Unused(*row) for row in rows]
+
+
+def purge(tx: Tx, *, ids: Collection[int], actor: str, reason: str, now: datetime) -> int:
+    """Delete those of them that are not used; how many. Dataset versions keep what they froze."""
+    held = select(examples.c.id).where(
+        examples.c.id.in_(ids), examples.c.state.in_([state.value for state in UNUSED])
+    )
+    found = tx.scalars(held.order_by(examples.c.id).with_for_update()).all()
+    _bury(tx, found, forgotten=False, actor=actor, reason=reason, now=now)
+    return len(found)
+
+
+def forget(
+    tx: Tx, *, contents: Collection[bytes], actor: str, reason: str, now: datetime
+) -> list[int]:
+    """Delete whatever holds or held these contents, in any state; the ids.
+
+    None of it comes in again. Dataset versions lose the content of their members, and models'
+    answers are to be evicted.
+    """
+    found = list(tx.scalars(_holding(contents).order_by(examples.c.id).with_for_update()))
+    programs.outdate(tx, example_ids=found)
+    alike = _templates(tx, found)
+    _bury(tx, found, forgotten=True, actor=actor, reason=reason, now=now, contents=contents)
+    _drop(tx, alike)
+    tags = [SHARED_ANSWERS, *(one.hex() for one in sorted(contents))]
+    tx.execute(insert(cache_evictions), [{"tag": tag, "at": now} for tag in tags])
+    return found
+
+
+def together(tx: Tx, *, contents: Collection[bytes]) -> set[bytes]:
+    """These, and all that the same examples hold or held."""
+    ids = tx.scalars(_holding(contents)).all()
+    return {*contents, *_contents(tx, ids)}
+
+
+def _holding(contents: Collection[bytes]) -> Select[int]:
+    edited = select(example_revisions.c.example_id).where(
+        example_revisions.c.fingerprint.in_(contents)
+    )
+    return select(examples.c.id).where(
+        or_(examples.c.fingerprint.in_(contents), examples.c.id.in_(edited))
+    )
+
+
+def _bury(
+    tx: Tx,
+    ids: Collection[int],
+    *,
+    forgotten: bool,
+    actor: str,
+    reason: str,
+    now: datetime,
+    contents: Collection[bytes] = (),
+) -> None:
+    gone = sorted({*contents, *_contents(tx, ids)})
+    if not gone:
+        return
+    said = {"actor": actor, "reason": reason, "at": now}
+    stones = insert(tombstones).values(
+        [{"fingerprint": one, "forgotten": forgotten, **said} for one in gone]
+    )
+    tx.execute(
+        stones.on_conflict_do_update(
+            index_elements=[tombstones.c.fingerprint],
+            set_={**said, "forgotten": or_(tombstones.c.forgotten, stones.excluded.forgotten)},
+        )
+    )
+    _leave_ids(tx, ids, gone, now)
+    tx.execute(
+        update(batch_items)
+        .where(batch_items.c.example_id.in_(ids))
+        .values(content=None, evidence=[], made_by=None, detail=None,
+                reason=FORGOTTEN if forgotten else PURGED)
+    )  # fmt: skip
+    tx.execute(delete(examples).where(examples.c.id.in_(ids)))
+
+
+def _contents(tx: Tx, ids: Collection[int]) -> set[bytes]:
+    """The fingerprints of what they hold and held."""
+    now = select(examples.c.fingerprint).where(examples.c.id.in_(ids))
+    before = select(example_revisions.c.fingerprint).where(example_revisions.c.example_id.in_(ids))
+    return set(tx.scalars(union(now, before)))
+
+
+def _leave_ids(tx: Tx, ids: Collection[int], gone: Collection[bytes], now: datetime) -> None:
+    """Of their captures nothing stays but that they were here: a ledger of ids still adds up."""
+    kept = capture_duplicates.c
+    ours = select(examples.c.capture_id).where(examples.c.id.in_(ids))
+    tx.execute(
+        delete(capture_duplicates).where(
+            kept.conflicting, or_(kept.fingerprint.in_(gone), kept.capture_id.in_(ours))
+        )
+    )
+    tx.execute(update(capture_duplicates).where(kept.fingerprint.in_(gone)).values(metadata={}))
+    captures: Select[tuple[object, ...]] = select(
+        examples.c.capture_id, examples.c.fingerprint, examples.c.domain, examples.c.source,
+        literal({}, kept.metadata.type), literal(now),
+    ).where(examples.c.id.in_(ids), examples.c.capture_id.is_not(None))  # fmt: skip
+    names = ["capture_id", "fingerprint", "domain", "source", "metadata", "at"]
+    tx.execute(insert(capture_duplicates).from_select(names, captures).on_conflict_do_nothing())
+
+
+def _templates(tx: Tx, ids: Collection[int]) -> list[int]:
+    """Their templates, held from whoever places examples."""
+    found = tx.execute(
+        select(templates.c.id, templates.c.domain)
+        .join(example_templates, example_templates.c.template_id == templates.c.id)
+        .where(example_templates.c.example_id.in_(ids))
+        .order_by(templates.c.id)
+    ).all()
+    for domain in sorted({row.domain for row in found}):
+        tx.execute(select(func.pg_advisory_xact_lock(PLACING, func.hashtext(domain))))
+    return [row.id for row in found]
+
+
+def _drop(tx: Tx, ids: Collection[int]) -> None:
+    """Delete the templates that no example has any more, with what they are compared by."""
+    used: ColumnElement[bool] = exists().where(example_templates.c.template_id == templates.c.id)
+    gone = delete(templates).where(templates.c.id.in_(ids), ~used).returning(templates.c.id)
+    dropped = list(tx.scalars(gone))
+    for table in (template_keys, template_numbers):
+        tx.execute(delete(table).where(table.c.template_id.in_(dropped)))
+
+
+def evictions(tx: Tx, *, after: int, now: datetime) -> list[tuple[int, str, bool]]:
+    """The tags of answers that are to be evicted, behind that number, with theirs.
+
+    True when it was said so long ago that no call is under way any more that would keep one.
+    """
+    kept = cache_evictions.c
+    settled = kept.at < now - LONGEST_CALL
+    rows = tx.execute(select(kept.id, kept.tag, settled).where(kept.id > after).order_by(kept.id))
+    return [(number, tag, over) for number, tag, over in rows]

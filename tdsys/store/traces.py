@@ -1,0 +1,206 @@
+"""Where else a content is told: who learned from it, and raw records that quote it.
+
+One rule: what is found by text is found by long texts only, so nothing of anybody else goes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from pydantic import JsonValue
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Table,
+    Text,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    union,
+    update,
+)
+
+from tdsys.core.tombs import forms, without
+from tdsys.store.engine import Tx
+from tdsys.store.import_schema import import_chunks, import_rejects
+from tdsys.store.review_schema import example_revisions
+from tdsys.store.schema import (
+    capture_duplicates,
+    capture_refusals,
+    dataset_members,
+    dataset_versions,
+    example_bodies,
+    examples,
+    programs,
+    trial_items,
+    trials,
+)
+
+ID = 'capture(?:_id": ?"| )([0-9a-f-]{36})'
+NOTHING = "forgotten"
+
+
+class Learned(NamedTuple):
+    """A dataset version that held some of it."""
+
+    version_id: int
+    domain: str
+    number: int
+    members: int
+
+
+class Taught(NamedTuple):
+    """A program that learned from such a version; so many `demos` of it were in its prompt."""
+
+    program_id: int
+    domain: str
+    version_id: int
+    active: bool
+    demos: int
+
+
+def contents(tx: Tx, *, ids: Collection[int], captures: Collection[UUID]) -> dict[str, set[bytes]]:
+    """The fingerprints that each id or capture names, also of examples that are purged already."""
+    kept, member, before = examples.c, dataset_members.c, example_revisions.c
+    by_id = [
+        select(cast(kept.id, Text), kept.fingerprint).where(kept.id.in_(ids)),
+        select(cast(before.example_id, Text), before.fingerprint).where(before.example_id.in_(ids)),
+        select(cast(member.example_id, Text), func.decode(member.fingerprint, "hex"))
+        .where(member.example_id.in_(ids)),
+        select(cast(kept.capture_id, Text), kept.fingerprint).where(kept.capture_id.in_(captures)),
+        select(cast(capture_duplicates.c.capture_id, Text), capture_duplicates.c.fingerprint)
+        .where(capture_duplicates.c.capture_id.in_(captures)),
+    ]  # fmt: skip
+    found: dict[str, set[bytes]] = {}
+    for name, fingerprint in tx.execute(union(*by_id)):
+        found.setdefault(name, set()).add(fingerprint)
+    return found
+
+
+def payloads(tx: Tx, *, contents: Collection[bytes]) -> list[dict[str, JsonValue]]:
+    """Everything that is kept under these fingerprints."""
+    member, again, before = dataset_members.c, capture_duplicates.c, example_revisions.c
+    told = (
+        select(example_bodies.c.payload)
+        .join(examples, examples.c.id == example_bodies.c.example_id)
+        .where(examples.c.fingerprint.in_(contents)),
+        select(before.payload).where(before.fingerprint.in_(contents)),
+        select(member.content).where(
+            member.fingerprint.in_([one.hex() for one in contents]), member.content.is_not(None)
+        ),
+        select(again.payload).where(again.fingerprint.in_(contents), again.payload.is_not(None)),
+    )
+    return [payload for query in told for payload in tx.scalars(query)]
+
+
+def versions(tx: Tx, *, contents: Collection[bytes]) -> list[Learned]:
+    """The dataset versions that hold any of it."""
+    kept = dataset_versions.c
+    rows = tx.execute(
+        select(kept.id, kept.domain, kept.number, func.count())
+        .join(dataset_members, dataset_members.c.version_id == kept.id)
+        .where(dataset_members.c.fingerprint.in_([one.hex() for one in contents]))
+        .group_by(kept.id)
+        .order_by(kept.domain, kept.number)
+    )
+    return [Learned(*row) for row in rows]
+
+
+def erase_demos(
+    tx: Tx, *, contents: Collection[bytes], texts: Collection[str]
+) -> tuple[list[Taught], int]:
+    """Take it out of every program that learned from it, and of their trials; how many of those.
+
+    Such a program is stale: what is measured of it was measured with what is gone.
+    """
+    version_ids = [one.version_id for one in versions(tx, contents=contents)]
+    uids = [one.hex() for one in contents]
+    rows = tx.execute(
+        select(programs)
+        .where(programs.c.version_id.in_(version_ids))
+        .order_by(programs.c.id)
+        .with_for_update()
+    ).mappings()
+    found = []
+    for row in rows.all():
+        state, demos = without(row["state"], uids, texts)
+        envelope, named = without(row["envelope"], uids, texts)
+        tx.execute(
+            update(programs)
+            .where(programs.c.id == row["id"])
+            .values(state=state, envelope=envelope, stale=True)
+        )
+        lost = max(demos, named)
+        found.append(Taught(row["id"], row["domain"], row["version_id"], row["active"], lost))
+    return found, _erase_trials(tx, texts)
+
+
+def _erase_trials(tx: Tx, texts: Collection[str]) -> int:
+    """What a model wrote while it saw examples: instructions, and answers that were none."""
+    if not texts:
+        return 0
+    told = _quotes([trial_items.c.error], texts)
+    items = _changed(tx, trial_items, told, error=NOTHING)
+    told = _quotes([trials.c.instruction], texts)
+    return items + _changed(tx, trials, told, instruction=NOTHING)
+
+
+def erase_records(tx: Tx, *, texts: Collection[str]) -> dict[str, int]:
+    """Empty the raw records that quote it; how many, by table."""
+    if not texts:
+        return {}
+    named = func.substring(capture_refusals.c.raw, ID)
+    return {
+        "capture_refusals": _changed(
+            tx,
+            capture_refusals,
+            _quotes([capture_refusals.c.raw, capture_refusals.c.message], texts),
+            raw=func.coalesce(literal("capture ") + named, ""),
+            message=NOTHING,
+            path="",
+        ),
+        "import_rejects": _changed(
+            tx,
+            import_rejects,
+            _quotes([import_rejects.c.raw, import_rejects.c.message,
+                     cast(import_rejects.c.value, Text)], texts),
+            raw="", message=NOTHING, remedy=NOTHING, value=None,
+        ),
+    }  # fmt: skip
+
+
+def being_read(tx: Tx, *, texts: Collection[str]) -> list[UUID]:
+    """The imports that are open and whose file quotes it."""
+    kept = import_chunks.c
+    quoted = [
+        kept.content.bool_op("LIKE")(b"%" + _plainly(form) + b"%")
+        for text in texts
+        for form in sorted(forms(text))
+    ]
+    if not quoted:
+        return []
+    return list(tx.scalars(select(kept.import_id).where(or_(*quoted)).distinct()))
+
+
+def _plainly(text: str) -> bytes:
+    """A text as LIKE takes it for itself."""
+    return re.sub(rb"([\\\\%_])", rb"\\\1", text.encode())
+
+
+def _quotes(columns: Sequence[ColumnElement[Any]], texts: Collection[str]) -> ColumnElement[bool]:
+    found: list[ColumnElement[bool]] = [
+        func.strpos(column, form, type_=Integer) > 0
+        for column in columns
+        for text in texts
+        for form in sorted(forms(text))
+    ]
+    return or_(*found)
+
+
+def _changed(tx: Tx, table: Table, which: ColumnElement[bool], **values: Any) -> int:
+    return tx.execute(update(table).where(which).values(**values)).rowcount

@@ -1,0 +1,272 @@
+"""Attribution on a real store: a budget that holds, work that is killed and goes on, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from tdsys.core.attribution import Contribution, Effect, Probed
+from tdsys.core.dataset import Split
+from tdsys.core.lifecycle import Move
+from tdsys.core.policy import Signature
+from tdsys.core.program import DemoRef, Grader, Item, ItemScore, Trial
+from tdsys.errors import ModelUnavailable, NotReady
+from tdsys.stages import attributing
+from tdsys.stages.attributing import Means, Worked
+from tdsys.store import Store, attributions, datasets, examples, runs
+from tdsys.store.attributions import Asked
+from tdsys.store.effect_schema import AttributionState
+from tests.factories import NOW, make_captures
+from tests.scripted import Clock, ScriptedVerifier
+from tests.stored import LEASE, admit, enqueue, freeze
+
+DOMAIN = "arithmetic"
+COUNT = 36  # 12 of each split
+MODEL = "scripted/model"
+
+
+class ScriptedProber:
+    """Scores a prompt by whether the first example of the pool is in it; counts the calls."""
+
+    model = MODEL
+    simulated = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.harmful = ""
+        self.raises: Exception | None = None
+        self.unreadable: set[str] = set()
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def probe(
+        self,
+        signature: Signature,
+        tries: Sequence[tuple[Sequence[Item], Sequence[Item]]],
+        *,
+        grader: Grader,
+        should_stop: Callable[[], bool],
+    ) -> list[Probed]:
+        self.meanwhile()
+        if self.raises:
+            raise self.raises
+        return [self._one(demos, items) for demos, items in tries]
+
+    def _one(self, demos: Sequence[Item], items: Sequence[Item]) -> Probed:
+        self.calls += len(items)
+        held = {one.uid for one in demos}
+        value = 0.2 if self.harmful in held else 0.8
+        wobble = (self.calls % 7) / 70
+        scores = [
+            ItemScore(uid=one.uid, value=None, error="unparseable: {")
+            if one.uid in self.unreadable
+            else ItemScore(uid=one.uid, value=value + wobble)
+            for one in items
+        ]
+        return Probed(tuple(scores), len(items))
+
+
+class World:
+    """A frozen version and what attributes it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.clock, self.prober = store, Clock(), ScriptedProber()
+        with store.begin() as tx:
+            admit(tx, make_captures(COUNT))
+            self.version = freeze(tx)
+            members = datasets.members(tx, version_id=self.version.id)
+        self.train = [m.example for m in members if m.split is Split.TRAIN]
+        self.val = [m.example.fingerprint for m in members if m.split is Split.VAL]
+        self.prober.harmful = self.train[0].fingerprint
+
+    def begin(self, budget: int = 600) -> UUID:
+        self.clock.forward(minutes=1)
+        plan = attributing.planned(self.store, domain=DOMAIN, budget=budget, model=MODEL)
+        return attributing.begin(
+            self.store, plan, model=MODEL, simulated=True, actor="ann", clock=self.clock
+        )
+
+    def work(self) -> Worked:
+        means = Means(self.prober, ScriptedVerifier())
+        return attributing.work_due(self.store, means=means, clock=self.clock, lease=LEASE)
+
+    def shown(self) -> attributing.Shown:
+        return attributing.shown(self.store, domain=DOMAIN)
+
+    def of(self, example: str) -> Contribution:
+        (found,) = [one for one in self.shown().contributions if one.example == example]
+        return found
+
+
+@pytest.fixture
+def world(store: Store) -> World:
+    return World(store)
+
+
+@pytest.mark.criterion("9.1")
+def test_the_harmful_example_is_found_within_the_budget(world: World) -> None:
+    world.begin(budget=600)
+    assert world.work().finished == 1
+    found = world.shown()
+    assert found.whole.state is AttributionState.FINISHED
+    assert found.whole.spent == world.prober.calls
+    assert 596 <= world.prober.calls <= 600
+    assert found.whole.reserved == 0
+    worst = found.contributions[-1]
+    assert worst.example == world.train[0].fingerprint
+    assert worst.verdict is Effect.HARMFUL
+    assert worst.value == pytest.approx(-0.6, abs=0.05)
+    assert {one.example for one in found.contributions} == {e.fingerprint for e in world.train}
+
+
+def test_a_killed_worker_leaves_its_prompts_to_others_and_the_budget_holds(world: World) -> None:
+    begun = world.begin(budget=200)
+    with world.store.begin() as tx:  # whoever takes these never comes back
+        lost = attributions.claim(tx, id=begun, limit=48, lease=LEASE, now=world.clock())
+    world.work()
+    with world.store.begin() as tx:
+        assert attributions.find(tx, id=begun).is_open
+        assert attributions.find(tx, id=begun).reserved == 2 * len(lost)
+    world.clock.forward(seconds=LEASE.total_seconds() + 1)
+    world.work()
+    found = world.shown()
+    assert found.whole.state is AttributionState.FINISHED
+    assert found.whole.spent == world.prober.calls <= 200
+    with world.store.begin() as tx:  # and it may come back after all
+        late = [Asked(one, [ItemScore(uid="x", value=1.0)], 1) for one in lost]
+        assert attributions.record(tx, asked=late) == 0
+
+
+def test_many_workers_together_try_each_prompt_once_and_pay_no_more_than_the_budget(
+    world: World,
+) -> None:
+    world.begin(budget=300)
+    with ThreadPoolExecutor(4) as pool:
+        worked = [one.result() for one in [pool.submit(world.work) for _ in range(4)]]
+    found = world.shown()
+    if found.whole.is_open:  # all prompts of the last look were in other hands
+        world.work()
+        found = world.shown()
+    assert found.counted.done == found.whole.spent == found.counted.scored
+    assert sum(one.probes for one in worked) >= found.counted.done - 4
+    assert 296 <= found.whole.spent <= 300
+
+
+def test_an_answer_that_cannot_be_read_is_unscored_and_never_a_zero(world: World) -> None:
+    world.prober.unreadable = {world.val[0]}
+    world.begin(budget=600)
+    world.work()
+    found = world.shown()
+    assert found.counted.unscored > 0
+    assert found.whole.scores == found.counted.scored
+    assert world.of(world.train[1].fingerprint).verdict is not Effect.HARMFUL
+
+
+def test_a_model_that_is_away_costs_no_prompt_and_no_call(world: World) -> None:
+    begun = world.begin(budget=100)
+    world.prober.raises = ModelUnavailable("away", remedy="wait")
+    assert not world.work().more
+    with world.store.begin() as tx:
+        waiting = attributions.find(tx, id=begun)
+    assert waiting.is_open
+    assert waiting.reason is not None
+    world.prober.raises = None
+    world.clock.forward(minutes=1)
+    world.work()
+    assert not world.shown().whole.is_open
+    assert world.prober.calls >= 98
+
+
+def test_a_prompt_that_kills_its_worker_again_and_again_is_unscored_with_the_reason(
+    world: World,
+) -> None:
+    begun = world.begin(budget=20)
+    for _ in range(attributing.MOST_DEATHS):
+        with world.store.begin() as tx:
+            assert attributions.claim(tx, id=begun, limit=9, lease=LEASE, now=world.clock())
+        world.clock.forward(seconds=LEASE.total_seconds() + 1)
+    while world.work().more:
+        pass
+    with world.store.begin() as tx:
+        reasons = tx.execute(text("SELECT DISTINCT error FROM attribution_scores")).scalars().all()
+    assert f"its worker died {attributing.MOST_DEATHS} times" in reasons
+
+
+def test_scores_of_an_earlier_attribution_are_evidence_for_the_next(world: World) -> None:
+    world.begin(budget=300)
+    world.work()
+    first = world.shown()
+    plan = attributing.planned(world.store, domain=DOMAIN, budget=300, model=MODEL)
+    assert plan.scores_before == first.counted.scored
+    world.begin(budget=300)
+    world.work()
+    second = world.shown()
+    assert second.whole.scores == first.counted.scored + second.counted.scored
+    assert first.whole.error is not None
+    assert second.whole.error is not None
+    assert second.whole.error < first.whole.error
+    assert world.prober.calls <= 600
+
+
+def test_an_optimizers_trials_are_evidence_too(world: World) -> None:
+    with world.store.begin() as tx:
+        run_id = enqueue(tx, world.version)
+        assert run_id is not None
+        tx.execute(text("UPDATE runs SET model = :m"), {"m": MODEL})
+        runs.add_trial(
+            tx,
+            run_id=run_id,
+            trial=Trial(
+                number=1,
+                kind="full",
+                score=0.2,
+                instruction="Write.",
+                demos=(
+                    DemoRef(uid=world.train[0].fingerprint, role="labeled"),
+                    DemoRef(uid=world.train[1].fingerprint, role="bootstrapped"),
+                ),
+                items=tuple(ItemScore(uid=uid, value=0.2) for uid in world.val),
+                seconds=1,
+                calls=len(world.val),
+            ),
+        )
+    begun = world.begin(budget=100)
+    with world.store.begin() as tx:
+        rows = attributing.evidence(tx, attributions.find(tx, id=begun))
+    assert len(rows) == len(world.val)
+    bootstrapped = f"{world.train[1].fingerprint}, bootstrapped"
+    assert rows[0].demos == (world.train[0].fingerprint, bootstrapped)
+
+
+def test_contributions_are_stale_as_soon_as_the_data_is_another(world: World) -> None:
+    world.begin(budget=100)
+    world.work()
+    assert not world.shown().whole.stale
+    with world.store.begin() as tx:
+        examples.move(
+            tx, example_id=world.train[3].id, move=Move.RETIRE, reason="x", detail="",
+            actor="ann", policy_version=1, now=NOW,
+        )  # fmt: skip
+    assert world.shown().whole.stale
+
+
+def test_a_domain_has_one_open_attribution_and_it_can_be_cancelled(world: World) -> None:
+    world.begin(budget=100)
+    with pytest.raises(NotReady, match="is open"):
+        world.begin(budget=100)
+    assert attributing.cancel(world.store, domain=DOMAIN, clock=world.clock)
+    assert not attributing.cancel(world.store, domain=DOMAIN, clock=world.clock)
+    assert world.work().probes == 0
+    world.begin(budget=100)
+
+
+def test_with_too_few_calls_it_says_that_the_evidence_is_not_enough(world: World) -> None:
+    world.begin(budget=30)
+    world.work()
+    found = world.shown()
+    assert found.whole.reason is not None
+    assert "not enough evidence" in found.whole.reason
+    assert {one.verdict for one in found.contributions} == {Effect.UNKNOWN}

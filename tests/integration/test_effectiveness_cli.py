@@ -1,0 +1,80 @@
+"""`tdsys effectiveness` as typed, on the offline model (simulated) through real DSPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tdsys.core.example import Capture
+from tdsys.store import Store
+from tests.commanding import Shell, one_line
+from tests.factories import make_captures, make_items
+from tests.stored import admit, freeze
+
+DOMAIN = "algebra"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DSPY_CACHEDIR", str(tmp_path_factory.mktemp("answers")))
+        yield
+
+
+def problems(count: int) -> list[Capture]:
+    return [
+        blank.model_copy(update={"inputs": item.inputs, "outputs": item.outputs})
+        for blank, item in zip(
+            make_captures(count, domain=DOMAIN), make_items(DOMAIN, count), strict=True
+        )
+    ]
+
+
+@pytest.fixture
+def domain(here: Store) -> str:
+    with here.begin() as tx:
+        admit(tx, problems(24))
+        freeze(tx, domain=DOMAIN)
+    return DOMAIN
+
+
+@pytest.mark.criterion("9.1")
+def test_contributions_are_measured_and_shown_by_command(tdsys: Shell, domain: str) -> None:
+    words = ("effectiveness", "attribute", "--domain", domain)
+    plan = tdsys(*words, "--budget", "400", "--dry-run", "--json").document
+    assert (plan["candidates"], plan["items"], plan["calls"]) == (8, 8, 400)
+    assert 0 < plan["expected_error"] < 0.1
+    assert "at most 400 calls of offline/" in tdsys(*words, "--budget", "400", "--dry-run").out
+
+    said = tdsys(*words, "--budget", "160", "--json")
+    assert said.code == 0, said.err
+    found = said.document
+    assert found["state"] == "finished"
+    assert found["simulated"] is True
+    assert 156 <= found["calls"] <= 160
+    assert len(found["contributions"]) == 8
+    assert set(found["contributions"][0]) == {
+        "example", "value", "ci_low", "ci_high", "verdict", "n",
+    }  # fmt: skip
+    for one in found["contributions"]:
+        assert one["ci_low"] <= one["value"] <= one["ci_high"]
+
+    shown = tdsys("effectiveness", "show", "--domain", domain)
+    assert "(simulated)" in shown.out
+    assert "●" in shown.out
+    assert tdsys("effectiveness", "show", "--domain", domain, "--json").document == found
+
+
+def test_what_is_not_there_is_said_with_what_to_do(tdsys: Shell, domain: str) -> None:
+    nothing = tdsys("effectiveness", "show", "--domain", domain)
+    assert nothing.code == 3
+    assert "--dry-run" in one_line(nothing)
+    assert tdsys("effectiveness", "attribute", "--domain", "geometry").code == 3
+    begun = tdsys("effectiveness", "attribute", "--domain", domain, "--budget", "9", "--detach")
+    assert "is queued" in begun.out
+    again = tdsys("effectiveness", "attribute", "--domain", domain, "--budget", "9")
+    assert again.code == 3
+    assert "is open" in one_line(again)
+    assert tdsys("effectiveness", "cancel", "--domain", domain).code == 0
+    assert tdsys("effectiveness", "cancel", "--domain", domain).code == 3
