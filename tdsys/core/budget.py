@@ -165,6 +165,32 @@ _PLANS: dict[Method, Callable[[int, int, Auto, int], Plan]] = {
 }
 
 
+class Estimate(NamedTuple):
+    """What a run takes at most; `dollars` and `seconds` are None where nothing is known of them."""
+
+    plan: Plan
+    tokens: int
+    dollars: float | None
+    seconds: float | None
+
+
+def estimate(
+    plan: Plan, *, characters: float, price: float | None, seconds_per_call: float | None
+) -> Estimate:
+    """Tokens, US dollars and seconds of a plan where an example has so many characters.
+
+    `price` is for a million tokens; `seconds_per_call` is of a whole run, calls at once and all.
+    """
+    calls = plan.calls_at_most
+    tokens = round(calls * tokens_per_call(characters))
+    return Estimate(
+        plan,
+        tokens,
+        None if price is None else tokens * price / 1e6,
+        None if seconds_per_call is None else calls * seconds_per_call,
+    )
+
+
 def tokens_per_call(characters: float) -> float:
     """About how many tokens a call takes where an example has so many characters."""
     return FRAME_TOKENS + (1 + DEMOS) * characters / CHARACTERS_PER_TOKEN

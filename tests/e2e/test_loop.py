@@ -142,7 +142,12 @@ def followed(runtime: Runtime, domain: str) -> str:
     return newest.because[0] if before else ""
 
 
+@pytest.mark.criterion("5.1")
+@pytest.mark.criterion("5.2")
 @pytest.mark.criterion("5.3")
+@pytest.mark.criterion("5.5")
+@pytest.mark.criterion("7.1")
+@pytest.mark.criterion("7.2")
 @pytest.mark.criterion("7.3")
 def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
     with RunningStack(tmp_path / "home") as stack:
@@ -173,7 +178,7 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
         assert "field solution: no text in this field" in imported.stderr
         done = wait_for(lambda: ended(runtime, "seed"), "the run ended by itself", seconds=180)
         assert done.program, done.run.reason
-        for format_ in ("jsonl", "dspy"):
+        for format_ in ("jsonl", "dspy", "parquet", "huggingface"):
             out = tmp_path / f"data.{format_}"
             assert (
                 stack.tdsys(
@@ -190,6 +195,10 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
         )
         fields = json.loads((tmp_path / "data.dspy").read_text())["inputs"]
         assert _loads_with_plain_dspy(program, fields)
+        assert _become_plain_examples(tmp_path / "data.dspy") == len(rows)
+        assert (tmp_path / "data.huggingface" / "croissant.json").is_file()
+        _more_data_is_the_next_version_of_the_same_major(stack, tmp_path)
+        _a_field_that_is_missing_is_told_with_ways_to_mend_it(stack)
         shown = stack.tdsys("optimize", "status", "--json")
         assert json.loads(shown.stdout)[0]["run"]["state"] == "finished"
         with CaptureClient(runtime.redis_url) as client:
@@ -198,6 +207,57 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
                 client.capture(domain="seed", inputs=found.inputs, outputs=found.outputs)
         grown = wait_for(lambda: followed(runtime, "seed"), "growth starts a run", seconds=60)
         assert "new examples, growth is 20% of" in grown
+
+
+def _more_data_is_the_next_version_of_the_same_major(stack: RunningStack, folder: Path) -> None:
+    of = ("--domain", "seed", "--json")
+    source = folder / "more.jsonl"
+    source.write_text("\n".join(json.dumps(r) for r in gsm8k(132)[120:]))
+    mapped = ("--map", "question=problem", "--map", "answer=solution")
+    assert stack.tdsys("import", str(source), *of, *mapped).returncode == 0
+    wait_for(lambda: decided(stack.runtime) == 132, "all decided", seconds=60)
+    built = json.loads(stack.tdsys("dataset", "build", *of).stdout)
+    newest, first = json.loads(stack.tdsys("dataset", "list", *of).stdout)
+    assert (newest["id"], newest["name"], first["name"]) == (built["id"], "1.1", "1.0")
+    assert newest["counts"]["train"] > first["counts"]["train"]
+    assert all(newest["counts"][split] == first["counts"][split] for split in ("val", "test"))
+
+
+def _a_field_that_is_missing_is_told_with_ways_to_mend_it(stack: RunningStack) -> None:
+    fields = {
+        "inputs": {"topic": "text", "difficulty": "text"},
+        "outputs": {"problem": "text", "solution": "text", "answer": "text", "hints": "list"},
+    }
+    of = ("--domain", "seed")
+    asked = f"signature={json.dumps(fields)}"
+    assert stack.tdsys("policy", "set", *of, asked, "optimization=hold").returncode == 0
+    said = stack.tdsys("dataset", "check", *of, "--json")
+    assert said.returncode == 3
+    found = json.loads(said.stdout)
+    assert {(one["field"], one["code"]) for one in found["problems"]} == {
+        ("outputs.hints", "missing")
+    }
+    assert {way["option"] for way in found["problems"][0]["recovery"]} == {
+        "import", "drop", "signature"
+    }  # fmt: skip
+    assert "usable examples" in found["missing"][0]
+
+
+def _become_plain_examples(exported: Path) -> int:
+    """How many examples plain DSPy makes of the file, each with its inputs marked."""
+    script = (
+        "import dspy, json, sys; sys.modules['tdsys'] = None; "
+        f"d = json.load(open({str(exported)!r})); "
+        "made = [dspy.Example(**one).with_inputs(*d['inputs']) for s in ('train', 'val', 'test')"
+        " for one in d[s]]; "
+        "assert all(set(e.inputs().keys()) == set(d['inputs']) and 'dspy_uid' not in e.keys() "
+        "and e.problem and e.answer for e in made); print(len(made))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
 
 
 def _loads_with_plain_dspy(program: Path, inputs: list[str]) -> bool:

@@ -500,12 +500,66 @@ def test_what_mipro_would_swallow_is_named_before_any_call(
         (lambda _item, _produced: Grade(value=float("nan"), parts={}), "must stay in"),
         (lambda _item, _produced: Grade(value=0.5, parts={}), "flat metric"),
         (lambda _item, produced: Grade(value=produced["nothing"], parts={}), "fails on example"),
+        (lambda _item, _produced: None, "gives a NoneType on example"),
+        (lambda _item, _produced: "0.9", "gives a str on example"),
+        (
+            lambda item, _produced: Grade(value=1 / (item.uid != VAL[-1].uid), parts={}),
+            "fails on example",
+        ),
     ],
 )
 def test_a_metric_that_cannot_guide_is_named(grader: Grader, said: str) -> None:
     found = blockers(grader=grader)
     assert len(found) == 1
     assert said in found[0]
+
+
+@pytest.mark.criterion("5.3")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("items", "the name of a member of dspy.Example"),
+        ("config", "dspy.Predict takes it for itself"),
+        ("dspy_note", "DSPy hides fields"),
+        ("a note", "not a name that Python takes"),
+    ],
+)
+def test_a_field_read_off_the_examples_that_dspy_cannot_have_is_named(name: str, said: str) -> None:
+    fields = SIGNATURE.model_copy(update={"inputs": {**SIGNATURE.inputs, name: "text"}})
+    train, val = ([i.model_copy(update={"inputs": {**i.inputs, name: "x"}}) for i in held]
+                  for held in (TRAIN, VAL))  # fmt: skip
+    (found,) = MiproOptimizer(Model()).blockers(fields, train, val, grader=grade, recipe=Recipe())
+    assert f"signature.inputs.{name}: " in found
+    assert said in found
+    assert "conversion.rename" in found
+
+
+@pytest.mark.criterion("5.1")
+def test_no_other_column_reaches_a_prompt(stub: StubProvider) -> None:
+    def marked(item: Item) -> Item:
+        told: Document = {"internal_note": "SECRET"}
+        return item.model_copy(
+            update={"inputs": {**item.inputs, **told}, "outputs": {**item.outputs, **told}}
+        )
+
+    run(over(stub), train=[marked(item) for item in TRAIN[:4]], val=[marked(i) for i in FEW])
+    sent = json.dumps(stub.requests)
+    assert "internal_note" not in sent
+    assert "SECRET" not in sent
+    assert not any(item.uid in sent for item in TRAIN[:4]), "the id stays hidden too"
+    assert str(TRAIN[0].outputs["problem"])[:30] in sent
+
+
+def test_every_budget_asks_for_what_was_planned() -> None:
+    for auto in ("medium", "heavy"):
+        trials: list[Trial] = []
+        MiproOptimizer(Model(), threads=THREADS).optimize(
+            SIGNATURE, TRAIN[:4], FEW, grader=grade, recipe=Recipe(auto=auto),
+            on_trial=trials.append, on_progress=lambda _: None, should_stop=never,
+        )  # fmt: skip
+        planned = plan(4, len(FEW), auto)
+        assert sum(trial.calls for trial in trials) == planned.evaluation_calls
+        assert len(trials) == evaluations(planned)
 
 
 def test_an_empty_split_is_a_blocker() -> None:
