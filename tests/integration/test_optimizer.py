@@ -528,7 +528,7 @@ def test_a_field_read_off_the_examples_that_dspy_cannot_have_is_named(name: str,
     fields = SIGNATURE.model_copy(update={"inputs": {**SIGNATURE.inputs, name: "text"}})
     train, val = ([i.model_copy(update={"inputs": {**i.inputs, name: "x"}}) for i in held]
                   for held in (TRAIN, VAL))  # fmt: skip
-    (found,) = MiproOptimizer(Model()).blockers(fields, train, val, grader=grade, recipe=Recipe())
+    (found,) = DspyOptimizer(Model()).blockers(fields, train, val, grader=grade, recipe=Recipe())
     assert f"signature.inputs.{name}: " in found
     assert said in found
     assert "conversion.rename" in found
@@ -553,7 +553,7 @@ def test_no_other_column_reaches_a_prompt(stub: StubProvider) -> None:
 def test_every_budget_asks_for_what_was_planned() -> None:
     for auto in ("medium", "heavy"):
         trials: list[Trial] = []
-        MiproOptimizer(Model(), threads=THREADS).optimize(
+        DspyOptimizer(Model(), threads=THREADS).optimize(
             SIGNATURE, TRAIN[:4], FEW, grader=grade, recipe=Recipe(auto=auto),
             on_trial=trials.append, on_progress=lambda _: None, should_stop=never,
         )  # fmt: skip
