@@ -105,6 +105,10 @@ class Runtime:
         terms = self.terms(model)
         return Allowance(terms.calls_per_minute, terms.in_flight)
 
+    def named(self) -> tuple[str, str]:
+        """The names of the program's model and the judge's."""
+        return self.settings.lm, self._judge_named()[1]
+
     def models(self) -> dict[str, list[str]]:
         """Every model that is configured, with its roles, or was asked in the last day."""
         judge = self._judge_named()[1]
@@ -274,7 +278,13 @@ class Runtime:
         from tdsys.llm.session import Model  # noqa: PLC0415
 
         check_name(name, setting=setting)
-        return Model(name=name, api_base=address, seed=self.settings.lm_seed, gateway=self.gateway)
+        return Model(
+            name=name,
+            api_base=address,
+            seed=self.settings.lm_seed,
+            gateway=self.gateway,
+            prices=self.terms(name).prices,
+        )
 
     @property
     def simulated(self) -> tuple[str, ...]:
