@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -100,6 +101,13 @@ class Runtime:
 
         return Gateway(self.limiter, self.allowance) if self.settings.redis_url else None
 
+    @cached_property
+    def sparing_gateway(self) -> Gateway | None:
+        """The way of optimizations: it leaves some of what may be in flight to all others."""
+        from tdsys.llm.gateway import Gateway  # noqa: PLC0415  # dspy takes seconds to import
+
+        return Gateway(self.limiter, self.sparing_allowance) if self.settings.redis_url else None
+
     def terms(self, model: str) -> ModelTerms:
         """What TDSYS_MODELS says of a model."""
         if model == OFFLINE:
@@ -110,6 +118,16 @@ class Runtime:
         """How often a model may be asked."""
         terms = self.terms(model)
         return Allowance(terms.calls_per_minute, terms.in_flight)
+
+    def sparing_allowance(self, model: str) -> Allowance:
+        """How often an optimization may ask it: no more than its share are in flight then."""
+        terms = self.terms(model)
+        most = terms.in_flight and max(1, int(terms.in_flight * terms.optimization_share))
+        return Allowance(terms.calls_per_minute, most)
+
+    def named(self) -> tuple[str, str]:
+        """The names of the program's model and the judge's."""
+        return self.settings.lm, self._judge_named()[1]
 
     def models(self) -> dict[str, list[str]]:
         """Every model that is configured, with its roles, or was asked in the last day."""
@@ -221,17 +239,17 @@ class Runtime:
 
     @cached_property
     def optimizer(self) -> Optimizer:
-        """MIPROv2 on the configured model."""
-        from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
+        """The optimizers, on the configured model."""
+        from tdsys.llm.optimizer import DspyOptimizer  # noqa: PLC0415
 
-        return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
+        return DspyOptimizer(self._sparing_model, threads=self.settings.lm_threads)
 
     @cached_property
     def prober(self) -> Prober:
         """Prompts with given demos on the configured model."""
         from tdsys.llm.probing import ModelProber  # noqa: PLC0415
 
-        return ModelProber(self.program_model, threads=self.settings.lm_threads)
+        return ModelProber(self._sparing_model, threads=self.settings.lm_threads)
 
     @cached_property
     def workshop(self) -> ModelWorkshop:
@@ -275,6 +293,11 @@ class Runtime:
         return self._model("TDSYS_LM", self.settings.lm, self.settings.lm_api_base)
 
     @property
+    def _sparing_model(self) -> Model:
+        """The same for what has time and makes many calls."""
+        return replace(self.program_model, gateway=self.sparing_gateway)
+
+    @property
     def program_price(self) -> float | None:
         """US dollars for a million tokens of the model the program runs on; None: not known."""
         return self.terms(self.settings.lm).price
@@ -304,7 +327,13 @@ class Runtime:
         from tdsys.llm.session import Model  # noqa: PLC0415
 
         check_name(name, setting=setting)
-        return Model(name=name, api_base=address, seed=self.settings.lm_seed, gateway=self.gateway)
+        return Model(
+            name=name,
+            api_base=address,
+            seed=self.settings.lm_seed,
+            gateway=self.gateway,
+            prices=self.terms(name).prices,
+        )
 
     @property
     def simulated(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,13 +16,16 @@ from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, of_domain, person
 from tdsys.cli.printing import note, say, show_table, write_folder, write_pieces
 from tdsys.core.dataset import Member, Split
+from tdsys.core.sections import Conversion
 from tdsys.core.versions import Draft, Tombstone
-from tdsys.errors import InvalidInput
-from tdsys.stages import archive, datasets, drafting, exporting
+from tdsys.errors import InvalidInput, NotReady
+from tdsys.stages import archive, datasets, drafting, exporting, readying
+from tdsys.stages.readying import Checked
 from tdsys.store.datasets import DatasetVersion, Placed
 
 WIDEST = 24
 SHOWN = 20
+IDS_AT_ONCE = 500
 TELL_EVERY = 2.0
 
 of_version = click.option("--version", help="Another one than the newest: its name or id.")
@@ -165,6 +169,34 @@ def diff(domain: str, before: str | None, version: str | None, *, as_json: bool)
 
 @dataset.command()
 @for_domain
+@click.option("--fix", is_flag=True, help="Print the commands that would mend what can be mended.")
+@as_json
+def check(domain: str, *, fix: bool, as_json: bool) -> None:
+    """Show which fields of which examples do not fit the program, what lacks, what a run takes."""
+    here = runtime.current()
+    found = readying.check(
+        here.store,
+        domain=domain,
+        optimizer=here.optimizer,
+        verifier=here.verifier,
+        price=here.program_price,
+    )
+    if as_json:
+        say(json.dumps(_checked(domain, found)))
+    elif fix:
+        for line in _commands(domain, found):
+            say(line)
+    else:
+        _show_checked(domain, found)
+    if not found.ready:
+        raise NotReady(
+            f"{domain} is not ready: {(found.missing or found.blockers)[0]}",
+            remedy=f"see `tdsys dataset check --domain {shlex.quote(domain)} --fix`",
+        )
+
+
+@dataset.command()
+@for_domain
 @of_version
 @click.option("--format", "format_", type=click.Choice(exporting.FORMATS), default="jsonl")
 @click.option("--out", type=click.Path(path_type=Path), help="Standard output without it.")
@@ -184,6 +216,95 @@ def export(domain: str, version: str | None, format_: str, out: Path | None) -> 
     else:
         write_pieces(out, _counted(exporting.pieces(whole, form=format_)))
     say(f"wrote version {one.name} of {domain}, {one.size} examples, to {out}")
+
+
+def _checked(domain: str, found: Checked) -> dict[str, Any]:
+    return {
+        "domain": domain,
+        "ready": found.ready,
+        "signature": found.signature.model_dump(),
+        "counts": found.sizes,
+        "unfit": found.unfit,
+        "problems": [
+            {
+                "example": one.example_id,
+                "field": one.field,
+                "code": one.code,
+                "reason": one.reason,
+                "recovery": [{"option": way.option, "says": way.says} for way in one.recovery],
+            }
+            for one in found.misfits
+        ],
+        "missing": found.missing,
+        "blockers": found.blockers,
+        "commands": _commands(domain, found),
+        "plans": {
+            auto: {
+                **one.plan.model_dump(),
+                "calls": one.plan.calls_at_most,
+                "tokens": one.tokens,
+                "cost": one.dollars,
+                "seconds": one.seconds,
+            }
+            for auto, one in found.estimates.items()
+        },
+    }
+
+
+def _commands(domain: str, found: Checked) -> list[str]:
+    """Shell commands that mend what rules can, and retire what they cannot."""
+    quoted, commands = shlex.quote(domain), []
+    if found.mended != found.rules:
+        rules = shlex.quote(f"conversion={found.mended.model_dump_json()}")
+        commands.append(f"tdsys policy set --domain {quoted} {rules}")
+    helped = {
+        (one.example_id, one.field)
+        for one in found.misfits
+        if any(_is_part(way.changes, found.mended) for way in one.recovery if way.changes)
+    }
+    lost = sorted({
+        o.example_id for o in found.misfits if (o.example_id, o.field) not in helped
+    })  # fmt: skip
+    for start in range(0, len(lost), IDS_AT_ONCE):
+        ids = " ".join(map(str, lost[start : start + IDS_AT_ONCE]))
+        commands.append(f"tdsys examples move {ids} --to retire --reason 'does not fit'")
+    return commands
+
+
+def _is_part(change: Conversion, of: Conversion) -> bool:
+    return (
+        change.rename.items() <= of.rename.items()
+        and change.defaults.items() <= of.defaults.items()
+        and change.write_out <= of.write_out
+    )
+
+
+def _show_checked(domain: str, found: Checked) -> None:
+    sizes = ", ".join(f"{n} {split}" for split, n in found.sizes.items())
+    say(f"{domain}: {sizes}; {found.unfit} examples do not fit")
+    _show_some(
+        ("example", "field", "why", "what would mend it"),
+        [
+            (str(o.example_id), o.field, o.reason, "; or ".join(way.says for way in o.recovery))
+            for o in found.misfits
+        ],
+    )
+    for one in (*found.missing, *found.blockers):
+        say(f"in the way: {one}")
+    show_table(
+        ("budget", "trials", "calls at most", "tokens, about", "cost, about", "time, about"),
+        [
+            (
+                auto,
+                str(one.plan.trials),
+                f"{one.plan.calls_at_most:,}",
+                f"{one.tokens:,}",
+                "see TDSYS_LM_PRICE" if one.dollars is None else f"${one.dollars:,.2f}",
+                "no run yet" if one.seconds is None else f"{one.seconds / 60:,.1f} min",
+            )
+            for auto, one in found.estimates.items()
+        ],
+    )
 
 
 def _counted(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -73,11 +73,16 @@ def unlabelled(signature: Signature, examples: Sequence[Document]) -> list[Confl
     ]
 
 
-def _in_signature(signature: Signature) -> Iterator[Conflict]:
+def misnamed(signature: Signature) -> Iterator[Conflict]:
+    """Fields that DSPy cannot have by their names, whoever named them."""
     for side, fields in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for name in fields:
             if why := _unfit(name) or _taken(side, name):
                 yield Conflict(f"signature.{side}.{name}", why, "give the field another name")
+
+
+def _in_signature(signature: Signature) -> Iterator[Conflict]:
+    yield from misnamed(signature)
     if not signature.instructions.strip():
         yield Conflict(
             "signature.instructions",

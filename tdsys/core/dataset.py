@@ -42,6 +42,8 @@ class Admitted(BaseModel):
     quality: float
     # Something about its text called for a person, who approved it: it is no demo all the same.
     suspicious: bool = False
+    # Its fields are no more as they were stored: the policy's conversion made them the program's.
+    converted: bool = False
     inputs: Document
     outputs: Document
 
@@ -61,18 +63,6 @@ class Member(BaseModel):
     cluster: int
 
 
-class Unusable(BaseModel):
-    """Why one example's field does not fit the signature, and what would mend it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    example_id: int
-    field: str
-    code: str
-    message: str
-    remedy: str
-
-
 def signature_of(
     examples: Sequence[Admitted], policy: Policy, last: Signature | None = None
 ) -> Signature:
@@ -83,32 +73,19 @@ def signature_of(
     """
     if policy.signature is not None:
         return policy.signature
-    if last and sum(not unusable(e, last) for e in examples) >= policy.min_examples:
+    if last and sum(fits(e, last) for e in examples) >= policy.min_examples:
         return last
     outputs = _common([e.outputs for e in examples])
     inputs = {n: t for n, t in _common([e.inputs for e in examples]).items() if n not in outputs}
     return Signature(inputs=inputs or Signature().inputs, outputs=outputs or Signature().outputs)
 
 
-def unusable(example: Admitted, signature: Signature) -> list[Unusable]:
-    """Every field of the signature this example cannot fill; empty when it fits."""
-    wanted = [
-        ("inputs", signature.inputs, example.inputs),
-        ("outputs", signature.outputs, example.outputs),
-    ]
-    return [
-        Unusable(
-            example_id=example.id,
-            field=f"{side}.{name}",
-            code="missing" if value is None else "wrong_type",
-            message=f"{side}.{name} should be {kind}",
-            remedy=f"rename a field to {name}, import it again with --map, or take "
-            f"{name} out of the policy's signature",
-        )
-        for side, fields, held in wanted
-        for name, kind in fields.items()
-        if _kind(value := held.get(name)) != kind
-    ]
+def fits(example: Admitted, signature: Signature) -> bool:
+    """Whether it holds every field of the signature as the signature wants it."""
+    sides = ((signature.inputs, example.inputs), (signature.outputs, example.outputs))
+    return all(
+        kind_of(held.get(name)) == kind for fields, held in sides for name, kind in fields.items()
+    )
 
 
 def item(example: Admitted, signature: Signature) -> Item:
@@ -184,10 +161,19 @@ def divide(
 
 def fingerprint(members: Sequence[Member], signature: Signature) -> str:
     """The name of a version: SHA-256 over its content, its division and its ordered fields."""
-    content = sorted([m.example.fingerprint, m.split.value] for m in members)
+    content = sorted(_named(m) for m in members)
     fields = [signature.instructions, *map(list, signature.inputs.items()), "->",
               *map(list, signature.outputs.items())]  # fmt: skip
     return hashlib.sha256(canonical([content, fields])).hexdigest()
+
+
+def _named(member: Member) -> list[str]:
+    """A member's part in the name; content that was converted is no more what its hash says."""
+    example = member.example
+    name = [example.fingerprint, member.split.value]
+    if example.converted:
+        name.append(hashlib.sha256(canonical([example.inputs, example.outputs])).hexdigest())
+    return name
 
 
 def shortcomings(members: Sequence[Member], policy: Policy) -> list[str]:
@@ -218,7 +204,7 @@ def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType
         (name, kind)
         for d in documents
         for name, value in d.items()
-        if (kind := _kind(value)) is not None
+        if (kind := kind_of(value)) is not None
     )
     orders = Counter(tuple(d) for d in documents)
     usual = list(dict.fromkeys(n for keys, _ in orders.most_common() for n in keys))
@@ -228,10 +214,11 @@ def _common(documents: Sequence[Mapping[str, JsonValue]]) -> dict[str, FieldType
 
 def holds(document: JsonValue, name: str, kind: FieldType) -> bool:
     """Whether the inputs or outputs of an example have such a field."""
-    return isinstance(document, dict) and _kind(document.get(name)) == kind
+    return isinstance(document, dict) and kind_of(document.get(name)) == kind
 
 
-def _kind(value: JsonValue) -> FieldType | None:
+def kind_of(value: JsonValue) -> FieldType | None:
+    """Which type of field a value can fill; None: neither, or it is empty."""
     if isinstance(value, str) and value.strip():
         return "text"
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):

@@ -9,7 +9,16 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tdsys.core.example import Cell
-from tdsys.core.sections import Activation, AlertRules, Cells, Judges, Labels, Lifecycle, Trigger
+from tdsys.core.sections import (
+    Activation,
+    AlertRules,
+    Cells,
+    Conversion,
+    Judges,
+    Labels,
+    Lifecycle,
+    Trigger,
+)
 
 FieldType = Literal["text", "list"]
 # Three splits of at least ten examples each; with fewer no interval means anything.
@@ -93,6 +102,9 @@ class Policy(BaseModel):
         description="input and output fields of the program, each text or list; "
         "left out: what nearly all admitted examples hold",
         examples=[Signature()],
+    )
+    conversion: Conversion = Field(
+        Conversion(), description="how fields of examples become the program's where they differ"
     )
     topics: Labels = Field((), description="what is wanted, empty: any; other: to a person")
     difficulties: Labels = Field((), description="the same; with topics they are the wanted cells")

@@ -196,6 +196,28 @@ class QuietHours(_Section):
         return self
 
 
+class Conversion(_Section):
+    """How fields of examples become the program's where they are not; content stays as stored."""
+
+    rename: dict[str, str] = Field(
+        {}, description="their field to the program's, where that is not there",
+        examples=[{"theme": "topic"}],
+    )  # fmt: skip
+    write_out: bool = Field(
+        default=False, description="a number becomes text, one text a list of one"
+    )
+    defaults: dict[str, str | list[str]] = Field(
+        {}, description="what a field says where it lacks", examples=[{"context": "any"}]
+    )
+
+    @model_validator(mode="after")
+    def _one_source_for_each(self) -> Conversion:
+        ours = list(self.rename.values())
+        if twice := {name for name in ours if ours.count(name) > 1}:
+            raise ValueError(f"two fields would become {', '.join(sorted(twice))}")
+        return self
+
+
 class Trigger(_Section):
     """What starts a run beside growth, and what keeps it waiting."""
 

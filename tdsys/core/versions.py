@@ -132,6 +132,8 @@ def _reasons(minor: _Following, pool: Pool, policy: Policy, signature: Signature
         yield f"the program's fields changed from {last} to {now}"
     if before.shares != policy.shares:
         yield f"shares changed from {_told(before.shares)} to {_told(policy.shares)}"
+    if rewritten := minor.rewritten(signature):
+        yield f"{rewritten} val or test examples would read otherwise by the policy's conversion"
     sizes = Counter(split for _, split in minor.staying)
     for split, began in sorted(Counter(m.split for m in before.frozen).items()):
         if (lost := began - sizes[split]) > LOST_SHARE * began or (
@@ -259,6 +261,15 @@ class _Following:
         if others < RENEWED * most:
             return None
         return f"the set is full, and {others} of {most} examples would be others if made anew"
+
+    def rewritten(self, signature: Signature) -> int:
+        """How many questions would not be what they were when the major began."""
+        were = {m.example.fingerprint: m.example for m in self.before.frozen}
+        return sum(
+            dataset.item(e, signature) != dataset.item(were[e.fingerprint], signature)
+            for e, _ in self.staying
+            if e.fingerprint in were and dataset.fits(were[e.fingerprint], signature)
+        )
 
     def _not_held(self) -> list[Admitted]:
         """Candidates for train: what no split of this major holds, and may teach."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
 from pydantic import JsonValue
 
+from tdsys.core.compatibility import misnamed
 from tdsys.core.example import Document, canonical
 from tdsys.core.policy import FieldType, Signature
 from tdsys.core.program import Grade, Grader, Item
@@ -47,12 +48,22 @@ def blockers(
         sizes = f"{len(train)} train and {len(val)} val examples"
         return [f"{sizes}: each split needs at least one; admit more examples"]
     found = [
+        *_unnameable(signature),
         *_incomplete("train", train, signature),
         *_incomplete("val", val, signature),
         *_repeated([*train, *val]),
         *_leaks(train, val, signature),
     ]
-    return (found or list(_ungradable([*train, *val][:SAMPLE], signature, grader)))[:SHOWN]
+    return (found or list(_ungradable([*train, *val], signature, grader)))[:SHOWN]
+
+
+def _unnameable(signature: Signature) -> Iterator[str]:
+    """Fields read off the examples may have names that no policy would be allowed."""
+    for one in misnamed(signature):
+        yield (
+            f"{one.field}: {one.message}: {one.remedy}, in the policy's signature or by "
+            "conversion.rename"
+        )
 
 
 def _incomplete(split: str, items: Sequence[Item], signature: Signature) -> Iterator[str]:
@@ -105,7 +116,7 @@ def _content(item: Item, signature: Signature) -> bytes:
 
 
 def _ungradable(items: Sequence[Item], signature: Signature, grader: Grader) -> Iterator[str]:
-    """Try the metric without the model: on the example's own outputs, and on empty ones.
+    """Try the metric without the model: on every example's own outputs, on some empty ones.
 
     Compared part by part, because a metric that asks for something new gives a copy 0 as well.
     """
@@ -113,12 +124,19 @@ def _ungradable(items: Sequence[Item], signature: Signature, grader: Grader) -> 
         name: "" if kind == "text" else [] for name, kind in signature.outputs.items()
     }
     told_apart = False
-    for item in items:
+    metric: Callable[[Item, Document], object] = grader  # whoever wrote it may give anything
+    for number, item in enumerate(items):
         try:
-            own = grader(item, item.outputs)
+            own = metric(item, item.outputs)
         except Exception as error:  # noqa: BLE001  # DSPy would turn any of them into a score of 0
             yield (
                 f"the metric fails on example {item.uid} with {type(error).__name__}: {error}; "
+                "DSPy would count that as 0.0: mend the metric"
+            )
+            return
+        if not isinstance(own, Grade):
+            yield (
+                f"the metric gives a {type(own).__name__} on example {item.uid}, not a grade; "
                 "DSPy would count that as 0.0: mend the metric"
             )
             return
@@ -128,12 +146,13 @@ def _ungradable(items: Sequence[Item], signature: Signature, grader: Grader) -> 
                 "it must stay in [0, 1]: mend the metric"
             )
             return
-        empty = _graded(grader, item, blank)
-        told_apart = told_apart or empty is None or _differ(own, empty)
+        if number < SAMPLE and not told_apart:
+            empty = _graded(grader, item, blank)
+            told_apart = empty is None or _differ(own, empty)
     if not told_apart:
         yield (
-            f"flat metric: an empty answer scores like a real one on all {len(items)} examples "
-            "tried; nothing could be learned"
+            "flat metric: an empty answer scores like a real one on all "
+            f"{len(items[:SAMPLE])} examples tried; nothing could be learned"
         )
 
 

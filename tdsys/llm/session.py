@@ -7,6 +7,7 @@ package works in any thread of any process, and an LM object is never carried th
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import os
@@ -48,6 +49,7 @@ CACHED_PAGES = 64
 # Each thread that asks a model keeps up to thirty files of DSPy's cache open, and a usual limit is
 # 1024; DSPy says nothing when it cannot open them, and answers are paid for again.
 FILES = 8192
+Unanswered = Callable[[Mapping[str, Any], Exception], None]
 REFUSALS = (
     dspy.LMAuthError,
     dspy.LMBillingError,
@@ -60,7 +62,8 @@ REFUSALS = (
 class Model:
     """A model by its name; the LM object behind it is made on first use in each process.
 
-    Without a `gateway` its limiter is this process's own.
+    Without a `gateway` its limiter is this process's own. `prices` in dollars for a million tokens
+    read and written, None: not known.
     """
 
     name: str = OFFLINE
@@ -69,6 +72,7 @@ class Model:
     retries: int = RETRIES
     patience: float = PATIENCE_SECONDS
     gateway: Gateway | None = None
+    prices: tuple[float, float] | None = None
 
     @property
     def label(self) -> str:
@@ -103,8 +107,7 @@ class SharedTracker(UsageTracker):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self.tokens = 0
-        self.paid = 0
+        self.tokens = self.paid = self.read = self.written = 0
 
     def __deepcopy__(self, memo: dict[int, object]) -> SharedTracker:
         return self
@@ -112,9 +115,19 @@ class SharedTracker(UsageTracker):  # type: ignore[misc]
     def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:  # noqa: ARG002
         """Add what one call cost; a cached answer costs nothing and never gets here."""
         total = usage_entry.get("total_tokens") or 0
+        read = usage_entry.get("prompt_tokens") or 0
         with self._lock:
             self.tokens += total
             self.paid += 1
+            self.read += read
+            # Whatever is no prompt is paid as an answer: reasoning, and what nobody names.
+            self.written += max(0, total - read)
+
+    def micros(self, prices: tuple[float, float] | None) -> float | None:
+        """What it came to in millionths of a dollar; None: nobody knows the prices."""
+        if prices is None:
+            return None if self.tokens else 0.0
+        return self.read * prices[0] + self.written * prices[1]
 
 
 class Resampling(BaseCallback):  # type: ignore[misc]
@@ -127,11 +140,34 @@ class Resampling(BaseCallback):  # type: ignore[misc]
 
 
 class Chat(dspy.ChatAdapter):  # type: ignore[misc]
-    """DSPy's way to write a prompt; describes each signature once, which is a third of the work."""
+    """DSPy's way to write a prompt; describes each signature once, which is a third of the work.
+
+    `unanswered` is told what was asked and why there is no answer that can be read.
+    """
+
+    def __init__(self, unanswered: Unanswered | None = None) -> None:
+        super().__init__()
+        self._unanswered = unanswered
+
+    def __call__(  # noqa: D102  # DSPy's
+        self, lm: Any, lm_kwargs: Any, signature: Any, demos: Any, inputs: dict[str, Any]
+    ) -> Any:
+        try:
+            return super().__call__(lm, lm_kwargs, signature, demos, inputs)
+        except Exception as error:
+            if self._unanswered is not None:
+                self._unanswered(inputs, error)
+            raise
 
     def format_system_message(self, signature: Any) -> str:
         """What every call of a signature is told first."""
         return _described(signature)
+
+
+# DSPy wraps both once more for each subclass, and prepares a callback at each wrapping: with a
+# callback of ours that was a tenth of an optimization's time. None of ours asks about adapters.
+Chat.format = inspect.unwrap(dspy.ChatAdapter.format)
+Chat.parse = inspect.unwrap(dspy.ChatAdapter.parse)
 
 
 @lru_cache(maxsize=64)
@@ -141,20 +177,26 @@ def _described(signature: Any) -> str:
 
 @contextlib.contextmanager
 def using(
-    lm: Any, *, callbacks: Sequence[Any] = (), about: str | None = None
+    lm: Any,
+    *,
+    gate: BaseCallback | None = None,
+    callbacks: list[Any] | None = None,
+    unanswered: Unanswered | None = None,
+    about: str | None = None,
 ) -> Iterator[SharedTracker]:
     """Run DSPy code on `lm`; yields the tracker of what it costs.
 
+    `gate` hears of calls of the model, `callbacks` of everything, which takes time for everything.
     `about`: the fingerprint of the one example that is told of, if it is one.
     """
     _prepared(os.getpid(), default_cache_dir())
     tracker = SharedTracker()
     with dspy.context(
-        lm=lm,
-        adapter=Chat(),
+        lm=lm if gate is None else lm.copy(callbacks=[*lm.callbacks, gate]),
+        adapter=Chat(unanswered),
         usage_tracker=tracker,
         disable_history=True,
-        callbacks=list(callbacks),
+        callbacks=[] if callbacks is None else callbacks,
         **{answers.TAG: about},
     ):
         yield tracker

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tdsys.core import dataset, versions
-from tdsys.core.dataset import Admitted, Split, Unusable
+from tdsys.core.dataset import Admitted, Split
+from tdsys.core.fitting import Misfit, fitted, misfits, renamed
 from tdsys.core.policy import Policy, Shares, Signature
 from tdsys.core.sketching import clusters as connected
 from tdsys.core.versions import Before, Draft, Leaving, Pool, Tombstone
@@ -42,7 +43,7 @@ class Drafted(NamedTuple):
     """A version that is not frozen yet, and every field that keeps an example out of it."""
 
     draft: Draft
-    misfits: list[Unusable]
+    misfits: list[Misfit]
     left_out: int
 
 
@@ -62,11 +63,19 @@ def read(store: Store, *, domain: str) -> Known:
 
 def next_version(known: Known, *, asked: str = "") -> Drafted:
     """The next version: a minor one if nothing speaks against it; `asked` is why a major is."""
-    last = known.latest.signature if known.latest else None
-    signature = dataset.signature_of(known.admitted, known.policy, last)
-    pool, misfits = _pool(known, signature)
+    signature = signature_of(known)
+    pool, found = _pool(known, signature)
     draft = versions.draft(pool, known.policy, signature, known.before, asked=asked)
-    return Drafted(draft, misfits, len(pool.unfit))
+    return Drafted(draft, found, len(pool.unfit))
+
+
+def signature_of(known: Known) -> Signature:
+    """The fields of the domain's program: the policy's, the last version's or the usual ones."""
+    rules, last = known.policy.conversion, known.latest.signature if known.latest else None
+    held = known.admitted
+    if last is not None:
+        held = [fitted(e, last, rules) for e in held]
+    return dataset.signature_of(held, known.policy, last)
 
 
 def shortcomings(drafted: Drafted, known: Known) -> list[str]:
@@ -83,8 +92,8 @@ def shortcomings(drafted: Drafted, known: Known) -> list[str]:
         )
     if missing and drafted.misfits:
         first = drafted.misfits[0]
-        told = f"{first.message} — {first.remedy}"
-        missing.append(f"{drafted.left_out} do not fit, the first: {told}")
+        told = f"example {first.example_id}: {first.reason}"
+        missing.append(f"{drafted.left_out} do not fit, see `tdsys dataset check`; {told}")
     return missing
 
 
@@ -182,20 +191,22 @@ def _clustered(store: Store, known: Known) -> Known:
     with store.begin() as tx:
         found = clusters.clusters(tx, example_ids=[one.id for one in known.admitted])
     # An example that was purged meanwhile is in none.
-    admitted = [one for one in known.admitted if one.id in found]
+    rules = known.policy.conversion
+    admitted = [renamed(one, rules) for one in known.admitted if one.id in found]
     return known._replace(admitted=admitted, clusters=found)
 
 
-def _pool(known: Known, signature: Signature) -> tuple[Pool, list[Unusable]]:
-    misfits = {e.id: found for e in known.admitted if (found := dataset.unusable(e, signature))}
+def _pool(known: Known, signature: Signature) -> tuple[Pool, list[Misfit]]:
+    held = [fitted(e, signature, known.policy.conversion) for e in known.admitted]
+    unfit = {e.id: found for e in held if (found := misfits(e, signature))}
     pool = Pool(
-        usable=[e for e in known.admitted if e.id not in misfits],
-        unfit=[e for e in known.admitted if e.id in misfits],
+        usable=[e for e in held if e.id not in unfit],
+        unfit=[e for e in held if e.id in unfit],
         clusters=known.clusters,
         grouped=lambda chosen: groups(chosen, known.clusters),
         placed=known.placed,
     )
-    return pool, [one for found in misfits.values() for one in found]
+    return pool, [one for found in unfit.values() for one in found]
 
 
 def groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]:

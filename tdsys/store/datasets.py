@@ -65,6 +65,7 @@ class Step(NamedTuple):
 
 
 ANEW = Step()
+NOT_STORED = {"id", "inputs", "outputs", "suspicious", "converted"}
 
 
 class DatasetVersion(BaseModel):
@@ -374,7 +375,7 @@ def _write_members(tx: Tx, version_id: int, members: Sequence[Member]) -> None:
                 "position": placed[member.split],
                 "example_id": example.id,
                 "content": {"inputs": example.inputs, "outputs": example.outputs},
-                **example.model_dump(mode="json", exclude={"id", "inputs", "outputs"}),
+                **example.model_dump(mode="json", exclude=NOT_STORED),
             }
         )
         placed[member.split] += 1

@@ -11,6 +11,7 @@ from tdsys.stages import (
     capture,
     drifting,
     forgetting,
+    impact,
     importing,
     notifying,
     operating,
@@ -48,7 +49,7 @@ def generate() -> object:
     here.evict_answers()
     outcome = synthesizing.make_due(
         here.store,
-        means=Means(here.workshop, here.verifier, here.solver),
+        means=Means(here.workshop, here.verifier, here.solver, here.settings.call_tokens),
         clock=here.now,
         lease=here.lease,
         block=here.settings.lm_threads,
@@ -143,18 +144,25 @@ def optimize() -> object:
 
 @task(Task.ATTRIBUTE)
 def attribute() -> object:
-    """Try prompts of the attributions that are open."""
+    """Try prompts of the attributions that are open, then make one run that measures an impact."""
     here = runtime.current()
     outcome = attributing.work_due(
         here.store,
-        means=attributing.Means(here.prober, here.verifier),
+        means=attributing.Means(here.prober, here.verifier, here.optimizer.metric),
         clock=here.now,
         lease=here.lease,
         share=lambda: here.ring(Task.ATTRIBUTE),
     )
-    if outcome.more:
+    made = impact.work_due(
+        here.store,
+        optimizer=here.optimizer,
+        verifier=here.verifier,
+        clock=here.now,
+        lease=here.lease,
+    )
+    if outcome.more or made:
         here.ring(Task.ATTRIBUTE)
-    return outcome
+    return outcome, made
 
 
 @task(Task.FRESHNESS)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from tdsys.core.policy import Signature
 from tdsys.store import Store
 from tests.commanding import Shell, one_line
 from tests.integration.test_dataset_versions import latest, placed, retire, unlike
@@ -67,3 +70,56 @@ def test_a_major_begins_by_word_and_too_few_examples_make_none(store: Store, tds
     assert said.code == 3
     assert "more needed" in one_line(said)
     assert "not yet" in tdsys("dataset", "build", "--domain", "d", "--dry-run").out
+
+
+FIELDS = Signature(
+    inputs={"topic": "text", "difficulty": "text"},
+    outputs={"problem": "text", "solution": "text", "answer": "text"},
+)
+
+
+@pytest.mark.criterion("5.3")
+@pytest.mark.criterion("5.5")
+def test_what_does_not_fit_is_listed_by_field_and_the_printed_commands_mend_it(
+    store: Store, tdsys: Shell
+) -> None:
+    clock = ready(store, signature=FIELDS)
+    odd = [unlike(n) for n in range(300, 308)]
+    for one in odd[:5]:
+        one["outputs"] = {**one["outputs"], "answer": 36}
+    for one in odd[5:7]:
+        one["inputs"] = {"theme": "ratios", "difficulty": "easy", "topic": " "}
+    odd[7]["outputs"] = {"problem": odd[7]["outputs"]["problem"], "answer": "36"}
+    captured(store, odd, batch="odd")
+    score(store, clock)
+    said = tdsys("dataset", "check", "--domain", "d", "--json")
+    found = said.document
+    assert (said.code, found["ready"], found["unfit"]) == (0, True, 8)
+    told = Counter((one["field"], one["code"]) for one in found["problems"])
+    assert told == {("outputs.answer", "wrong_type"): 5, ("inputs.topic", "empty"): 2,
+                    ("outputs.solution", "missing"): 1}  # fmt: skip
+    assert all(one["reason"] and one["recovery"] for one in found["problems"])
+    assert "the number 36" in tdsys("dataset", "check", "--domain", "d").out
+    commands = tdsys("dataset", "check", "--domain", "d", "--fix").out.splitlines()
+    assert commands == found["commands"]
+    for command in commands:
+        assert tdsys(*shlex.split(command)[1:]).code == 0, command
+    mended = tdsys("dataset", "check", "--domain", "d", "--json").document
+    assert (mended["unfit"], mended["commands"]) == (0, [])
+    assert sum(mended["counts"].values()) == 97
+    light, heavy = (mended["plans"][auto] for auto in ("light", "heavy"))
+    assert light["calls"] < heavy["calls"]
+    assert light["tokens"] > 300 * light["calls"]
+    assert tdsys("dataset", "build", "--domain", "d").code == 0
+    rows = tdsys("dataset", "export", "--domain", "d").out.splitlines()
+    answers = {json.loads(row)["outputs"]["answer"] for row in rows}
+    assert answers == {"36"}, "as text, like all others"
+
+
+@pytest.mark.criterion("5.3")
+def test_a_domain_that_is_not_ready_says_so_and_ends_with_three(store: Store, tdsys: Shell) -> None:
+    ready(store, 12)
+    said = tdsys("dataset", "check", "--domain", "d", "--json")
+    assert said.code == 3
+    assert said.document["missing"][0] == "12 usable examples, 28 more needed"
+    assert "is not ready" in one_line(said)

@@ -20,7 +20,6 @@ from tdsys.core.dataset import (
     select,
     shortcomings,
     signature_of,
-    unusable,
 )
 from tdsys.core.example import Cell, Source
 from tdsys.core.policy import Policy, Shares, Signature
@@ -218,14 +217,6 @@ def test_the_signature_is_what_nearly_all_examples_hold() -> None:
     found = signature_of([*pool, odd], Policy())
     assert found.inputs == {"topic": "text", "difficulty": "text"}
     assert found.outputs == {"problem": "text", "solution": "text", "answer": "text"}
-
-
-@pytest.mark.criterion("5.5")
-def test_an_example_that_lacks_a_field_says_which_and_what_to_do() -> None:
-    signature = Signature(inputs={"topic": "text"}, outputs={"hints": "list"})
-    (missing,) = unusable(make_admitted(1), signature)
-    assert (missing.field, missing.code) == ("outputs.hints", "missing")
-    assert "--map" in missing.remedy
 
 
 @pytest.mark.criterion("5.1")

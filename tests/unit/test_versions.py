@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -14,6 +15,16 @@ from tdsys.core.dataset import Admitted, Member, Split
 from tdsys.core.example import Source
 from tdsys.core.policy import Policy, Shares, Signature
 from tdsys.core.versions import Before, Draft, Leaving, Pool, draft, without_removed
+from tdsys.reference import DOMAINS
+from tests.bench.test_leak_bench import (
+    DISTANCE,
+    LEAKS,
+    dealt,
+    distance,
+    divided,
+    leaks,
+    problems,
+)
 from tests.factories import make_admitted
 
 FIELDS = Signature(
@@ -64,7 +75,7 @@ def ids(found: Draft, split: Split) -> set[int]:
 
 
 @pytest.mark.criterion("7.2")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_however_data_comes_and_goes_val_and_test_only_ever_hold_what_they_began_with(
     data: st.DataObject,
@@ -95,6 +106,15 @@ def test_however_data_comes_and_goes_val_and_test_only_ever_hold_what_they_began
             if one.example_id in here - odd:
                 assert one.reason is Leaving.NEAR_DUPLICATE
         last = found
+
+
+@pytest.mark.criterion("7.2")
+def test_of_900_problems_hardly_one_in_val_has_a_sibling_in_train() -> None:
+    sets = [problems(domain, 1) for domain in DOMAINS]
+    ours, by_lot = [divided(one) for one in sets], [dealt(one, 1) for one in sets]
+    assert fmean(map(leaks, ours)) < LEAKS
+    assert fmean(map(leaks, by_lot)) > 0.1
+    assert fmean(distance(one, split) for one in ours for split in Split) <= DISTANCE
 
 
 def test_what_is_new_comes_to_train_and_what_was_there_keeps_its_place() -> None:
