@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import ModelTerms, Settings
 from tdsys.shelf import Shelf
+from tdsys.stages import forgetting
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
 
@@ -99,6 +101,13 @@ class Runtime:
 
         return Gateway(self.limiter, self.allowance) if self.settings.redis_url else None
 
+    @cached_property
+    def sparing_gateway(self) -> Gateway | None:
+        """The way of optimizations: it leaves some of what may be in flight to all others."""
+        from tdsys.llm.gateway import Gateway  # noqa: PLC0415  # dspy takes seconds to import
+
+        return Gateway(self.limiter, self.sparing_allowance) if self.settings.redis_url else None
+
     def terms(self, model: str) -> ModelTerms:
         """What TDSYS_MODELS says of a model."""
         if model == OFFLINE:
@@ -109,6 +118,12 @@ class Runtime:
         """How often a model may be asked."""
         terms = self.terms(model)
         return Allowance(terms.calls_per_minute, terms.in_flight)
+
+    def sparing_allowance(self, model: str) -> Allowance:
+        """How often an optimization may ask it: no more than its share are in flight then."""
+        terms = self.terms(model)
+        most = terms.in_flight and max(1, int(terms.in_flight * terms.optimization_share))
+        return Allowance(terms.calls_per_minute, most)
 
     def models(self) -> dict[str, list[str]]:
         """Every model that is configured, with its roles, or was asked in the last day."""
@@ -220,17 +235,17 @@ class Runtime:
 
     @cached_property
     def optimizer(self) -> Optimizer:
-        """MIPROv2 on the configured model."""
-        from tdsys.llm.optimizer import MiproOptimizer  # noqa: PLC0415
+        """The optimizers, on the configured model."""
+        from tdsys.llm.optimizer import DspyOptimizer  # noqa: PLC0415
 
-        return MiproOptimizer(self.program_model, threads=self.settings.lm_threads)
+        return DspyOptimizer(self._sparing_model, threads=self.settings.lm_threads)
 
     @cached_property
     def prober(self) -> Prober:
         """Prompts with given demos on the configured model."""
         from tdsys.llm.probing import ModelProber  # noqa: PLC0415
 
-        return ModelProber(self.program_model, threads=self.settings.lm_threads)
+        return ModelProber(self._sparing_model, threads=self.settings.lm_threads)
 
     @cached_property
     def workshop(self) -> ModelWorkshop:
@@ -272,6 +287,11 @@ class Runtime:
     def program_model(self) -> Model:
         """The model the program runs on."""
         return self._model("TDSYS_LM", self.settings.lm, self.settings.lm_api_base)
+
+    @property
+    def _sparing_model(self) -> Model:
+        """The same for what has time and makes many calls."""
+        return replace(self.program_model, gateway=self.sparing_gateway)
 
     @property
     def program_price(self) -> float | None:
@@ -359,6 +379,12 @@ class Runtime:
         """Take messages out of the broker's quarantine that quote one of these; how many."""
         pieces = [form.encode() for text in texts for form in forms(text)]
         return quarantine.drop(self.broker, pieces)
+
+    def evict_answers(self) -> int:
+        """Drop models' answers about what was forgotten from this machine's cache; how many."""
+        from tdsys.llm.session import evict  # noqa: PLC0415  # dspy takes seconds to import
+
+        return evict(lambda last: forgetting.evictions(self.store, after=last, now=self.now()))
 
     def ring(self, task: wire.Task) -> None:
         """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""

@@ -35,6 +35,7 @@ class ModelTerms(BaseModel):
 
     calls_per_minute: float | None = Field(None, gt=0)
     in_flight: int | None = Field(None, ge=1)
+    optimization_share: float = Field(0.5, gt=0, le=1)
     price_in: float | None = Field(None, ge=0)
     price_out: float | None = Field(None, ge=0)
 

@@ -33,10 +33,11 @@ class Shelf:
                 names: Any = (wire.ETAG_FIELD, wire.SIGNATURE_FIELD)
                 pipe.hmget(key, names)
                 pipe.hstrlen(key, wire.DOCUMENT_FIELD)
-            found = iter(pipe.execute())
+            # What is no hash is an answer, too: nothing of ours lies there.
+            found = iter(pipe.execute(raise_on_error=False))
         return [
-            next(found) == [etag(document), self._signature(document) or None]
-            and next(found) == len(document)
+            (next(found), next(found))
+            == ([etag(document), self._signature(document) or None], len(document))
             for _, document in documents
         ]
 

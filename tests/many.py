@@ -67,6 +67,11 @@ SELECT id, 'judge', 'scored', quality, quality, 1 - quality, quality, '{}', 'm',
        moved_at
 FROM examples WHERE id > :last AND quality IS NOT NULL AND id % :scored_each = 0
 """
+QUEUE = """
+INSERT INTO reviews (example_id, domain, topic, rank, entered_at)
+SELECT id, domain, topic, rank_of_nothing(moved_at) + id * 7919 % 1000 / 1000.0, moved_at
+FROM examples WHERE id > :last AND state = 'in_review'
+"""
 WORDS = """
 INSERT INTO example_words (example_id, words, template)
 SELECT b.example_id, array_to_tsvector(ARRAY(SELECT DISTINCT lower(m[1]) FROM regexp_matches(
@@ -90,7 +95,7 @@ def fill(
         given = {"many": many, "first": last, "domains": domains, "now": NOW, "last": last,
                  "padding": padding}  # fmt: skip
         tx.execute(text("SET LOCAL session_replication_role = replica"))
-        for statement in (EXAMPLES, BODIES, TRANSITIONS, WORDS):
+        for statement in (EXAMPLES, BODIES, TRANSITIONS, QUEUE, WORDS):
             tx.execute(text(statement), given)
         tx.execute(text(SCORES), {**given, "scored_each": scored_each})
         tx.execute(text("TRUNCATE example_counts, age_counts, score_counts"))

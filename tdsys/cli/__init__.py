@@ -28,6 +28,7 @@ from tdsys.cli import (
     models,
     optimize,
     policy,
+    recommending,
     replay,
     report,
     spool,
@@ -87,6 +88,14 @@ for command in (
     cli.add_command(command)
 for more in (freshness.freshness, variety.diversity, variety.mix, checks.checks, yields.yield_):
     report.report.add_command(more)
+for more in (
+    recommending.problems,
+    recommending.recommend,
+    recommending.apply,
+    recommending.revert,
+    recommending.impact_,
+):
+    effectiveness.effectiveness.add_command(more)
 for more in (
     activation.activate,
     activation.rollback,

@@ -16,7 +16,9 @@ from tdsys.store.runs import Run
 from tdsys.wire import Task
 
 BARS = "▁▂▃▄▅▆▇█"
-TITLES = ("queued", "run", "data", "before", "after", "gain", "calls", "cost", "active")
+TITLES = (
+    "queued", "run", "data", "before", "after", "gain", "calls", "cost", "active", "captured of it",
+)  # fmt: skip
 why = click.option("--reason", default="", help="Why, for those who read the history.")
 
 
@@ -108,6 +110,7 @@ def _document(one: Told) -> dict[str, object]:
             "cost": _cost(one),
             **made.comparison.model_dump(),
         },
+        "served": one.served and one.served._asdict(),
         "activations": [said.model_dump(mode="json") for said in one.activations],
     }  # fmt: skip
 
@@ -139,7 +142,16 @@ def _row(one: Told) -> tuple[str, ...]:
         f"{made.envelope.get('calls', '')}" if made else "",
         "" if cost is None else f"${cost:.2f}",
         _since(one),
+        _captured(one),
     )
+
+
+def _captured(one: Told) -> str:
+    found = one.served
+    if found is None:
+        return ""
+    quality = "" if found.quality is None else f", quality {found.quality:.2f}"
+    return f"{found.captured}, {found.admitted} admitted, {found.rejected} rejected{quality}"
 
 
 def _since(one: Told) -> str:

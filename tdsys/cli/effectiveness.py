@@ -115,7 +115,7 @@ def _finished(begun: UUID) -> Shown:
             )
             attributing.work_due(
                 here.store,
-                means=Means(here.prober, here.verifier),
+                means=Means(here.prober, here.verifier, here.optimizer.metric),
                 clock=here.now,
                 lease=here.lease,
                 only=begun,

@@ -14,6 +14,7 @@ from tdsys.cli.printing import say
 from tdsys.errors import InvalidInput
 from tdsys.stages import forgetting
 from tdsys.stages.forgetting import Forgotten
+from tdsys.wire import Task
 
 ID = click.IntRange(1, 2**63 - 1)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -58,6 +59,8 @@ def forget(
         dry_run=dry_run,
         quarantine=here.drop_quarantined,
     )
+    if yes and done.programs:
+        here.ring(Task.PUBLISH)
     if as_json:
         say(json.dumps(_document(done, applied=yes)))
     else:

@@ -92,7 +92,7 @@ def _ruling(ruling: Ruling) -> dict[str, object]:
 
 
 def _takes(ruling: Ruling) -> str:
-    dollars = "not known what that costs: see TDSYS_LM_PRICE"
+    dollars = "not known what that costs: see TDSYS_MODELS"
     if ruling.cost is not None:
         dollars = f"about ${ruling.cost:.2f}"
     return f"{ruling.calls:,} calls, {dollars}" if ruling.calls is not None else dollars

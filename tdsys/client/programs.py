@@ -158,13 +158,14 @@ class Programs:
                     self._look(broker, domain)
                 except Exception as error:  # noqa: BLE001  # a generator must never see our trouble
                     self._warn(error)
-                    if not isinstance(error, Refused):
-                        broker = None
                     self._recall(domain)
                 if looked := self._looked.get(domain):
                     looked.set()
             with suppress(Empty):
                 self._news.get(timeout=REFRESH_SECONDS)
+        if broker is not None:
+            with suppress(Exception):
+                broker.close()
 
     def _is_wanted(self) -> bool:
         """Whether this thread is the one, and anybody asked lately."""

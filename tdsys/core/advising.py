@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from statistics import fmean
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tdsys.core.attribution import Contribution, Effect
+from tdsys.core.dataset import Split
+from tdsys.core.example import Cell
+from tdsys.core.policy import Policy
+from tdsys.core.suspecting import Fault, Known, ProgramScore, Suspect
+
+# The contributions of a prompt's demos are summed up for a prompt of so many.
+DEMOS = 8
+# A pool that is pruned below this leaves an optimizer nothing to choose from.
+FEWEST_LEFT = 8
+WEAK_CELL = 0.15
+FEWEST_ITEMS = 3
+COLLECTED = 10
+FEWEST_BELOW = 3
 
 
 class Kind(StrEnum):
@@ -22,3 +42,216 @@ class AdviceState(StrEnum):
     APPLIED = "applied"
     REVERTED = "reverted"
     SUPERSEDED = "superseded"
+
+
+class Predicted(BaseModel):
+    """By how much a prompt would score better, with its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    low: float
+    high: float
+    meaning: str
+
+
+class Advice(BaseModel):
+    """One recommendation; `key` names what it is about, so that it is made once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    kind: Kind
+    title: str
+    reason: str
+    examples: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    change: dict[str, JsonValue] = {}
+    evidence: tuple[str, ...] = ()
+    predicted: Predicted | None = None
+
+
+# The sum of contributions by weight, as `Estimate.contrast` gives it; None without an estimate.
+Contrast = Callable[[Mapping[str, float]], tuple[float, float, float] | None]
+
+
+def advice(
+    members: Sequence[Known],
+    suspects: Sequence[Suspect],
+    contributions: Sequence[Contribution],
+    tested: Sequence[ProgramScore],
+    policy: Policy,
+    contrast: Contrast,
+) -> list[Advice]:
+    """What to do about what is amiss, and about what is missing; the surest first."""
+    by: dict[Fault, list[Suspect]] = defaultdict(list)
+    for one in suspects:
+        by[one.fault].append(one)
+    pool = [m.example for m in members if m.split is Split.TRAIN]
+    return [
+        *_retire(by[Fault.HARMFUL], pool, contrast),
+        *_retire_redundant(by[Fault.REDUNDANT], pool, contrast),
+        *_fix_labels([*by[Fault.CONTRADICTORY], *by[Fault.MISLABELLED]]),
+        *_rejudge(by[Fault.STALE], by[Fault.DISPUTED]),
+        *_collect(members, tested),
+        *_change_threshold(members, contributions, policy, contrast),
+    ]
+
+
+def effect_of_leaving(
+    gone: Sequence[str], pool: Sequence[str], contrast: Contrast
+) -> Predicted | None:
+    """What a prompt of eight demos gains if they are drawn from what remains, not from all."""
+    left = set(pool) - set(gone)
+    if not left or len(left) == len(pool):
+        return None
+    weights = {name: DEMOS * ((name in left) / len(left) - 1 / len(pool)) for name in pool}
+    found = contrast(weights)
+    if found is None:
+        return None
+    value, low, high = found
+    meaning = f"score of a prompt of {DEMOS} demos, drawn from {len(left)} instead of {len(pool)}"
+    return Predicted(value=value, low=low, high=high, meaning=meaning)
+
+
+def _retire(
+    harmful: Sequence[Suspect], pool: Sequence[str], contrast: Contrast
+) -> Iterator[Advice]:
+    """The most harmful ones, as long as enough remains."""
+    chosen = [one for one in harmful if one.known.split is Split.TRAIN]
+    chosen = chosen[: max(0, len(pool) - FEWEST_LEFT)]
+    if chosen:
+        names = tuple(one.known.example for one in chosen)
+        yield Advice(
+            key=_key(Kind.RETIRE, "harmful", names),
+            kind=Kind.RETIRE,
+            title=f"retire {_n(len(chosen), 'example')} that harm the prompts they are in",
+            reason="scores with them in the prompt are lower than without, beyond chance",
+            examples=names,
+            evidence=_details(chosen),
+            predicted=effect_of_leaving(names, pool, contrast),
+        )
+
+
+def _retire_redundant(
+    redundant: Sequence[Suspect], pool: Sequence[str], contrast: Contrast
+) -> Iterator[Advice]:
+    chosen = redundant[: max(0, len(pool) - FEWEST_LEFT)]
+    if chosen:
+        names = tuple(one.known.example for one in chosen)
+        yield Advice(
+            key=_key(Kind.RETIRE, "redundant", names),
+            kind=Kind.RETIRE,
+            title=f"retire {_n(len(chosen), 'near-duplicate')} without a worth of their own",
+            reason="each is like a better one that stays, and does not help by itself",
+            examples=names,
+            evidence=_details(chosen),
+            predicted=effect_of_leaving(names, pool, contrast),
+        )
+
+
+def _fix_labels(wrong: Sequence[Suspect]) -> Iterator[Advice]:
+    names = tuple(sorted({one.known.example for one in wrong}))
+    if names:
+        yield Advice(
+            key=_key(Kind.FIX_LABEL, "labels", names),
+            kind=Kind.FIX_LABEL,
+            title=f"have a person look at the labels of {_n(len(names), 'example')}",
+            reason="they contradict each other, or programs that do well elsewhere fail them",
+            examples=names,
+            evidence=_details(wrong),
+        )
+
+
+def _rejudge(stale: Sequence[Suspect], disputed: Sequence[Suspect]) -> Iterator[Advice]:
+    both = [*stale, *disputed]
+    names = tuple(sorted({one.known.example for one in both}))
+    if names:
+        yield Advice(
+            key=_key(Kind.REJUDGE, "judgements", names),
+            kind=Kind.REJUDGE,
+            title=f"judge {_n(len(names), 'example')} again",
+            reason="their scores are of an older rubric, or too old, or a person disagrees",
+            examples=names,
+            evidence=_details(both),
+        )
+
+
+def _collect(members: Sequence[Known], tested: Sequence[ProgramScore]) -> Iterator[Advice]:
+    """The cells whose requests the programs answer worst, if clearly worse than the others."""
+    cell_of = {m.example: Cell(m.topic, m.difficulty) for m in members if m.split is Split.VAL}
+    values: dict[Cell, list[float]] = defaultdict(list)
+    asked: dict[Cell, set[str]] = defaultdict(set)
+    for one in tested:
+        if cell := cell_of.get(one.item):
+            values[cell].append(one.value)
+            asked[cell].add(one.item)
+    known = {cell: fmean(found) for cell, found in values.items()
+             if len(asked[cell]) >= FEWEST_ITEMS}  # fmt: skip
+    if len(known) < 2:  # noqa: PLR2004  # worse than what?
+        return
+    mean = fmean(known.values())
+    held = Counter(Cell(m.topic, m.difficulty) for m in members if m.split is Split.TRAIN)
+    weak = sorted((c for c, v in known.items() if v < mean - WEAK_CELL), key=lambda c: known[c])
+    if weak:
+        yield Advice(
+            key=_key(Kind.COLLECT, "weak", tuple(f"{c.topic}/{c.difficulty}" for c in weak)),
+            kind=Kind.COLLECT,
+            title=f"collect {COLLECTED} more examples in {_n(len(weak), 'cell')}",
+            reason=f"their requests are answered worst: cells score {mean:.2f} on average",
+            cells=tuple(weak),
+            change={"count": COLLECTED},
+            evidence=tuple(
+                f"{c.topic}, {c.difficulty}: {known[c]:.2f} over {len(asked[c])} requests, "
+                f"{held[c]} examples to learn from"
+                for c in weak
+            ),
+        )
+
+
+def _change_threshold(
+    members: Sequence[Known],
+    contributions: Sequence[Contribution],
+    policy: Policy,
+    contrast: Contrast,
+) -> Iterator[Advice]:
+    """A higher `admit_quality`, where most of what it would have kept out does harm."""
+    found = {one.example: one for one in contributions}
+    pool = sorted(
+        (m for m in members if m.split is Split.TRAIN and m.example in found),
+        key=lambda m: m.quality,
+    )
+    best: tuple[int, int] | None = None
+    for place in range(1, len(pool)):
+        below = [found[m.example].verdict for m in pool[:place]]
+        harmful, helpful = below.count(Effect.HARMFUL), below.count(Effect.HELPFUL)
+        apart = pool[place].quality > max(pool[place - 1].quality, policy.admit_quality)
+        if apart and harmful >= FEWEST_BELOW and 2 * harmful >= place and not helpful:
+            best = max(best or (0, 0), (harmful, place))
+    if best:
+        harmful, place = best
+        limit = round((pool[place - 1].quality + pool[place].quality) / 2, 3)
+        names = tuple(m.example for m in pool[:place])
+        yield Advice(
+            key=_key(Kind.CHANGE_THRESHOLD, f"admit_quality={limit}", names),
+            kind=Kind.CHANGE_THRESHOLD,
+            title=f"raise admit_quality from {policy.admit_quality:g} to {limit:g}",
+            reason=f"{harmful} of the {place} examples below it do harm and none helps",
+            examples=names,
+            change={"admit_quality": limit},
+            evidence=tuple(f"{m.example[:16]}: quality {m.quality:.3f}, "
+                           f"{found[m.example].verdict}" for m in pool[:place]),
+            predicted=effect_of_leaving(names, [m.example for m in pool], contrast),
+        )  # fmt: skip
+
+
+def _key(kind: Kind, what: str, names: Sequence[str]) -> str:
+    return f"{kind}: {what}: {', '.join(sorted(names))}"
+
+
+def _details(found: Sequence[Suspect]) -> tuple[str, ...]:
+    return tuple(f"{one.known.example[:16]}: {one.fault}: {one.detail}" for one in found)
+
+
+def _n(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -29,9 +29,10 @@ LABELLED_DEMOS = 8
 BOOTSTRAPPED_DEMOS = 4
 # DSPy's estimate for GEPA's budget: bootstraps of each candidate, and a full check each so often.
 GEPA_BOOTSTRAPS = 5
-# A killed worker loses what is under way; more than this share of a run it must not be.
+# A killed worker has paid for what is under way and loses it; that may be so much of a run.
 SHARE_IN_FLIGHT = 0.01
-FEWEST_IN_FLIGHT = 2
+# Of the program answers asked for; the others repeat a prompt that was answered before.
+PAID_SHARE = 0.5
 # MIPROv2 shows at most so many demos; what frames them is about the size of the instructions.
 DEMOS = 4
 FRAME_TOKENS = 300
@@ -100,8 +101,8 @@ def evaluations(plan: Plan) -> int:
 
 def in_flight(plan: Plan, threads: int) -> int:
     """How many calls of a run may be under way at once, so that a kill costs next to nothing."""
-    sure = plan.evaluation_calls + plan.proposal_calls
-    return min(threads, max(FEWEST_IN_FLIGHT, int(sure * SHARE_IN_FLIGHT)))
+    sure = plan.evaluation_calls * PAID_SHARE
+    return min(threads, max(1, int(sure * SHARE_IN_FLIGHT)))
 
 
 def _mipro(n_train: int, validated: int, auto: Auto, predictors: int) -> Plan:

@@ -220,11 +220,12 @@ def _text(name: str, value: JsonValue) -> str:
     if isinstance(value, str) and value.strip():
         return value
     if value is None or isinstance(value, str):
+        empty, lacks = "fill it in", f"say which field of the file holds it (--map FIELD={name})"
         raise Malformed(
             "missing_field",
             name,
             "no text in this field",
-            remedy=f"say which field of the file holds it: --map FIELD={name}",
+            remedy=f"{lacks if value is None else empty}, or leave the record out",
         )
     raise Malformed(
         "wrong_type",

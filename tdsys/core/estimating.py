@@ -50,19 +50,19 @@ class Estimate(NamedTuple):
         return bool(self.known)
 
     def contrast(self, weights: Mapping[str, float]) -> Contrast:
-        """The sum of these examples' contributions by weight, each pulled in by its own error.
+        """The sum of these examples' contributions by weight.
 
-        Those who stand out in a measurement stand out less in truth; without the pull a sum over
-        whoever was picked for standing out would promise too much (James and Stein 1961).
+        Those who stand out in a measurement stand out less in truth. So the interval is wider, to
+        both sides, by what pulling each one towards the mean by its own error takes off the sum
+        (James and Stein 1961).
         """
         w = np.array([weights.get(name, 0.0) for name in self.known])
-        spread = float(np.var(self.values) - np.mean(np.diag(self.covariance)))
-        noise = np.diag(self.covariance)
-        pulled = max(spread, 0.0) / (max(spread, 0.0) + noise) if len(noise) else noise
-        mean = float(np.mean(self.values)) if len(noise) else 0.0
-        w_values = mean + pulled * (self.values - mean)
-        value = float(w @ w_values)
+        noise, mean = np.diag(self.covariance), float(np.mean(self.values))
+        spread = max(float(np.var(self.values) - np.mean(noise)), 0.0)
+        pulled = mean + spread / (spread + noise) * (self.values - mean)
+        value = float(w @ self.values)
         half = quantile(self.freedom) * math.sqrt(max(0.0, float(w @ self.covariance @ w)))
+        half += abs(value - float(w @ pulled))
         return Contrast(value, value - half, value + half)
 
 

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import dspy
+from dspy.utils.callback import BaseCallback
 
 from tdsys.core.example import canonical
 from tdsys.core.policy import Signature
@@ -22,7 +23,7 @@ from tdsys.core.program import DemoRef, Grade, Grader, Item, ItemScore, Recipe, 
 from tdsys.errors import NotReady
 from tdsys.llm.generation import produced_by
 from tdsys.llm.session import SharedTracker
-from tdsys.llm.stopping import Gate, Ledger
+from tdsys.llm.stopping import Gate, Ledger, Pausing
 
 REASONS_SHOWN = 3
 ERROR_SHOWN = 200
@@ -117,13 +118,41 @@ class _Begun(NamedTuple):
     calls: int
 
 
-class Evidence(Gate):
-    """Turns DSPy's callbacks into Trials, one at a time, as they happen."""
+class Toll(Gate):
+    """Stands before every call and counts it; ends the run at the policy's limit."""
+
+    def __init__(self, ledger: Ledger, recipe: Recipe) -> None:
+        super().__init__(ledger)
+        self._most = recipe.max_calls
+        self._counting = threading.Lock()
+        self.calls = 0
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """Count the call, or stop the run before it is made."""
+        with self._counting:
+            self.calls += 1
+        if self._most is not None and self.calls > self._most:
+            self._ledger.end(
+                NotReady(
+                    f"the run asked for more than {self._most} calls",
+                    remedy="raise max_calls, or look at what the program asks for",
+                )
+            )
+        super().on_lm_start(call_id, instance, inputs)
+
+
+class Evidence(BaseCallback):  # type: ignore[misc]
+    """Turns DSPy's callbacks into Trials, one at a time, as they happen.
+
+    `toll` counts the calls. While items are evaluated modules are not heard of, but for those of
+    an installed program, whose own errors are seen nowhere else.
+    """
 
     def __init__(
         self, metric: Metric, ledger: Ledger, recipe: Recipe, on_trial: Callable[[Trial], None]
     ) -> None:
-        super().__init__(ledger)
+        self.toll = Toll(ledger, recipe)
+        self._ledger = ledger
         self._metric = metric
         self._recipe = recipe
         self._on_trial = on_trial
@@ -132,31 +161,25 @@ class Evidence(Gate):
         self._running: dict[str, Mapping[str, Any]] = {}
         self._errors: dict[bytes, str] = {}
         self._outside = "starting"
+        self.callbacks = Pausing([self])
         self.trials: list[Trial] = []
         self.failed: Counter[str] = Counter()
         self.answers = 0
-        self.calls = 0
+
+    @property
+    def calls(self) -> int:
+        """How many answers were asked for, cached ones included."""
+        return self.toll.calls
 
     def so_far(self, tracker: SharedTracker) -> Spent:
         """Where the run is and what it took."""
         phase = "optimizing" if self._begun else self._outside
-        failed = self.failed.total()
-        return Spent(phase, self.calls, tracker.paid, tracker.tokens, failed)
+        return Spent(phase, self.calls, tracker.paid, tracker.tokens, self.failed.total())
 
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        """Count the call, or stop the run before it is made."""
-        super().on_lm_start(call_id, instance, inputs)
-        most = self._recipe.max_calls
+    def unanswered(self, asked: Mapping[str, Any], error: Exception) -> None:
+        """Keep why a call has no answer, to tell it with the item."""
         with self._lock:
-            self.calls += 1
-        if most is not None and self.calls > most:
-            self._ledger.end(
-                NotReady(
-                    f"the run asked for more than {most} calls",
-                    remedy="raise max_calls, or look at what the program asks for",
-                )
-            )
-            self._ledger.check()
+            self._errors[_content(asked)] = why_unanswered(error)
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """Remember what a program call was asked, to name its error later."""
@@ -174,9 +197,8 @@ class Evidence(Gate):
     ) -> None:
         """Keep the reason of a call without an answer."""
         asked = self._running.pop(call_id, {})
-        if exception is not None:
-            with self._lock:
-                self._errors[_content(asked)] = why_unanswered(exception)
+        if isinstance(exception, Exception):
+            self.unanswered(asked, exception)
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
         """A trial begins."""
@@ -186,12 +208,14 @@ class Evidence(Gate):
         few = told.get("metric_key") == "eval_minibatch" or told.get("disable_logging")
         kind = "minibatch" if few else "full"
         self._begun[call_id] = _Begun(inputs["program"], kind, time.monotonic(), self.calls)
+        self.callbacks.paused = self._recipe.program is None
 
     def on_evaluate_end(
         self, call_id: str, outputs: Any, exception: BaseException | None = None
     ) -> None:
         """A trial ends; recorded at once, so that a killed run leaves what it knew."""
         begun = self._begun.pop(call_id)
+        self.callbacks.paused = False
         if exception is not None or outputs is None:
             if isinstance(exception, Exception):
                 self._ledger.end(exception)

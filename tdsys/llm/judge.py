@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import dspy
 from pydantic import BaseModel, Field, create_model
 
-from tdsys.core.example import canonical
+from tdsys.core.example import canonical, fingerprint
 from tdsys.core.rubric import Answer, Dimension, Judgement, Juror, Question, Unscored, worth
 from tdsys.core.screening import clean_for_prompt
 from tdsys.core.sections import Member
@@ -82,7 +82,7 @@ class ModelJudge:
         # The cache would repeat an unusable answer for ever, were the sample not a new one.
         sample = question.sample
         fresh = {"rollout_id": sample, "temperature": 1.0} if sample else {}
-        with using(self._model_of(question.member).lm()):
+        with using(self._model_of(question.member).lm(), about=_content(question)):
             said = _program(question.member.prompt)(**_shown(question), config=fresh).assessment
         answers = {d: tuple(map(Answer, getattr(said.answers, d))) for d in Dimension}
         return Judgement(
@@ -102,6 +102,12 @@ def fenced(content: object) -> str:
     text = json.dumps(_clean(content), ensure_ascii=False)
     nonce = hashlib.blake2b(canonical(content), digest_size=8).hexdigest()
     return f"<<<DATA {nonce}\n{text}\nDATA {nonce}>>>"
+
+
+def _content(question: Question) -> str:
+    """By what its answers are found again when it has to be forgotten."""
+    asked = question.candidate
+    return fingerprint(asked.domain, asked.inputs, asked.outputs).hex()
 
 
 def _shown(question: Question) -> dict[str, str]:

@@ -34,7 +34,7 @@ FRESH_SAMPLES = 2
 PLAIN = Recipe()
 
 
-class MiproOptimizer:
+class DspyOptimizer:
     """Compiles and evaluates programs with DSPy's optimizers on one model."""
 
     def __init__(self, model: Model, *, threads: int = 16) -> None:
@@ -96,7 +96,13 @@ class MiproOptimizer:
         ledger = Ledger()
         metric = Metric(grader, signature, [*train, *val], ledger)
         evidence = Evidence(metric, ledger, recipe, on_trial)
-        with using(self._model.lm(), callbacks=[evidence]) as spent, quiet():
+        asked = using(
+            self._model.lm(),
+            gate=evidence.toll,
+            callbacks=evidence.callbacks,
+            unanswered=evidence.unanswered,
+        )
+        with asked as spent, quiet():
 
             def ask() -> bool:
                 on_progress(evidence.so_far(spent))
@@ -152,7 +158,7 @@ class MiproOptimizer:
                 for item, outcome in zip(items, outcomes, strict=True)
             ]
 
-        with using(self._model.lm(), callbacks=[Gate(ledger)]), quiet():
+        with using(self._model.lm(), gate=Gate(ledger)), quiet():
             return attended(score, ledger, should_stop)
 
     def _threads_of(self, recipe: Recipe) -> int:

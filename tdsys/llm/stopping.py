@@ -7,7 +7,7 @@ learns the answer at its next call, so nothing is paid after a stop.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -54,20 +54,87 @@ class Ledger:
                 raise Stopped from error
 
 
+class Turns:
+    """Lets equal calls follow each other: the second finds the first one's answer in the cache."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[Hashable, threading.Event] = {}
+        self._taken: dict[str, Hashable] = {}
+
+    def take(self, call_id: str, asked: Hashable, check: Callable[[], None]) -> None:
+        """Wait until nobody asks the same; `check` may end the wait by raising."""
+        while True:
+            with self._lock:
+                other = self._under_way.get(asked)
+                if other is None:
+                    self._under_way[asked] = threading.Event()
+                    self._taken[call_id] = asked
+                    return
+            while not other.wait(CHECK_SECONDS):
+                check()
+
+    def give_back(self, call_id: str) -> None:
+        """Let the next one go on."""
+        with self._lock:
+            asked = self._taken.pop(call_id, None)
+            if asked is not None:
+                self._under_way.pop(asked).set()
+
+
 class Gate(BaseCallback):  # type: ignore[misc]
-    """Stands before every call of a model: none is made once there is a reason to end."""
+    """Stands before every call of a model: none is made once there is a reason to end.
+
+    Many items may ask for the same thing at the same moment; it is paid for once.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._turns = Turns()
 
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:  # noqa: ARG002
-        """Stop the work before the call is made."""
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """Stop the work before the call is made, or let it wait for one that asks the same."""
         self._ledger.check()
+        if (asked := _asked(instance, inputs)) is not None:
+            self._turns.take(call_id, asked, self._ledger.check)
+            self._ledger_or_back(call_id)
+
+    def _ledger_or_back(self, call_id: str) -> None:
+        try:
+            self._ledger.check()
+        except Stopped:
+            self._turns.give_back(call_id)  # nobody will hear how a call ended that never began
+            raise
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: ARG002
         """A model that does not answer ends the work; one prompt it cannot take does not."""
+        self._turns.give_back(call_id)
         if isinstance(exception, dspy.LMError) and not isinstance(translate(exception), NotReady):
             self._ledger.end(exception)
+
+
+class Pausing(list[Any]):
+    """Callbacks that DSPy does not see while they are paused.
+
+    It prepares every call of everything for its callbacks, which costs more than what ours do.
+    """
+
+    paused = False
+
+    def __add__(self, more: list[Any]) -> list[Any]:
+        return more if self.paused else [*self, *more]
+
+
+def _asked(instance: Any, inputs: dict[str, Any]) -> Hashable | None:
+    """What a call asks, to be compared with others; None where that cannot be told cheaply."""
+    given = {**instance.kwargs, **(inputs.get("kwargs") or {})}
+    try:
+        said = tuple(one["content"] for one in inputs.get("messages") or ())
+        asked = (instance.model, said, given.get("temperature"), given.get("rollout_id"))
+        hash(asked)
+    except (KeyError, TypeError):
+        return None
+    return asked if said else None
 
 
 def attended(work: Callable[[], Result], ledger: Ledger, should_stop: Callable[[], bool]) -> Result:

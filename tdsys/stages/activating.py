@@ -7,24 +7,39 @@ from datetime import datetime
 from typing import NamedTuple
 
 from tdsys.errors import Conflict, NotFound, NotReady
-from tdsys.store import Store, Tx, activations, datasets, policies, programs, runs, triggers
+from tdsys.store import (
+    Store,
+    Tx,
+    activations,
+    datasets,
+    policies,
+    programs,
+    runs,
+    served,
+    triggers,
+)
 from tdsys.store.activations import Activation
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.program_schema import Activated
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
+from tdsys.store.served import Served
 
 LISTED = 100
 
 
 class Told(NamedTuple):
-    """One run, what it learned from and made, and when its program was put in force."""
+    """One run, what it learned from and made, when its program was put in force, and its captures.
+
+    `served` is None where no generator said that the program had made what was captured.
+    """
 
     run: Run
     version: DatasetVersion
     program: StoredProgram | None
     because: tuple[str, ...]
     activations: tuple[Activation, ...]
+    served: Served | None
 
 
 def activate(
@@ -71,8 +86,13 @@ def history(store: Store, *, domain: str, domains: Collection[str] | None = None
         made = {one.run_id: one for one in programs.programs(tx, domain=domain)}
         put = activations.listed(tx, domain=domain)
         found = runs.runs(tx, domain=domain, limit=LISTED)
+        answers = served.by_program(tx, domain=domain)
         causes = {one.id: triggers.cause(tx, run_id=one.id) for one in found}
-    return [_told(one, versions, made.get(one.id), causes[one.id], put) for one in found]
+    told = [_told(one, versions, made.get(one.id), causes[one.id], put) for one in found]
+    return [
+        one._replace(served=answers.get(str(one.program.id))) if one.program else one
+        for one in told
+    ]
 
 
 def _of(tx: Tx, domain: str, program_id: int | None) -> StoredProgram:
@@ -93,4 +113,4 @@ def _told(
 ) -> Told:
     because = tuple(cause.because) if cause else ()
     of_it = tuple(one for one in put if program and one.program_id == program.id)
-    return Told(run, versions[run.version_id], program, because, of_it)
+    return Told(run, versions[run.version_id], program, because, of_it, None)

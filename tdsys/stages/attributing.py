@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -28,7 +28,7 @@ from tdsys.errors import (
 )
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.scoring import backoff
-from tdsys.store import Store, Tx, attributions, datasets, programs, runs
+from tdsys.store import Store, Tx, attributions, datasets, policies, programs, runs
 from tdsys.store.attributions import Asked, Attribution, Claimed, Counted, Opening
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.effect_schema import AttributionState
@@ -78,15 +78,16 @@ class Worked(NamedTuple):
 
 
 class Means(NamedTuple):
-    """What prompts are tried and graded with."""
+    """What prompts are tried and graded with; `metric` gives an installed one by its name."""
 
     prober: Prober
     verifier: Verifier
+    metric: Callable[[str], Grader] | None = None
 
 
-def context_of(model: str, signature: Signature) -> str:
+def context_of(model: str, signature: Signature, metric: str | None) -> str:
     """Under which name scores are evidence for each other: model, metric and fields are one."""
-    held = [model, GenerationGrader.name, signature.model_dump(mode="json")]
+    held = [model, metric or GenerationGrader.name, signature.model_dump(mode="json")]
     return hashlib.sha256(canonical(held)).hexdigest()
 
 
@@ -103,9 +104,8 @@ def planned(store: Store, *, domain: str, budget: int | None, model: str) -> Pla
             )
         members = datasets.members(tx, version_id=version.id)
         live = programs.incumbent(tx, domain=domain)
-        before = attributions.evidence(
-            tx, domain=domain, context=context_of(model, version.signature)
-        )
+        context = context_of(model, version.signature, _metric(tx, domain))
+        before = attributions.evidence(tx, domain=domain, context=context)
     in_program = set(_demos(live.envelope.get("demos"))) if live else set()
     train = [m for m in members if m.split is Split.TRAIN]
     pool = attribution.prescreened(
@@ -135,12 +135,13 @@ def begin(
     """Queue the prompts of a plan; NotReady where the domain's last attribution is still open."""
     with store.begin() as tx:
         earlier = attributions.listed(tx, domain=plan.version.domain, limit=1000)
+        context = context_of(model, plan.version.signature, _metric(tx, plan.version.domain))
         # Another seed each time: prompts that were tried before would tell nothing new.
         seed = SEED + len(earlier)
         found = attributions.open_(
             tx,
             opening=Opening(
-                plan.version.domain, plan.version.id, context_of(model, plan.version.signature),
+                plan.version.domain, plan.version.id, context,
                 model, simulated, seed, plan.pool, plan.budget, actor,
             ),
             tries=attribution.probes(plan.pool, plan.items, calls=plan.budget, seed=seed),
@@ -166,6 +167,20 @@ def shown(store: Store, *, domain: str) -> Shown:
             )
         done = [one for one in all_ if one.state is AttributionState.FINISHED]
         return _shown(tx, (done or all_)[0])
+
+
+def newest(store: Store, *, domains: Collection[str] | None) -> list[Attribution]:
+    """The newest attribution of each domain, of these or of all."""
+    with store.begin() as tx:
+        return attributions.newest(tx, domains=domains)
+
+
+def newest_of(store: Store, *, domain: str) -> Shown | None:
+    """As `shown`; None where nothing was attributed."""
+    try:
+        return shown(store, domain=domain)
+    except NotReady:
+        return None
 
 
 def followed(store: Store, *, attribution_id: UUID) -> Shown:
@@ -271,7 +286,7 @@ class _Trying:
                 probed = self._probed(claimed, stop.is_set)
         except Cancelled:
             return Worked(0, 0, more=False)
-        except (NotReady, ConfigurationError) as never:
+        except (NotReady, ConfigurationError, Conflict) as never:
             return self._fail(str(never))
         except ModelUnavailable as away:
             return self._again(claimed, str(away))
@@ -288,7 +303,7 @@ class _Trying:
             return []
         version = self._whole.version_id
         if version not in self._known:
-            self._known[version] = _material(self._store, self._means.verifier, version)
+            self._known[version] = _material(self._store, self._means, version)
         material = self._known[version]
         tries = [
             ([material.items[uid] for uid in one.probe.demos],
@@ -389,16 +404,23 @@ def trial_rows(run: str, trial: Trial) -> list[Row]:
     ]
 
 
-def _material(store: Store, verifier: Verifier, version_id: int) -> _Material:
+def _metric(tx: Tx, domain: str) -> str | None:
+    return policies.current(tx, domain=domain)[1].metric
+
+
+def _material(store: Store, means: Means, version_id: int) -> _Material:
     """What prompts of a version are made of; versions never change."""
     with store.begin() as tx:
         version = datasets.version(tx, id=version_id)
         members = datasets.members(tx, version_id=version_id)
+        name = _metric(tx, version.domain)
     items = {
         split: items_of(members, split, version.signature) for split in (Split.TRAIN, Split.VAL)
     }
     known = [*items[Split.TRAIN], *items[Split.VAL]]
-    grader = GenerationGrader(version.domain, known, verifier)
+    grader: Grader = GenerationGrader(version.domain, known, means.verifier)
+    if name is not None and means.metric is not None:
+        grader = means.metric(name)
     return _Material({item.uid: item for item in known}, version.signature, grader)
 
 

@@ -160,8 +160,8 @@ def _forget(
     versions = traces.versions(tx, contents=contents)
     runs.cancel_on(tx, version_ids=[one.version_id for one in versions])
     programs, trials = traces.erase_demos(tx, contents=contents, texts=texts)
-    gone = burials.forget(tx, contents=contents, actor=actor, reason=reason, now=now)
     records = {**traces.erase_records(tx, texts=texts), "trials": trials}
+    gone = burials.forget(tx, contents=contents, actor=actor, reason=reason, now=now)
     return Forgotten(tuple(gone), len(contents), records, versions, programs, unknown), texts
 
 

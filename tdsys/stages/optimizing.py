@@ -263,7 +263,11 @@ class _Running:
                 activate=activate,
                 now=self._clock(),
             )
-            outcome = {"activated": activate, **comparison.model_dump()}
+            stale = programs.is_outdated(
+                tx, domain=self._run.domain, version_id=self._run.version_id
+            )
+            reason += "; stale: its data has moved since" if stale else ""
+            outcome = {"activated": activate, "stale": stale, **comparison.model_dump()}
             self._finish(tx, "finished", reason, outcome)
         return Finished(self._run.domain, "finished", reason)
 

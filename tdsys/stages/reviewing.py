@@ -97,7 +97,7 @@ def _item(tx: Tx, held: Held, person: str) -> Item:
     hidden = policy.blind_reviews and not held.for_curator
     alone = held.needs > 1 and not held.for_curator
     said = [] if alone else reviews.events(tx, example_id=held.example_id)
-    history = sorted([*reviews.steps(tx, example_id=held.example_id), *said], reverse=True)
+    history = _told_once(reviews.steps(tx, example_id=held.example_id), said)
     return Item(
         held=held,
         example=example,
@@ -181,6 +181,13 @@ def similar(store: Store, *, example_id: int, by: Person) -> list[Similar]:
         by.require(Right.REVIEW, domain=example.domain)
         near = clusters.nearest(tx, example_id=example_id, limit=NEIGHBOURS)
     return [Similar(one.example_id, one.problem, one.likeness) for one in near]
+
+
+def _told_once(steps: list[Event], said: list[Event]) -> list[Event]:
+    """Moves and what people said, the newest first; what moved it is not told a second time."""
+    moved = {(one.at, one.who) for one in steps}
+    alone = [one for one in said if (one.at, one.who) not in moved]
+    return sorted([*steps, *alone], reverse=True)
 
 
 def _checked(form: Form) -> Form:

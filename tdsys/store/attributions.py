@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Update, bindparam, delete, func, select, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Update, bindparam, delete, func, select, true, tuple_, update
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.attribution import Contribution, Probe, Row
 from tdsys.core.program import ItemScore
@@ -143,6 +143,18 @@ def listed(tx: Tx, *, domain: str, limit: int) -> list[Attribution]:
         .where(kept.domain == domain)
         .order_by(kept.created_at.desc(), kept.id)
         .limit(limit)
+    ).mappings()
+    return [Attribution.model_validate(row) for row in rows]
+
+
+def newest(tx: Tx, *, domains: Collection[str] | None) -> list[Attribution]:
+    """The newest of each domain, of these or of all."""
+    kept = attributions_table.c
+    rows = tx.execute(
+        select(attributions_table)
+        .ext(distinct_on(kept.domain))
+        .where(true() if domains is None else kept.domain.in_(sorted(domains)))
+        .order_by(kept.domain, kept.created_at.desc(), kept.id)
     ).mappings()
     return [Attribution.model_validate(row) for row in rows]
 

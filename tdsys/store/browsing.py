@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    case,
     cast,
     column,
     false,
@@ -433,9 +434,9 @@ def _place(row: Any) -> Place:
 def rows(tx: Tx, *, ids: Sequence[int]) -> list[Row]:
     """These examples as a list shows them, in this order; those that are gone are left out."""
     kept = examples.c
-    problem = func.left(
-        func.coalesce(example_bodies.c.payload["outputs"]["problem"].as_string(), ""), SHOWN
-    )
+    whole = func.coalesce(example_bodies.c.payload["outputs"]["problem"].as_string(), "")
+    begins = func.left(whole, SHOWN).concat("\N{HORIZONTAL ELLIPSIS}")
+    problem = case((func.length(whole) > SHOWN, begins), else_=whole)
     columns = [kept[name] for name in Row._fields if name != "problem"]
     found = tx.execute(
         select(*columns, problem)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     union,
     update,
 )
@@ -27,7 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.lifecycle import State
 from tdsys.core.tombs import SHARED_ANSWERS
-from tdsys.store import programs
+from tdsys.store import attributions, programs
 from tdsys.store.batch_schema import batch_items
 from tdsys.store.cluster_schema import (
     example_templates,
@@ -94,8 +95,11 @@ def forget(
     None of it comes in again. Dataset versions lose the content of their members, and models'
     answers are to be evicted.
     """
+    # Whatever comes in now waits, and then finds the tombstone.
+    tx.execute(text("LOCK TABLE examples IN SHARE ROW EXCLUSIVE MODE"))
     found = list(tx.scalars(_holding(contents).order_by(examples.c.id).with_for_update()))
     programs.outdate(tx, example_ids=found)
+    attributions.outdate(tx, example_ids=found)
     alike = _templates(tx, found)
     _bury(tx, found, forgotten=True, actor=actor, reason=reason, now=now, contents=contents)
     _drop(tx, alike)

@@ -139,7 +139,7 @@ def keep(  # noqa: PLR0913  # each is a column of its own
             **comparison.model_dump(),
             active=activate,
             created_at=now,
-            stale=_is_outdated(tx, domain, version_id),
+            stale=is_outdated(tx, domain=domain, version_id=version_id),
         )
         .returning(programs_table.c.id)
     ).one()
@@ -171,8 +171,8 @@ def outdate(tx: Tx, *, example_ids: Sequence[int]) -> None:
     )
 
 
-def _is_outdated(tx: Tx, domain: str, version_id: int) -> bool:
-    """Whether the data moved on while the run was going."""
+def is_outdated(tx: Tx, *, domain: str, version_id: int) -> bool:
+    """Whether the data moved on since that version was frozen."""
     newest = (
         select(dataset_versions.c.id)
         .where(dataset_versions.c.domain == domain)

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from tdsys.core.tombs import forms, without
+from tdsys.store.effect_schema import probe_scores
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import import_chunks, import_rejects
 from tdsys.store.review_schema import example_revisions
@@ -137,17 +138,18 @@ def erase_demos(
         )
         lost = max(demos, named)
         found.append(Taught(row["id"], row["domain"], row["version_id"], row["active"], lost))
-    return found, _erase_trials(tx, texts)
+    return found, _erase_said(tx, texts)
 
 
-def _erase_trials(tx: Tx, texts: Collection[str]) -> int:
-    """What a model wrote while it saw examples: instructions, and answers that were none."""
+def _erase_said(tx: Tx, texts: Collection[str]) -> int:
+    """What models wrote while they saw examples: instructions, and answers that were none."""
+    columns = (trials.c.instruction, trial_items.c.error, probe_scores.c.error)
     if not texts:
         return 0
-    told = _quotes([trial_items.c.error], texts)
-    items = _changed(tx, trial_items, told, error=NOTHING)
-    told = _quotes([trials.c.instruction], texts)
-    return items + _changed(tx, trials, told, instruction=NOTHING)
+    return sum(
+        _changed(tx, column.table, _quotes([column], texts), **{column.name: NOTHING})
+        for column in columns
+    )
 
 
 def erase_records(tx: Tx, *, texts: Collection[str]) -> dict[str, int]:

@@ -9,7 +9,10 @@ How a page module is written (`signing.py` and `people.py` are two):
         Action("/examples/{id:int}/approve", Right.REVIEW, approve, again=ONE),
         Upload("/imports/upload", Right.OPERATE, take),          # visit.body: pieces of bytes
         Download("/imports/{id:uuid}/repair", Right.LOOK, repair),
+        Passage("/sign-in/provider", leave, again=FORM),         # leads on, here or elsewhere
     )
+
+What costs much or searches says so: `pace=Pace.COSTLY`, `pace=Pace.SEARCH`.
 
 and added to `app.SERVED`, and to the table in tests/web/test_rights.py. Functions are plain, run
 in a thread and get a `Visit`:
@@ -24,12 +27,12 @@ in a thread and get a `Visit`:
 A page returns its content (named tuples and models may be nested) or `Go(path)`; an action returns
 `Done(then, says, content)`: a form is sent on to `then`, which says `says`, machines get JSON.
 Errors of tdsys.errors become 400 InvalidInput, 403 NotAllowed, 404 NotFound, 409 Conflict and
-NotReady, 429 TooManyTries, 503 Transient. Every POST needs the form token: `{{ ui.proof(here) }}`
+NotReady, 429 TooSoon, 503 Transient. Every POST needs the form token: `{{ ui.proof(here) }}`
 in a form, the header X-CSRF-Token from scripts (`tdsys.send(path, document)` and
 `tdsys.upload(path, file)` of app.js do it); API tokens do not.
 
 Templates extend base.html (blocks `title`, `main`, `scripts`, `foot`; `{% set has_math = true %}`
-loads KaTeX) and get the content's fields, `here` (person, form_token, path, query, link(...),
+loads KaTeX) and get the content's fields, `here` (person, form_token, path, query,
 static(...), now, as_json), `ui` (the macros of macros.html), and `mistake`, `typed`, `made` when a
 form is shown again. No script, style element or event attribute in a page: the policy refuses them.
 Text of examples, models and files is shown by `ui.untrusted(text)` and by nothing else, a single

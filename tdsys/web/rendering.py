@@ -38,6 +38,7 @@ NAVIGATION = (
     Destination("Batches", "/batches", Right.LOOK),
     Destination("Datasets", "/datasets", Right.LOOK),
     Destination("Runs", "/runs", Right.LOOK),
+    Destination("Effectiveness", "/effectiveness", Right.LOOK),
     Destination("Reports", "/reports", Right.LOOK),
     Destination("Alerts", "/alerts", Right.LOOK),
     Destination("People", "/people", Right.ADMINISTER),
@@ -54,12 +55,6 @@ class Here(NamedTuple):
     now: datetime
     navigation: tuple[Destination, ...]
     notice: str = ""
-
-    def link(self, **changes: object) -> str:
-        """The page with other words in its query; None takes one away."""
-        merged = {**self.query, **changes}
-        kept = {name: value for name, value in merged.items() if value not in (None, "")}
-        return f"{self.path}?{urlencode(kept)}" if kept else self.path
 
     @property
     def as_json(self) -> str:
@@ -131,9 +126,7 @@ def environment() -> Environment:
     made.filters |= {
         "shown": shown,
         "line": printable,
-        "number": lambda n: f"{n:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
         "percent": lambda share: "—" if share is None else f"{100 * share:.0f} %",
-        "score": lambda value: "unscored" if value is None else f"{value:.2f}",
         "moment": lambda at: "—" if at is None else f"{at:%Y-%m-%d %H:%M}",
         "ago": ago,
         "segment": lambda text: quote(str(text), safe=""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -215,9 +216,18 @@ def _provenance(item: Item) -> list[list[str]]:
         "captured": f"{example.captured_at:%Y-%m-%d %H:%M} UTC",
         "capture": str(example.capture_id or "—"),
         "reason": example.reason or "—",
-        **{str(name): _text(value)[:300] for name, value in metadata.items()},
+        **dict(_flat(metadata)),
     }
     return [[shown(name), shown(value)] for name, value in told.items()]
+
+
+def _flat(metadata: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each value by its own name, one level deep; what says nothing is left out."""
+    for name, value in metadata.items():
+        parts = value.items() if isinstance(value, dict) else [(name, value)]
+        for inner, told in parts:
+            if told not in (None, "", [], {}):
+                yield str(inner), _text(told)[:300]
 
 
 def _changed(one: Changed) -> dict[str, Any]:

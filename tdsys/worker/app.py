@@ -7,6 +7,7 @@ the captures' stream, and beat rings again.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,7 @@ from tdsys.worker import leaving, transport
 
 log = logging.getLogger("tdsys.worker")
 
+NICENESS = 10
 MODEL_QUEUES = (
     wire.Queue.OPTIMIZATION.value,
     wire.Queue.SCORING.value,
@@ -93,6 +95,9 @@ def _create() -> Celery:
     app = Celery("tdsys", include=["tdsys.worker.tasks"], amqp=transport.Messages)
     app.steps["consumer"].add(_RingAgain)
     _configure(app, runtime.current().redis_url)
+    if wire.Queue.OPTIMIZATION.value in sys.argv:
+        # It has hours; what a generator waits for has not, and may run on the same processors.
+        os.nice(NICENESS)
     if any(queue in argument.split(",") for argument in sys.argv for queue in MODEL_QUEUES):
         # Before the fork: a wrong model ends the worker at once, and children share the memory.
         runtime.current().check_models()

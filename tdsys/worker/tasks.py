@@ -11,6 +11,7 @@ from tdsys.stages import (
     capture,
     drifting,
     forgetting,
+    impact,
     importing,
     notifying,
     operating,
@@ -45,6 +46,7 @@ def ingest() -> object:
 def generate() -> object:
     """Make what batches ask for."""
     here = runtime.current()
+    here.evict_answers()
     outcome = synthesizing.make_due(
         here.store,
         means=Means(here.workshop, here.verifier, here.solver),
@@ -73,6 +75,7 @@ def parse() -> object:
 def score() -> object:
     """Verify, judge and decide the candidates that are due."""
     here = runtime.current()
+    here.evict_answers()
     outcome = scoring.score_due(
         here.store,
         judge=here.judge,
@@ -124,6 +127,7 @@ def publish() -> object:
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
+    here.evict_answers()
     outcome = optimizing.run_due(
         here.store,
         optimizer=here.optimizer,
@@ -140,18 +144,25 @@ def optimize() -> object:
 
 @task(Task.ATTRIBUTE)
 def attribute() -> object:
-    """Try prompts of the attributions that are open."""
+    """Try prompts of the attributions that are open, then make one run that measures an impact."""
     here = runtime.current()
     outcome = attributing.work_due(
         here.store,
-        means=attributing.Means(here.prober, here.verifier),
+        means=attributing.Means(here.prober, here.verifier, here.optimizer.metric),
         clock=here.now,
         lease=here.lease,
         share=lambda: here.ring(Task.ATTRIBUTE),
     )
-    if outcome.more:
+    made = impact.work_due(
+        here.store,
+        optimizer=here.optimizer,
+        verifier=here.verifier,
+        clock=here.now,
+        lease=here.lease,
+    )
+    if outcome.more or made:
         here.ring(Task.ATTRIBUTE)
-    return outcome
+    return outcome, made
 
 
 @task(Task.FRESHNESS)

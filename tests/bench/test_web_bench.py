@@ -147,6 +147,9 @@ def _review(watch: Watch, site: Site) -> None:
         who = site.person(Role.CURATOR, name=name.replace(" ", "-"))
         watch.ask(f"/review?{urllib.parse.urlencode(wish)}", who=who)
         watch.ask("/review/next", who=who, document=wish)
+    with site.store.begin() as tx:
+        held = tx.scalar(text("SELECT count(*) FROM reviews WHERE claimed_by IS NOT NULL"))
+    assert held == 3, "all but the curator were given something"
 
 
 def _pages(store: Store) -> list[str]:
@@ -164,6 +167,7 @@ def _pages(store: Store) -> list[str]:
         f"/examples/{middle}",
         f"/imports/{import_id}",
         "/captures/batch?id=first",
+        "/batches/new?domain=domain+0&count=60",
         "/datasets/1",
         "/datasets/1/export/csv",
         f"/runs/{run}",

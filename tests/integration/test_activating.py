@@ -184,3 +184,21 @@ def test_history_tells_metric_cost_and_data_of_every_run(three: list[int], tdsys
     back = tdsys("optimize", "rollback", "--domain", DOMAIN)
     assert back.out.startswith(f"program {three[1]} of {DOMAIN} is active, by ")
     assert tdsys("optimize", "history", "--domain", "none").code == 2
+
+
+def test_what_was_captured_of_each_program_is_counted(
+    store: Store, three: list[int], tdsys: Shell
+) -> None:
+    said = [{"served_program": three[2]}] * 3 + [{"served_program": three[1]}, {}]
+    odd: list[dict[str, Any]] = [{"served_program": "x"}, {"served_program": [1]}]
+    with store.begin() as tx:
+        captures = make_captures(20)[10 : 10 + len(said) + len(odd)]
+        admit(tx, [one.model_copy(update={"metadata": told})
+                   for one, told in zip(captures, said + odd, strict=True)])  # fmt: skip
+    told = tdsys("optimize", "history", "--domain", DOMAIN, "--json").document["runs"]
+    counts = [one["served"] and (one["served"]["captured"], one["served"]["admitted"])
+              for one in told]  # fmt: skip
+    assert counts == [(3, 3), (1, 1), None]
+    assert told[0]["served"]["quality"] == pytest.approx(0.75)
+    shown = tdsys("optimize", "history", "--domain", DOMAIN).out
+    assert "3, 3 admitted, 0 rejected, quality 0.75" in shown

@@ -2,103 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
-from tdsys.core.attribution import Contribution, Effect, Probed
-from tdsys.core.dataset import Split
+from tdsys.core.attribution import Effect
 from tdsys.core.lifecycle import Move
-from tdsys.core.policy import Signature
-from tdsys.core.program import DemoRef, Grader, Item, ItemScore, Trial
+from tdsys.core.program import DemoRef, ItemScore, Trial
 from tdsys.errors import ModelUnavailable, NotReady
 from tdsys.stages import attributing
-from tdsys.stages.attributing import Means, Worked
-from tdsys.store import Store, attributions, datasets, examples, runs
+from tdsys.store import Store, attributions, examples, runs
 from tdsys.store.attributions import Asked
 from tdsys.store.effect_schema import AttributionState
-from tests.factories import NOW, make_captures
-from tests.scripted import Clock, ScriptedVerifier
-from tests.stored import LEASE, admit, enqueue, freeze
-
-DOMAIN = "arithmetic"
-COUNT = 36  # 12 of each split
-MODEL = "scripted/model"
-
-
-class ScriptedProber:
-    """Scores a prompt by whether the first example of the pool is in it; counts the calls."""
-
-    model = MODEL
-    simulated = True
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.harmful = ""
-        self.raises: Exception | None = None
-        self.unreadable: set[str] = set()
-        self.meanwhile: Callable[[], object] = lambda: None
-
-    def probe(
-        self,
-        signature: Signature,
-        tries: Sequence[tuple[Sequence[Item], Sequence[Item]]],
-        *,
-        grader: Grader,
-        should_stop: Callable[[], bool],
-    ) -> list[Probed]:
-        self.meanwhile()
-        if self.raises:
-            raise self.raises
-        return [self._one(demos, items) for demos, items in tries]
-
-    def _one(self, demos: Sequence[Item], items: Sequence[Item]) -> Probed:
-        self.calls += len(items)
-        held = {one.uid for one in demos}
-        value = 0.2 if self.harmful in held else 0.8
-        wobble = (self.calls % 7) / 70
-        scores = [
-            ItemScore(uid=one.uid, value=None, error="unparseable: {")
-            if one.uid in self.unreadable
-            else ItemScore(uid=one.uid, value=value + wobble)
-            for one in items
-        ]
-        return Probed(tuple(scores), len(items))
-
-
-class World:
-    """A frozen version and what attributes it."""
-
-    def __init__(self, store: Store) -> None:
-        self.store, self.clock, self.prober = store, Clock(), ScriptedProber()
-        with store.begin() as tx:
-            admit(tx, make_captures(COUNT))
-            self.version = freeze(tx)
-            members = datasets.members(tx, version_id=self.version.id)
-        self.train = [m.example for m in members if m.split is Split.TRAIN]
-        self.val = [m.example.fingerprint for m in members if m.split is Split.VAL]
-        self.prober.harmful = self.train[0].fingerprint
-
-    def begin(self, budget: int = 600) -> UUID:
-        self.clock.forward(minutes=1)
-        plan = attributing.planned(self.store, domain=DOMAIN, budget=budget, model=MODEL)
-        return attributing.begin(
-            self.store, plan, model=MODEL, simulated=True, actor="ann", clock=self.clock
-        )
-
-    def work(self) -> Worked:
-        means = Means(self.prober, ScriptedVerifier())
-        return attributing.work_due(self.store, means=means, clock=self.clock, lease=LEASE)
-
-    def shown(self) -> attributing.Shown:
-        return attributing.shown(self.store, domain=DOMAIN)
-
-    def of(self, example: str) -> Contribution:
-        (found,) = [one for one in self.shown().contributions if one.example == example]
-        return found
+from tests.attributed import DOMAIN, MODEL, World
+from tests.factories import NOW
+from tests.stored import LEASE, enqueue
 
 
 @pytest.fixture
@@ -270,3 +189,16 @@ def test_with_too_few_calls_it_says_that_the_evidence_is_not_enough(world: World
     assert found.whole.reason is not None
     assert "not enough evidence" in found.whole.reason
     assert {one.verdict for one in found.contributions} == {Effect.UNKNOWN}
+
+
+def test_an_attribution_of_what_was_forgotten_meanwhile_fails_and_says_why(world: World) -> None:
+    world.begin(budget=100)
+    with world.store.begin() as tx:
+        tx.execute(text("SET LOCAL session_replication_role = replica"))
+        tx.execute(text("UPDATE dataset_members SET content = NULL WHERE position = 0"))
+    assert world.work().finished == 1
+    found = world.shown()
+    assert found.whole.state is AttributionState.FAILED
+    assert found.whole.reason is not None
+    assert "they were forgotten" in found.whole.reason
+    assert world.prober.calls == 0

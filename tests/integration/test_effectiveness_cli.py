@@ -8,6 +8,7 @@ import pytest
 
 from tdsys.core.example import Capture
 from tdsys.store import Store
+from tests.attributed import World
 from tests.commanding import Shell, one_line
 from tests.factories import make_captures, make_items
 from tests.stored import admit, freeze
@@ -78,3 +79,35 @@ def test_what_is_not_there_is_said_with_what_to_do(tdsys: Shell, domain: str) ->
     assert "is open" in one_line(again)
     assert tdsys("effectiveness", "cancel", "--domain", domain).code == 0
     assert tdsys("effectiveness", "cancel", "--domain", domain).code == 3
+
+
+@pytest.mark.criterion("9.3")
+def test_recommendations_are_made_followed_and_taken_back_by_command(
+    tdsys: Shell, here: Store
+) -> None:
+    world = World(here)
+    world.begin(budget=400)
+    world.work()
+    where = ("--domain", world.version.domain)
+    rows = tdsys("effectiveness", "problems", *where, "--json").document["problems"]
+    (harmful,) = [row for row in rows if row["fault"] == "harmful"]
+    assert harmful["example"] == world.train[0].fingerprint
+    assert "harmful" in tdsys("effectiveness", "problems", *where).out
+
+    made = tdsys("effectiveness", "recommend", *where, "--json").document["recommendations"]
+    one = next(row for row in made if row["kind"] == "retire")
+    assert one["predicted"]["low"] < one["predicted"]["value"] < one["predicted"]["high"]
+    assert one["reason"]
+    assert one["evidence"]
+    id_ = str(one["id"])
+    plan = tdsys("effectiveness", "impact", id_, "--seeds", "1", "--dry-run", "--json").document
+    assert plan["calls"] > 0
+    shown = tdsys("effectiveness", "apply", id_, "--dry-run")
+    assert "1 of them are admitted now" in shown.out
+    done = tdsys("effectiveness", "apply", id_, "--json").document
+    assert done["state"] == "applied"
+    assert done["version"]["number"] == world.version.number + 1
+    assert tdsys("effectiveness", "apply", id_).code == 1
+    assert "is reverted" in tdsys("effectiveness", "revert", id_).out
+    everything = tdsys("effectiveness", "recommend", *where, "--all").out
+    assert "reverted" in everything

@@ -17,7 +17,7 @@ from tdsys.core.policy import Signature
 from tdsys.core.program import ItemScore, Recipe, Spent, Trial
 from tdsys.errors import InvalidInput
 from tdsys.llm import extensions
-from tdsys.llm.optimizer import MiproOptimizer
+from tdsys.llm.optimizer import DspyOptimizer
 from tdsys.llm.session import Model
 from tdsys.store import Store, runs
 from tests.commanding import Shell
@@ -163,7 +163,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("installed")
 def test_an_installed_program_is_optimized_and_graded_by_an_installed_metric() -> None:
     trials: list[Trial] = []
-    optimizer = MiproOptimizer(Model(), threads=4)
+    optimizer = DspyOptimizer(Model(), threads=4)
     grader = optimizer.metric("short")
     recipe = Recipe(method="random_search", program="two_steps", failed_share=0.6)
     asked = optimizer.predictors(SIGNATURE, "two_steps")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import timedelta
+from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from redis import Redis
 from sqlalchemy import text
@@ -20,9 +22,13 @@ from tdsys.core.lifecycle import Move
 from tdsys.core.panel import together
 from tdsys.core.policy import Policy
 from tdsys.core.program import DemoRef, ItemScore, Trial
-from tdsys.core.rubric import Decision, Juror
-from tdsys.core.sections import Lifecycle, Purges
+from tdsys.core.rubric import Decision, Juror, Question
+from tdsys.core.sections import Lifecycle, Member, Purges
+from tdsys.core.tombs import SHARED_ANSWERS
 from tdsys.errors import Conflict, InvalidInput
+from tdsys.llm import session
+from tdsys.llm.judge import ModelJudge
+from tdsys.llm.session import Model, using
 from tdsys.stages import auditing, clustering, curation, forgetting, policies
 from tdsys.store import (
     Store,
@@ -325,3 +331,45 @@ def test_examples_are_forgotten_by_command(
     with here.begin() as tx:
         assert count(tx, "examples") == 1
         assert {tag for _, tag, _ in burials.evictions(tx, after=0, now=NOW)} >= {"shared"}
+
+
+def cached() -> dict[str, int]:
+    """How many answers this machine's cache has, by tag."""
+    shards = dspy.cache.disk_cache._shards
+    rows = [
+        row for shard in shards for row in shard._sql("SELECT tag, count(*) FROM Cache GROUP BY 1")
+    ]
+    found: Counter[str] = Counter()
+    for tag, n in rows:
+        found[tag] += n
+    return dict(found)
+
+
+@pytest.mark.criterion("6.4")
+def test_answers_about_what_is_forgotten_are_evicted_and_only_those(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
+    with store.begin() as tx:
+        ingest(tx, [capture(), capture(f"{OTHER} 1")])
+        candidates = claim(tx)
+    judge, ids = ModelJudge(Model(), width=1), [one.id for one in candidates]
+    for one in candidates:
+        judge.ask(Question(one, make_verdict(), Member())).result()
+    with using(Model().lm()):
+        dspy.Predict("question -> answer")(question="What else?")
+    tags = [fingerprint(o.domain, o.inputs, o.outputs).hex() for o in candidates]
+    before = cached()
+    assert before == {tags[0]: 1, tags[1]: 1, SHARED_ANSWERS: before[SHARED_ANSWERS]}
+    forget(store, ids[0])
+
+    def evict(now: datetime) -> int:
+        return session.evict(lambda last: forgetting.evictions(store, after=last, now=now))
+
+    assert evict(NOW) == 1 + before[SHARED_ANSWERS]
+    assert cached() == {tags[1]: 1}
+    with using(Model().lm(), about=tags[0]):  # a call that was under way meanwhile
+        dspy.Predict("question -> answer")(question="And late?")
+    assert evict(LATER) >= 1
+    assert cached() == {tags[1]: 1}
+    assert evict(LATER) == 0

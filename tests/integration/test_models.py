@@ -44,7 +44,8 @@ def test_what_limits_a_model_and_how_it_is_doing_is_shown(
     limiter.take("openai/other", "x", Allowance())
     ours, judge, other = tdsys("models", "--json").document
     assert (ours["model"], ours["roles"], ours["in_flight"]) == (NAME, ["program"], 1)
-    assert (ours["breaker"], ours["shared"], ours["terms"]) == ("open", True, TERMS[NAME])
+    terms = {**TERMS[NAME], "optimization_share": 0.5}
+    assert (ours["breaker"], ours["shared"], ours["terms"]) == ("open", True, terms)
     assert (judge["roles"], judge["simulated"], judge["terms"]["price_in"]) == (["judge"], True, 0)
     assert (other["model"], other["roles"], other["rate_per_minute"]) == ("openai/other", [], None)
     shown = tdsys("models").out

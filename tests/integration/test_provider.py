@@ -16,7 +16,7 @@ from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.generation import problem_program
 from tdsys.llm.naming import check_name
 from tdsys.llm.offline.engine import BRAIN
-from tdsys.llm.optimizer import MiproOptimizer
+from tdsys.llm.optimizer import DspyOptimizer
 from tdsys.llm.session import Model, run_all, translate, using
 from tests.small_world import SIGNATURE, grade, items
 from tests.stub_provider import StubProvider
@@ -40,7 +40,7 @@ def stub() -> Iterator[StubProvider]:
 
 def trials_on(model: Model) -> list[Trial]:
     trials: list[Trial] = []
-    MiproOptimizer(model, threads=8).optimize(
+    DspyOptimizer(model, threads=8).optimize(
         SIGNATURE,
         items(12, seed=1),
         items(10, seed=2),

@@ -303,6 +303,8 @@ def test_what_is_active_is_put_down_once_and_again_after_a_loss_or_a_change(
     assert serving.publish(store, shelf) == [DOMAIN]
     broker.hset(wire.program_key(DOMAIN), "document", "another length")
     assert serving.publish(store, shelf) == [DOMAIN]
+    broker.set(wire.program_key(DOMAIN), "no hash at all")
+    assert serving.publish(store, shelf) == [DOMAIN]
     assert rollback(store) == served[0]
     assert serving.publish(store, shelf) == [DOMAIN]
     assert lying(broker)["champion"]["id"] == served[0]

@@ -12,7 +12,7 @@ from tdsys.core.comparison import compare
 from tdsys.core.grading import GenerationGrader
 from tdsys.core.policy import Signature
 from tdsys.core.program import Item, Recipe
-from tdsys.llm.optimizer import MiproOptimizer
+from tdsys.llm.optimizer import DspyOptimizer
 from tdsys.llm.session import Model
 from tdsys.verify import EvidenceVerifier
 from tests.factories import make_items
@@ -33,7 +33,7 @@ def verifier() -> Iterator[EvidenceVerifier]:
 
 
 def values(
-    optimizer: MiproOptimizer,
+    optimizer: DspyOptimizer,
     state: dict[str, JsonValue] | None,
     items: list[Item],
     grader: GenerationGrader,
@@ -61,7 +61,7 @@ def test_the_optimized_program_wins_on_the_test_split_because_of_its_demos(
     random.Random(seed).shuffle(items)
     train, val, test = items[:30], items[30:56], items[56:]
     grader = GenerationGrader(DOMAIN, train + val, verifier)
-    optimizer = MiproOptimizer(Model(seed=seed), threads=8)
+    optimizer = DspyOptimizer(Model(seed=seed), threads=8)
     made = optimizer.optimize(
         FIELDS,
         train,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from statistics import fmean
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tdsys.core.advising import DEMOS, effect_of_leaving
 from tdsys.core.attribution import (
     FEWEST_DEMOS,
     MOST_CANDIDATES,
@@ -17,6 +19,7 @@ from tdsys.core.attribution import (
     NEGLIGIBLE,
     Candidate,
     Effect,
+    Probe,
     calls_for,
     expected_error,
     mean_size,
@@ -173,14 +176,17 @@ def test_an_example_that_was_never_tried_is_unknown_beside_the_others() -> None:
     assert "1 of 61 examples have too few scores" in found.because
 
 
-def test_a_sum_promises_less_than_its_parts_measured_in_this_very_measurement(
+def test_the_interval_of_a_sum_allows_for_its_parts_having_been_picked(
     worlds: list[tuple[World, Estimate]],
 ) -> None:
     _, found = worlds[0]
     worst = sorted(found.contributions, key=lambda one: one.value or 0.0)[:8]
     gain = found.contrast({one.example: -1 / 8 for one in worst})
-    assert 0 < gain.value < -fmean(one.value or 0.0 for one in worst)
-    assert gain.low < gain.value < gain.high
+    assert gain.value == pytest.approx(-fmean(one.value or 0.0 for one in worst))
+    assert found.error is not None
+    # Eight independent errors would make it 2 / sqrt(8) of one.
+    assert gain.high - gain.value > 2 * found.error / 8**0.5
+    assert gain.value - gain.low == pytest.approx(gain.high - gain.value)
 
 
 def test_benjamini_hochberg_takes_the_largest_rank_that_passes() -> None:
@@ -206,3 +212,29 @@ def test_quantiles_and_chances_are_students() -> None:
     for freedom, value in ((10, 2.2281), (30, 2.0423), (200, 1.9719)):
         assert quantile(freedom) == pytest.approx(value, abs=2e-3)
         assert chance(value, freedom) == pytest.approx(0.05, abs=5e-4)
+
+
+@pytest.mark.criterion("9.4")
+def test_without_what_is_called_harmful_a_random_prompt_scores_better_about_as_predicted(
+    worlds: list[tuple[World, Estimate]],
+) -> None:
+    gains, promised, inside = [], [], 0
+    for seed, (world, found) in enumerate(worlds):
+        gone = [one.example for one in found.contributions if one.verdict is Effect.HARMFUL]
+        left = [name for name in world.pool if name not in gone]
+        predicted = effect_of_leaving(gone, world.pool, found.contrast)
+        assert predicted is not None
+        gains.append(of_prompts(world, left, seed) - of_prompts(world, world.pool, seed))
+        promised.append(predicted.value)
+        assert predicted.low > 0
+        inside += predicted.low <= gains[-1] <= predicted.high
+    assert inside >= len(gains) - 2
+    assert sum(gain > 0 for gain in gains) == len(gains)
+    assert fmean(promised) == pytest.approx(fmean(gains), rel=0.15)
+
+
+def of_prompts(world: World, pool: list[str], seed: int) -> float:
+    """The true mean score of prompts of eight random demos."""
+    draw = random.Random(seed)
+    prompts = [tuple(draw.sample(pool, DEMOS)) for _ in range(150)]
+    return fmean(world.mean_of(Probe(demos, ())) for demos in prompts)

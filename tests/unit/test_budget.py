@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdsys.core.budget import PRESETS, plan
-from tdsys.core.program import Auto
+from tdsys.core.budget import PRESETS, choose, evaluations, in_flight, plan, planned
+from tdsys.core.policy import Policy
+from tdsys.core.program import Auto, Method
+
+METHODS: tuple[Method, ...] = ("miprov2", "random_search", "gepa")
 
 
 @given(
@@ -37,3 +40,30 @@ def test_a_plan_grows_with_its_data_and_respects_the_caps(
 )
 def test_the_plan_gives_the_numbers_that_were_measured(auto: Auto, n_val: int, calls: int) -> None:
     assert plan(60, n_val, auto).evaluation_calls == calls
+
+
+def test_little_data_is_searched_for_demos_only_and_a_policys_word_is_taken() -> None:
+    assert choose("auto", 17, 18).method == "miprov2"
+    few = choose("auto", 40, 11)
+    assert (few.method, "11 val examples" in few.because) == ("random_search", True)
+    assert choose("auto", 9, 40).because.startswith("9 train examples")
+    assert [choose(m, 1, 1).method for m in METHODS] == list(METHODS)
+    small = Policy(min_examples=30)
+    assert planned(small, 10, 11).because == choose("auto", 10, 11).because
+
+
+@given(
+    st.integers(1, 2000), st.integers(1, 2000), st.sampled_from(sorted(PRESETS)),
+    st.integers(1, 3), st.sampled_from(METHODS),
+)  # fmt: skip
+def test_every_optimizers_plan_grows_with_its_data(
+    n_train: int, n_val: int, auto: Auto, predictors: int, method: Method
+) -> None:
+    one = plan(n_train, n_val, auto, predictors=predictors, method=method)
+    more = plan(n_train + 1, n_val, auto, predictors=predictors, method=method)
+    assert one.method == method
+    assert one.evaluation_calls >= one.validated_on * predictors
+    assert one.calls_at_most <= more.calls_at_most
+    assert evaluations(one) >= 1
+    assert 1 <= in_flight(one, 16) <= 16
+    assert in_flight(one, 16) == 1 or in_flight(one, 16) * 100 <= one.evaluation_calls

@@ -15,8 +15,8 @@ from tdsys.core.people import Role
 from tdsys.core.policy import Policy
 from tdsys.core.sections import CellException, Cells
 from tdsys.intake import GuardedIntake
-from tdsys.stages import browsing, importing, operating
-from tdsys.store import Store, alerts, policies
+from tdsys.stages import activating, browsing, importing, operating
+from tdsys.store import Store, alerts, datasets, policies, runs
 from tests.factories import NOW, make_captures
 from tests.many import fill
 from tests.stored import LEASE, admit, enqueue, freeze, ingest, keep
@@ -188,6 +188,39 @@ def test_a_curator_moves_one_example_with_a_reason(site: Site, signed_in: Signed
     assert "flag: admitted → in review by cleo an odd story" in history
 
 
+def test_return_in_the_reason_presses_no_move(site: Site, signed_in: SignedIn) -> None:
+    with site.store.begin() as tx:
+        (example,) = admit(tx, make_captures(1))
+    page = signed_in(Role.CURATOR)
+    page.goto(f"/examples/{example}")
+    page.get_by_label("Why").fill("old")
+    page.get_by_label("Why").press("Enter")
+    page.get_by_role("button", name="Retire").click()
+    page.get_by_text("It is retired now.").wait_for()
+    assert page.locator(".timeline").get_by_text("retire", exact=True).count() == 1
+    assert "flag" not in page.locator(".timeline").inner_text()
+
+
+def test_a_filter_by_a_hostile_word_means_that_word_again_in_the_form(
+    site: Site, signed_in: SignedIn
+) -> None:
+    inputs = {"topic": HOSTILE, "difficulty": "easy"}
+    with site.store.begin() as tx:
+        admit(tx, make_captures(2, domain="d", inputs=inputs))
+    page = signed_in(Role.CURATOR)
+    page.goto("/examples?domain=d&difficulty=easy")
+    shown = page.get_by_label("Topic").locator("option").all_inner_texts()
+    assert "\u202e" not in "".join(shown)
+    page.get_by_label("Topic").select_option(HOSTILE)
+    page.get_by_role("button", name="Show").click()
+    assert page.locator(".amount").inner_text() == "2 examples"
+    page.get_by_text("Move all that this filter means").click()
+    page.get_by_label("Move", exact=True).select_option("retire")
+    page.get_by_label("Why").fill("hostile")
+    page.get_by_role("button", name="Look at what").click()
+    page.get_by_role("button", name="Retire 2 examples").wait_for()
+
+
 def test_many_are_moved_after_a_look_and_moved_back(site: Site, signed_in: SignedIn) -> None:
     with site.store.begin() as tx:
         admit(tx, make_captures(30, domain="sums"))
@@ -246,12 +279,16 @@ def test_a_file_is_sent_its_errors_shown_and_its_repair_file_had(
     page.get_by_label("File (JSON").set_input_files(path)
     page.get_by_label("Domain").fill("sums")
     page.get_by_label("Licence").select_option("MIT")
+    page.get_by_text("Names of fields, format").click()
     page.get_by_label("Fields, one a line").fill("q = problem")
     page.get_by_role("button", name="Import").click()
     page.get_by_role("heading", name="problems.jsonl").wait_for()
     assert page.locator("progress").count() == 1
     read(site.store)
     page.get_by_role("heading", name="What was wrong").wait_for()
+    told = page.locator("main").inner_text()
+    assert "licence MIT. Read so:" in told
+    assert "fill it in, or leave the record out" in told
     assert "olaf" in page.locator("main").inner_text()
     rows = page.locator("table.cards tbody tr")
     assert rows.count() == 3
@@ -275,6 +312,7 @@ def test_a_file_that_cannot_be_taken_says_so_and_keeps_the_form(
     page.goto("/imports")
     page.get_by_label("File (JSON").set_input_files(path)
     page.get_by_label("Domain").fill("sums")
+    page.get_by_text("Names of fields, format").click()
     page.get_by_label("Fields, one a line").fill("q = nonsense")
     page.get_by_role("button", name="Import").click()
     page.get_by_text("an example has no field 'nonsense'").wait_for()
@@ -371,6 +409,31 @@ def test_an_operator_silences_a_domain_and_ends_it_and_says_what_is_over(
     page.get_by_text("Nothing fires").wait_for()
 
 
+@pytest.mark.criterion("7.4")
+def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active(
+    site: Site, ids: dict[str, Any]
+) -> None:
+    with site.store.begin() as tx:
+        later = enqueue(tx, datasets.version(tx, id=ids["version"]), now=NOW + timedelta(days=2))
+        assert later
+        runs.finish(tx, run_id=later, state="finished", reason="", outcome={}, now=NOW)
+        keep(tx, datasets.version(tx, id=ids["version"]), run_id=later, activate=False)
+    activating.activate(site.store, domain="domain 0", program_id=None, actor="ann",
+                        reason=HOSTILE, now=NOW)  # fmt: skip
+    token = site.person(Role.ADMIN)
+    told = site.ask(f"/runs/{later}.json", token=token).document
+    assert [(one["active"], one["simulated"]) for one in told["history"]] == [
+        (True, None),
+        (False, True),
+    ]
+    assert [one["actor"] for one in told["history"][0]["activations"]] == ["ann"]
+    assert told["trend"].count("<circle") == 2
+    page = site.ask(f"/runs/{later}", token=token).body
+    assert "by ann: &lt;img" in page
+    assert HOSTILE not in page
+    assert 'aria-label="Scores on the test split of 2 programs' in page
+
+
 def test_a_run_is_stopped_by_an_operator(site: Site, signed_in: SignedIn) -> None:
     with site.store.begin() as tx:
         admit(tx, make_captures(9, domain="sums"))
@@ -391,6 +454,7 @@ def test_the_pages_of_an_empty_house_say_what_to_do(signed_in: SignedIn) -> None
         assert page.locator(".empty").count() >= 1, path
 
 
+@pytest.mark.criterion("4.5")
 def test_a_cell_shows_its_floor_its_cap_and_how_full_it_is(site: Site, signed_in: SignedIn) -> None:
     bounds = CellException(topic="angles", difficulty="easy", min=2, max=8)
     policy = Policy(cells=Cells(min=1, max=3, exceptions=(bounds,)))

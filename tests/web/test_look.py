@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,18 +29,15 @@ EVERYTHING = """{% extends "base.html" %}{% set has_math = true %}
 {% block main %}<h1>Pieces</h1>{{ ui.math_switch() }}
 <p>{% for word in words %}{{ ui.badge(word) }} {% endfor %}{{ ui.simulated() }}</p>
 <div id="text">{{ ui.untrusted(text) }}</div><p id="below">below</p>
-{% call ui.table("Cells", ["topic", {"title": "n", "number": true}, "spread", "share", ""]) %}
-<tr><th scope="row">sums</th><td class="number">{{ 1234567|number }}</td>
-<td>{{ ui.bars([1, 2, 3], "scores") }}</td><td>{{ ui.meter(0.5, "half", "good") }}</td>
-{{ ui.heat(1, "9") }}</tr>{% endcall %}
+{% call ui.table("Cells", ["topic", {"title": "n", "number": true}, ""]) %}
+<tr><th scope="row">sums</th><td class="number">1,234,567</td><td></td></tr>{% endcall %}
 {{ ui.empty("Nothing waits", "Come back later.") }}
 <form method="post" action="/press">{{ ui.proof(here) }}
 <label>Note<textarea name="note"></textarea></label>
 {{ ui.key_button("Approve", "a", "primary", "move", "approve") }}
 {{ ui.key_button("Reject", "r", "danger", "move", "reject") }}</form>
 <dl class="figures">{{ ui.figure(7, "waiting") }}</dl>
-{{ ui.select("state", "State", words, "admitted", "any") }}
-{{ ui.pages(here, "12") }}{% endblock %}"""
+{{ ui.select("state", "State", words, "admitted", "any") }}{% endblock %}"""
 WORDS = ["admitted", "in_review", "rejected", "parked", "candidate", "retired", "unscored", "admin",
          "operator", "failed"]  # fmt: skip
 SHIFTS = """() => new Promise((done) => {
@@ -207,10 +205,17 @@ def test_katex_is_what_was_published() -> None:
 
 def test_pages_hold_no_script_or_style_of_their_own(site: Site) -> None:
     templates = STATIC.parent / "templates"
-    for path in templates.glob("*.html"):
+    paths = list(templates.rglob("*.html"))
+    assert len(paths) > 25
+    for path in paths:
         text = path.read_text()
         assert "<style" not in text, path.name
         assert "<script>" not in text, path.name
-        assert " on" + "click" not in text, path.name
-        assert "|safe" not in text, path.name
+        assert not re.search(r"\bon[a-z]+=\"", text), path.name
+        # what is not escaped was drawn by charts.py, which escapes
+        unescaped = re.findall(r"\{\{\s*([^}|]+?)\s*\|\s*safe", text)
+        assert all(re.fullmatch(r"(?:\w+\.)?(?:\w+_)?chart|trend", name) for name in unescaped), (
+            path.name
+        )
+        assert len(unescaped) == len(re.findall(r"\bsafe\b", text)), path.name
     assert site.ask("/sign-in").body.count("<script") == 2

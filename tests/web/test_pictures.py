@@ -32,6 +32,7 @@ ONE = {
 }
 QUERY = {
     "/captures/batch": "?id=pictures",
+    "/effectiveness": "?domain=arithmetic",
     "/batches/new": "?domain=arithmetic&count=24",
 }
 NARROW = {"/review", "/examples", "/reports"}

@@ -33,6 +33,7 @@ from tdsys.verify.calculating import GuardedCalculator
 from tests.factories import NOW
 from tests.making import ScriptedSolver
 from tests.scripted import Clock, ScriptedOptimizer, ScriptedVerifier
+from tests.web.worth import attribute
 
 LEASE = timedelta(seconds=60)
 COUNT = 220
@@ -90,6 +91,7 @@ def build(store: Store) -> None:
             now=NOW,
             domain=domain,
         )
+    attribute(store, domain, clock)
     browsing.catch_up(store, clock=clock)
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tdsys.web.browse import alerts, arrivals, batches, bulk, datasets, examples, reports, runs
+from tdsys.web.browse import (
+    alerts,
+    arrivals,
+    batches,
+    bulk,
+    datasets,
+    effectiveness,
+    examples,
+    reports,
+    runs,
+)
 
 ROUTES = (
     *reports.ROUTES,
@@ -12,6 +22,7 @@ ROUTES = (
     *batches.ROUTES,
     *datasets.ROUTES,
     *runs.ROUTES,
+    *effectiveness.ROUTES,
     *alerts.ROUTES,
 )
 __all__ = ("ROUTES",)

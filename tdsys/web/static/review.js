@@ -29,12 +29,18 @@
   // What came back: the next example, or a state in its place.
   function show(answer) {
     if (answer.progress) progress(answer.progress);
-    if (answer.item) fill(answer.item); else state("Nothing waits for you", "Whatever comes next is shown when you look again.");
+    if (answer.item) fill(answer.item); else state("Nothing waits for you", nothing(answer.progress));
+  }
+
+  // Why there is nothing: newcomers wonder, and so does whoever reads that something waits.
+  function nothing(progress) {
+    if (progress?.waiting) return "What waits is in somebody else's hands just now, was decided by you, or was skipped by you. Look again in a while.";
+    return "Examples come here when a check or the judge doubts them, when somebody asks for a look, or by lot. Whatever comes next is shown when you look again.";
   }
 
   function progress({ waiting, pace }) {
     const words = [`${waiting}${waiting >= 1000 ? "+" : ""} waiting`];
-    if (pace.decided) words.push(`${pace.decided} decided this hour, about ${Math.round(pace.median)} s each`);
+    if (pace.decided) words.push(`${pace.decided} decided this hour, about ${Math.max(1, Math.round(pace.median))} s each`);
     at("progress").textContent = words.join(" · ");
   }
 
@@ -49,6 +55,7 @@
   }
 
   function fill(next) {
+    const isFirst = !item;
     item = next;
     ends = Date.now() + 1000 * next.left;
     extended = Date.now();
@@ -56,6 +63,7 @@
     at("again").hidden = true;
     const [domain, topic, difficulty] = next.place;
     at("place").textContent = `${domain} · ${topic} · ${difficulty}`;
+    at("spoken").textContent = isFirst ? "" : `next: ${at("place").textContent}`;
     at("why").replaceChildren(...notes(next).map((text) => make("li", {}, text)));
     at("fields").replaceChildren(...next.fields.map(field), ...next.diffs.flatMap(diff));
     at("checks").replaceChildren(...(next.checks.length ? next.checks.map(check) : [make("li", { class: "soft" }, "nothing was checked yet")]));
@@ -113,7 +121,7 @@
     const { similar: found } = await tdsys.send(`/review/${id}/similar`).catch(() => ({ similar: [] }));
     if (item?.id !== id) return;
     const near = found.map((one) => make("div", { class: "review-similar" }, make("span", { class: "badge" }, `${Math.round(100 * one.share)} % alike`), untrusted(one.problem)));
-    at("similar").replaceChildren(...(near.length ? near : [make("p", { class: "soft" }, "nothing admitted in this cell yet")]));
+    at("similar").replaceChildren(...(near.length ? near : [make("p", { class: "soft" }, "nothing here is like it")]));
     tdsysMath.renderAll(at("similar"));
   }
 
@@ -168,14 +176,15 @@
     const form = at("editing");
     form.replaceChildren(
       ...item.fields.filter(isEditable).map(({ side, name, title, raw }) => {
-        const text = make("textarea", { rows: name === "problem" || name === "solution" ? 5 : 2, "data-side": side, "data-name": name });
+        const text = make("textarea", { "data-side": side, "data-name": name });
         text.value = typed[`${side}.${name}`] ?? (Array.isArray(raw) ? raw.join("\n") : raw);
+        text.rows = Math.min(14, Math.max(name === "problem" || name === "solution" ? 5 : 2, text.value.split("\n").length + 1));
         return make("label", {}, Array.isArray(raw) ? `${title}, one a line` : title, text);
       }),
       make("div", { "data-wrong": "" }),
       make("div", { class: "row" }, make("button", { type: "submit", class: "primary", id: "save" }, "Check and save"), make("button", { type: "button", id: "leave" }, "Leave")),
     );
-    at("leave").addEventListener("click", () => { leave(); saveDraft(); });
+    at("leave").addEventListener("click", () => { leave(); saveDraft(); at("edit").focus(); });
     form.hidden = false;
     at("fields").hidden = true;
     form.querySelector("textarea")?.focus();

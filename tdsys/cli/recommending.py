@@ -1,0 +1,223 @@
+"""`tdsys effectiveness problems`, `recommend`, `apply`, `revert` and `impact`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+
+import click
+
+from tdsys import runtime
+from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.printing import note, say, show_table
+from tdsys.core.advising import Predicted
+from tdsys.stages import advising, impact
+from tdsys.stages.advising import Applied
+from tdsys.store.effect_schema import AttributionState, ProbeState
+from tdsys.store.recommendations import Recommendation
+from tdsys.wire import Task
+
+PROBLEMS = ("example", "id", "split", "fault", "because")
+ADVICE = ("id", "state", "what", "why", "predicted effect")
+LOOK_EVERY = 0.5
+FAILED = 1
+number = click.argument("id_", type=click.IntRange(1), metavar="ID")
+
+
+@click.command()
+@for_domain
+@as_json
+def problems(domain: str, *, as_json: bool) -> None:
+    """List the examples of the newest dataset version with something amiss, and the evidence."""
+    here = runtime.current()
+    seen = advising.survey(here.store, domain=domain, clock=here.now)
+    if as_json:
+        rows = [
+            {
+                "example": one.known.example,
+                "id": one.known.id,
+                "split": one.known.split,
+                "fault": one.fault,
+                "detail": one.detail,
+                "others": one.others,
+            }
+            for one in seen.suspects
+        ]
+        say(json.dumps({"version": seen.version.number, "problems": rows}))
+        return
+    show_table(PROBLEMS, [
+        (one.known.example[:16], str(one.known.id), one.known.split, one.fault, one.detail)
+        for one in seen.suspects
+    ])  # fmt: skip
+    counts = Counter(one.fault for one in seen.suspects)
+    say(", ".join(f"{n} {fault}" for fault, n in counts.items()) or "nothing is amiss")
+    if seen.whole is None:
+        note(
+            "which examples harm is not known for this version: "
+            f"tdsys effectiveness attribute --domain {domain!r}"
+        )
+
+
+@click.command()
+@for_domain
+@click.option("--all", "all_", is_flag=True, help="With what became of earlier ones.")
+@as_json
+def recommend(domain: str, *, all_: bool, as_json: bool) -> None:
+    """Say what to do about it: each with its reason, evidence and predicted effect."""
+    here = runtime.current()
+    found = advising.recommend(here.store, domain=domain, clock=here.now)
+    if all_:
+        found = advising.listed(here.store, domain=domain)
+    if as_json:
+        say(json.dumps({"recommendations": [document(one) for one in found]}))
+    elif found:
+        show_table(ADVICE, [
+            (str(one.id), one.state, one.title, one.reason, _shown(one.predicted))
+            for one in found
+        ])  # fmt: skip
+    else:
+        say("there is nothing to recommend")
+
+
+@click.command()
+@number
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@as_json
+def apply(id_: int, *, dry_run: bool, as_json: bool) -> None:
+    """Follow a recommendation: retirements make a new dataset version."""
+    here = runtime.current()
+    done = advising.apply(
+        here.store,
+        id=id_,
+        supply=lambda: here.workshop,
+        model=here.settings.lm,
+        actor=person(),
+        clock=here.now,
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        for task in (Task.SCORE, Task.PLAN, Task.GENERATE):
+            here.ring(task)
+    _tell_applied(done, as_json=as_json)
+
+
+@click.command()
+@number
+@as_json
+def revert(id_: int, *, as_json: bool) -> None:
+    """Take back what applying a recommendation did."""
+    here = runtime.current()
+    one = advising.revert(here.store, id=id_, actor=person(), clock=here.now)
+    for task in (Task.SCORE, Task.PLAN):
+        here.ring(task)
+    say(json.dumps(document(one)) if as_json else f"recommendation {id_} is reverted: {one.title}")
+
+
+@click.command("impact")
+@number
+@click.option(
+    "--seeds", type=click.IntRange(1, 20), default=impact.SEEDS, show_default=True,
+    help="Pairs of runs.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only tell what it would take.")
+@click.option("--detach", is_flag=True, help="Leave it to the workers.")
+@as_json
+def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool) -> None:
+    """Measure what a recommendation changes: runs with and without, alike in all else.
+
+    This process works along with the workers. What was measured already is only shown.
+    """
+    here = runtime.current()
+    plan = impact.planned(here.store, id=id_, seeds=seeds)
+    if dry_run:
+        told = {"recommendation": id_, "seeds": plan.seeds, "calls": plan.calls}
+        say(json.dumps(told) if as_json else f"{2 * seeds} runs, at most {plan.calls} calls")
+        return
+    impact.begin(here.store, plan, clock=here.now)
+    here.ring(Task.ATTRIBUTE)
+    if detach:
+        say(json.dumps({"recommendation": id_, "calls": plan.calls}) if as_json else "queued")
+        return
+    _tell_impact(_measured(id_), as_json=as_json)
+
+
+def _measured(id_: int) -> impact.Shown:
+    here, told = runtime.current(), -1
+    while True:
+        found = impact.shown(here.store, id=id_)
+        if found.measurement.state is not AttributionState.OPEN:
+            return found
+        done = sum(one.state is ProbeState.DONE for one in found.runs)
+        if done != told:
+            note(f"{done} of {len(found.runs)} runs")
+            told = done
+        if not impact.work_due(
+            here.store,
+            optimizer=here.optimizer,
+            verifier=here.verifier,
+            clock=here.now,
+            lease=here.lease,
+        ):
+            time.sleep(LOOK_EVERY)
+
+
+def document(one: Recommendation) -> dict[str, object]:
+    """A recommendation as machines read it."""
+    return one.model_dump(mode="json")
+
+
+def _tell_applied(done: Applied, *, as_json: bool) -> None:
+    one, version = done.recommendation, done.version
+    if as_json:
+        say(
+            json.dumps(
+                {
+                    **document(one),
+                    "dry_run": done.dry_run,
+                    "moved": done.moved,
+                    "version": version and {"id": version.id, "number": version.number},
+                    "policy_version": done.policy_version,
+                    "batches": done.batches,
+                }
+            )
+        )
+        return
+    if done.dry_run:
+        say(f"would {one.title}: {len(done.moved)} of them are admitted now")
+        return
+    news = [f"{len(done.moved)} examples moved"] if done.moved else []
+    news += [f"dataset version {version.number} is frozen"] if version else []
+    news += [f"policy version {done.policy_version}"] if done.policy_version else []
+    news += [f"batch {one}" for one in done.batches]
+    say(f"recommendation {one.id} is applied: {', '.join(news) or 'nothing was left to do'}")
+
+
+def _tell_impact(found: impact.Shown, *, as_json: bool) -> None:
+    measured = found.measurement
+    if as_json:
+        say(
+            json.dumps(
+                {
+                    "recommendation": found.recommendation.id,
+                    "state": measured.state,
+                    "reason": measured.reason,
+                    "impact": measured.outcome,
+                    "calls": sum(one.calls for one in found.runs),
+                    "predicted": found.recommendation.model_dump(mode="json")["predicted"],
+                }
+            )
+        )
+    else:
+        simulated = bool(measured.outcome and measured.outcome.get("simulated"))
+        say(f"{measured.reason or measured.state}{' (simulated)' if simulated else ''}")
+        if found.recommendation.predicted:
+            say(f"predicted: {_shown(found.recommendation.predicted)}")
+    if measured.state is AttributionState.FAILED:
+        raise SystemExit(FAILED)
+
+
+def _shown(found: Predicted | None) -> str:
+    if found is None:
+        return "not known"
+    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f}), {found.meaning}"

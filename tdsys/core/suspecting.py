@@ -1,0 +1,195 @@
+"""What may be wrong with a training example: six ways, each with the evidence for it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from statistics import fmean, median
+from typing import NamedTuple
+
+from tdsys.core.answers import Equality, compare
+from tdsys.core.attribution import Contribution, Effect
+from tdsys.core.dataset import Split
+from tdsys.core.example import level
+
+# Before a validation item is suspected: so many programs that do well elsewhere, and their score.
+FEWEST_PROGRAMS = 4
+GOOD_PROGRAM = 0.5
+FAILED = 0.25
+
+
+class Fault(StrEnum):
+    """How an example is of little use, or does harm."""
+
+    HARMFUL = "harmful"
+    REDUNDANT = "redundant"
+    CONTRADICTORY = "contradictory"
+    MISLABELLED = "mislabelled"
+    STALE = "stale"
+    DISPUTED = "disputed"
+
+
+class Known(NamedTuple):
+    """A member of a dataset version, and what is known of it beside its content.
+
+    `rubric` is by which it was judged last; `approved` is a person's last word, None without one;
+    `accepted` whether its scores alone would admit it by the policy in force.
+    """
+
+    example: str
+    id: int
+    split: Split
+    cluster: int
+    topic: str
+    difficulty: str
+    quality: float
+    problem: str
+    answer: str
+    stored_at: datetime | None = None
+    rubric: str | None = None
+    approved: bool | None = None
+    accepted: bool | None = None
+
+
+class Suspect(NamedTuple):
+    """An example with a fault; `others` are the examples that it is a fault beside."""
+
+    known: Known
+    fault: Fault
+    detail: str
+    others: tuple[str, ...] = ()
+
+
+class ProgramScore(NamedTuple):
+    """One program's score on a validation item; `program` names it, `overall` is its mean."""
+
+    program: str
+    overall: float
+    item: str
+    value: float
+
+
+class Standards(NamedTuple):
+    """What is current: the newest rubric, and from which age on an example is old."""
+
+    rubric: str | None
+    oldest_days: int | None
+    now: datetime
+
+
+def suspects(
+    members: Sequence[Known],
+    contributions: Mapping[str, Contribution],
+    tested: Sequence[ProgramScore],
+    standards: Standards,
+) -> list[Suspect]:
+    """Everything that looks amiss, one row for each fault of each example."""
+    return [
+        *_harmful(members, contributions),
+        *_redundant(members, contributions),
+        *_contradictory(members),
+        *_mislabelled(members, tested),
+        *_stale(members, standards),
+        *_disputed(members),
+    ]
+
+
+def _harmful(
+    members: Sequence[Known], contributions: Mapping[str, Contribution]
+) -> Iterator[Suspect]:
+    for one in members:
+        found = contributions.get(one.example)
+        if found and found.verdict is Effect.HARMFUL:
+            yield Suspect(one, Fault.HARMFUL, f"a prompt with it scores {_told(found)}")
+
+
+def _redundant(
+    members: Sequence[Known], contributions: Mapping[str, Contribution]
+) -> Iterator[Suspect]:
+    """Of near-duplicates in train the best stays; others need not if they do not help."""
+    clusters: dict[int, list[Known]] = defaultdict(list)
+    for one in members:
+        if one.split is Split.TRAIN:
+            clusters[one.cluster].append(one)
+
+    def worth(one: Known) -> tuple[float, float, str]:
+        found = contributions.get(one.example)
+        value = found.value if found and found.value is not None else 0.0
+        return value, one.quality, one.example
+
+    for alike in clusters.values():
+        best, *others = sorted(alike, key=worth, reverse=True)
+        for one in others:
+            found = contributions.get(one.example)
+            if found is None or found.verdict in {Effect.NEUTRAL, Effect.UNKNOWN}:
+                said = f"; by itself {_told(found)}" if found and found.value is not None else ""
+                detail = f"a near-duplicate of {best.example[:16]}{said}"
+                yield Suspect(one, Fault.REDUNDANT, detail, (best.example,))
+
+
+def _contradictory(members: Sequence[Known]) -> Iterator[Suspect]:
+    """The same problem with another answer: one of the two is wrong."""
+    same: dict[str, list[Known]] = defaultdict(list)
+    for one in members:
+        same[level(one.problem)].append(one)
+    for text, alike in same.items():
+        for one in alike if text else ():
+            others = [
+                other
+                for other in alike
+                if other is not one and compare(one.answer, other.answer) is Equality.UNEQUAL
+            ]
+            if others:
+                names = tuple(other.example for other in others)
+                # No answer is told here: what is forgotten must not live on in a recommendation.
+                detail = (
+                    f"the same problem has another answer in {', '.join(n[:16] for n in names)}"
+                )
+                yield Suspect(one, Fault.CONTRADICTORY, detail, names)
+
+
+def _mislabelled(members: Sequence[Known], tested: Sequence[ProgramScore]) -> Iterator[Suspect]:
+    """Items that programs which do well elsewhere keep failing: the label may be at fault."""
+    overall = {one.program: one.overall for one in tested}
+    bar = max(GOOD_PROGRAM, median(overall.values())) if overall else GOOD_PROGRAM
+    values: dict[str, list[float]] = defaultdict(list)
+    for one in tested:
+        if one.overall >= bar:
+            values[one.item].append(one.value)
+    good = [score for score in overall.values() if score >= bar]
+    for known in members:
+        found = values.get(known.example, [])
+        if len(found) >= FEWEST_PROGRAMS and fmean(found) <= FAILED:
+            yield Suspect(
+                known,
+                Fault.MISLABELLED,
+                f"{len(found)} programs that score {fmean(good):.2f} on average score "
+                f"{fmean(found):.2f} on it",
+            )
+
+
+def _stale(members: Sequence[Known], standards: Standards) -> Iterator[Suspect]:
+    for one in members:
+        if one.rubric and standards.rubric and one.rubric != standards.rubric:
+            detail = f"judged by rubric {one.rubric}, the newest is {standards.rubric}"
+            yield Suspect(one, Fault.STALE, detail)
+        elif one.stored_at and standards.oldest_days is not None:
+            age = standards.now - one.stored_at
+            if age > timedelta(days=standards.oldest_days):
+                yield Suspect(one, Fault.STALE, f"stored {age.days} days ago")
+
+
+def _disputed(members: Sequence[Known]) -> Iterator[Suspect]:
+    for one in members:
+        if None not in {one.approved, one.accepted} and one.approved != one.accepted:
+            person = "approved" if one.approved else "rejected"
+            judge = "would admit" if one.accepted else "would not admit"
+            yield Suspect(one, Fault.DISPUTED, f"a person {person} what the scores alone {judge}")
+
+
+def _told(found: Contribution) -> str:
+    if found.value is None or found.ci_low is None or found.ci_high is None:
+        return "unknown"
+    return f"{found.value:+.3f} ({found.ci_low:+.3f} to {found.ci_high:+.3f})"

@@ -1,0 +1,419 @@
+"""What is amiss with a domain's examples, what to do about it, doing it, and taking it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import product
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from tdsys.core import dataset
+from tdsys.core.advising import Advice, AdviceState, Kind, advice
+from tdsys.core.attribution import Contribution
+from tdsys.core.batch import Kind as BatchKind
+from tdsys.core.calibration import JudgeVersion
+from tdsys.core.dataset import Member, Split
+from tdsys.core.lifecycle import Move, State, way
+from tdsys.core.policy import Policy
+from tdsys.core.program import Item
+from tdsys.core.rubric import decide
+from tdsys.core.suspecting import Known, ProgramScore, Standards, Suspect, suspects
+from tdsys.core.versions import Leaving, Tombstone
+from tdsys.errors import Conflict, InvalidInput, NotReady
+from tdsys.stages import attributing, clustering, filling
+from tdsys.stages.filling import Request, Supply
+from tdsys.stages.leases import Clock
+from tdsys.store import (
+    Store,
+    Tx,
+    attributions,
+    calibrations,
+    datasets,
+    examples,
+    policies,
+    recommendations,
+    runs,
+)
+from tdsys.store.attributions import Attribution
+from tdsys.store.datasets import DatasetVersion, Step
+from tdsys.store.effect_schema import AttributionState
+from tdsys.store.recommendations import Recommendation
+
+RUNS_LOOKED_AT = 10
+BECAUSE = "recommended"
+MOVES = {Kind.RETIRE: Move.RETIRE, Kind.REJUDGE: Move.REPLAY, Kind.FIX_LABEL: Move.FLAG}
+CAN_GO_BACK = frozenset({Kind.RETIRE})
+
+
+class Survey(NamedTuple):
+    """All that speaks about the members of a domain's newest version."""
+
+    version: DatasetVersion
+    policy: Policy
+    members: list[Known]
+    contributions: list[Contribution]
+    whole: Attribution | None
+    tested: list[ProgramScore]
+    suspects: list[Suspect]
+
+
+class Applied(NamedTuple):
+    """What following a recommendation did, or would do."""
+
+    recommendation: Recommendation
+    moved: list[int]
+    version: DatasetVersion | None
+    policy_version: int | None
+    batches: list[str]
+    dry_run: bool
+
+
+def survey(store: Store, *, domain: str, clock: Clock) -> Survey:
+    """Look at the newest version from every side; NotReady where there is none."""
+    with store.begin() as tx:
+        version = datasets.latest(tx, domain=domain)
+        if version is None:
+            raise NotReady(
+                f"{domain} has no dataset version yet", remedy="see `tdsys optimize status`"
+            )
+        _, policy = policies.current(tx, domain=domain)
+        judge = calibrations.newest_judge(tx, domain=domain)
+        members = _known(tx, domain, datasets.members(tx, version_id=version.id), policy, judge)
+        whole = _newest(tx, domain)
+        found = attributions.contributions(tx, id=whole.id) if whole else []
+        tested = _tested(tx, domain)
+    standards = Standards(
+        judge.rubric_version if judge else None, policy.lifecycle.retire_after_days, clock()
+    )
+    named = {one.example: one for one in found}
+    return Survey(
+        version, policy, members, found, whole, tested, suspects(members, named, tested, standards)
+    )
+
+
+def recommend(store: Store, *, domain: str, clock: Clock) -> list[Recommendation]:
+    """Work out what to do and make it the open recommendations."""
+    seen = survey(store, domain=domain, clock=clock)
+    found = _advice(store, seen)
+    with store.begin() as tx:
+        return recommendations.keep(
+            tx,
+            domain=domain,
+            version_id=seen.version.id,
+            attribution_id=seen.whole.id if seen.whole else None,
+            found=found,
+            now=clock(),
+        )
+
+
+def listed(store: Store, *, domain: str) -> list[Recommendation]:
+    """A domain's recommendations with what became of them, the newest first."""
+    with store.begin() as tx:
+        return recommendations.listed(tx, domain=domain)
+
+
+def found(store: Store, *, id: int) -> Recommendation:  # noqa: A002
+    """One recommendation; NotFound without one."""
+    with store.begin() as tx:
+        return recommendations.find(tx, id=id)
+
+
+def apply(
+    store: Store, *, id: int, supply: Callable[[], Supply], model: str, actor: str, clock: Clock,  # noqa: A002
+    dry_run: bool = False,
+) -> Applied:  # fmt: skip
+    """Follow a recommendation: by moves of the lifecycle, a policy, or a batch.
+
+    Retirements are followed by a new dataset version. Conflict where it is not open any more.
+    """
+    with store.begin() as tx:
+        one = recommendations.find(tx, id=id)
+    if one.state is not AdviceState.OPEN:
+        raise Conflict(f"recommendation {id} is {one.state}", remedy="ask for fresh ones")
+    if dry_run:
+        return Applied(one, _movable(store, one), None, None, [], dry_run=True)
+    done = Applied(one, [], None, None, [], dry_run=False)
+    if one.kind in MOVES:
+        done = _moved(store, done, actor, clock)
+    elif one.kind is Kind.CHANGE_THRESHOLD:
+        done = _with_policy(store, done, actor, clock)
+    else:
+        done = _with_batches(store, done, supply(), model, actor, clock)
+    with store.begin() as tx:
+        recommendations.amend(tx, id=id, done=_kept(done))
+        return done._replace(recommendation=recommendations.find(tx, id=id))
+
+
+def revert(store: Store, *, id: int, actor: str, clock: Clock) -> Recommendation:  # noqa: A002
+    """Take back what applying a recommendation did.
+
+    Retired examples are admitted again as they were, and the dataset version of before is the
+    newest again. A policy's field has its former value, batches are cancelled.
+    """
+    with store.begin() as tx:
+        one = recommendations.find(tx, id=id, hold=True)
+        if one.state is not AdviceState.APPLIED:
+            raise Conflict(f"recommendation {id} is {one.state}, not applied")
+        if one.kind in MOVES and one.kind not in CAN_GO_BACK:
+            raise InvalidInput(
+                f"recommendation {id} put examples before the judge or a person",
+                remedy="what they decided stands; move examples by `tdsys examples move`",
+            )
+        _restore(tx, one, actor, clock)
+        _freeze_again(tx, one, clock)
+        _put_back(tx, one, actor, clock)
+        recommendations.reverted(tx, id=id, now=clock())
+        after = recommendations.find(tx, id=id)
+    for batch_id in _texts(one, "batches"):
+        filling.cancel(store, batch_id=filling.meant(store, prefix=batch_id), clock=clock)
+    return after
+
+
+def freeze(tx: Tx, *, version: DatasetVersion, because: str, now: datetime) -> DatasetVersion:
+    """Freeze a version's members that are admitted still, each in its split; NotReady if few are.
+
+    A minor version: nothing else changes, so what comes of the next run comes of their leaving.
+    What was admitted meanwhile is planning's business.
+    """
+    members = datasets.members(tx, version_id=version.id)
+    facts = recommendations.facts(tx, example_ids=[m.example.id for m in members])
+    held = {id_ for id_, fact in facts.items() if fact.state == State.ADMITTED}
+    left = [m for m in members if m.example.id in held]
+    for split in Split:
+        if (count := sum(m.split is split for m in left)) < dataset.SMALLEST_SPLIT:
+            raise NotReady(
+                f"only {count} examples would be left for {split}",
+                remedy="collect more examples first",
+            )
+    gone = [
+        Tombstone(m.example.id, m.example.fingerprint, m.split, Leaving.LEFT, because)
+        for m in members
+        if m.example.id not in held
+    ]
+    return datasets.freeze(
+        tx,
+        domain=version.domain,
+        fingerprint=dataset.fingerprint(left, version.signature),
+        signature=version.signature,
+        policy_version=version.policy_version,
+        members=left,
+        now=now,
+        step=Step(version.id, major=False, because=because, removed=gone),
+    )
+
+
+def _newest(tx: Tx, domain: str) -> Attribution | None:
+    """The newest attribution that says something and is of the data as it is."""
+    done = attributions.listed(tx, domain=domain, limit=20)
+    return next(
+        (one for one in done if one.state is AttributionState.FINISHED and not one.stale), None
+    )
+
+
+def _known(
+    tx: Tx, domain: str, members: Sequence[Member], policy: Policy, judge: JudgeVersion | None
+) -> list[Known]:
+    facts = recommendations.facts(tx, example_ids=[m.example.id for m in members])
+    reviewed = calibrations.reviewed(tx, domain=domain, judge=judge) if judge else []
+    words = {
+        one.example_id: (
+            one.approved,
+            decide(one.verdict, one.assessment, policy).move is Move.ADMIT,
+        )
+        for one in reviewed
+    }
+    found = []
+    for member in members:
+        example, fact = member.example, facts.get(member.example.id)
+        approved, accepted = words.get(example.id, (None, None))
+        found.append(
+            Known(
+                example.fingerprint, example.id, member.split, member.cluster, example.topic,
+                example.difficulty, example.quality, clustering.problem_of(example.outputs),
+                str(example.outputs.get("answer", "")), fact.stored_at if fact else None,
+                fact.rubric if fact else None, approved, accepted,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _tested(tx: Tx, domain: str) -> list[ProgramScore]:
+    """Scores of whole validation splits by the programs that runs tried."""
+    return [
+        ProgramScore(f"{run.id}/{trial.number}", trial.score, item.uid, item.value)
+        for run in runs.runs(tx, domain=domain, limit=RUNS_LOOKED_AT)
+        for trial in runs.trials(tx, run_id=run.id)
+        if trial.kind == "full"
+        for item in trial.items
+        if item.value is not None
+    ]
+
+
+def _advice(store: Store, seen: Survey) -> list[Advice]:
+    """With what the scores say of sums of contributions, if there are any."""
+
+    def unknown(_: Mapping[str, float]) -> None:
+        return None
+
+    if seen.whole is None:
+        return advice(seen.members, seen.suspects, [], seen.tested, seen.policy, unknown)
+    from tdsys.core.estimating import estimate  # noqa: PLC0415  # numpy, for this one moment
+
+    with store.begin() as tx:
+        rows = attributing.evidence(tx, seen.whole)
+    found = estimate(rows, seen.whole.pool)
+    return advice(
+        seen.members,
+        seen.suspects,
+        seen.contributions,
+        seen.tested,
+        seen.policy,
+        found.contrast if found.is_enough else unknown,
+    )
+
+
+def _movable(store: Store, one: Recommendation) -> list[int]:
+    """The examples it is about that are admitted still."""
+    with store.begin() as tx:
+        return _admitted(tx, one)
+
+
+def _admitted(tx: Tx, one: Recommendation) -> list[int]:
+    wanted = set(one.examples)
+    placed = datasets.placed(tx, version_id=one.version_id)
+    ids = sorted(found.example_id for name, found in placed.items() if name in wanted)
+    facts = recommendations.facts(tx, example_ids=ids)
+    return [id_ for id_ in ids if id_ in facts and facts[id_].state == State.ADMITTED]
+
+
+def _moved(store: Store, done: Applied, actor: str, clock: Clock) -> Applied:
+    """Move its examples, all or none, the reason on record with each."""
+    one = done.recommendation
+    with store.begin() as tx:
+        version, _ = policies.current(tx, domain=one.domain)
+        done = done._replace(moved=_admitted(tx, one))
+        recommendations.applied(tx, id=one.id, done=_kept(done), actor=actor, now=clock())
+        for example_id in done.moved:
+            examples.move(
+                tx, example_id=example_id, move=MOVES[one.kind], reason=BECAUSE,
+                detail=f"recommendation {one.id}: {one.title}; {one.reason}", actor=actor,
+                policy_version=version, now=clock(),
+            )  # fmt: skip
+        latest = datasets.latest(tx, domain=one.domain)
+        if one.kind is Kind.RETIRE and latest:
+            done = done._replace(
+                version=freeze(
+                    tx, version=latest, because=f"recommendation {one.id}: {one.title}", now=clock()
+                )
+            )
+        return done
+
+
+def _with_policy(store: Store, done: Applied, actor: str, clock: Clock) -> Applied:
+    one = done.recommendation
+    with store.begin() as tx:
+        _, policy = policies.current(tx, domain=one.domain)
+        changed = Policy.model_validate({**policy.model_dump(), **_change(one)})
+        version = policies.put(tx, domain=one.domain, policy=changed, author=actor, now=clock())
+        done = done._replace(policy_version=version)
+        recommendations.applied(tx, id=one.id, done=_kept(done), actor=actor, now=clock())
+        return done
+
+
+def _with_batches(
+    store: Store, done: Applied, supply: Supply, model: str, actor: str, clock: Clock
+) -> Applied:
+    """A batch of synthetic examples for each cell; first all are planned, then all are begun."""
+    one = done.recommendation
+    drafted = [
+        filling.draft(
+            store,
+            supply,
+            Request(
+                kind=BatchKind.SYNTHESIS, domain=one.domain, count=int(str(_change(one)["count"])),
+                topics=(topic,), difficulties=(difficulty,), model=model,
+            ),
+        )
+        for topic, difficulty in one.cells
+    ]  # fmt: skip
+    with store.begin() as tx:
+        recommendations.applied(tx, id=one.id, done=_kept(done), actor=actor, now=clock())
+    begun = [str(filling.begin(store, each, actor=actor, clock=clock)) for each in drafted]
+    return done._replace(batches=begun)
+
+
+def _kept(done: Applied) -> dict[str, JsonValue]:
+    return {
+        "moved": list[JsonValue](done.moved),
+        "version_before": done.recommendation.version_id,
+        "version_after": done.version.id if done.version else None,
+        "policy_version": done.policy_version,
+        "batches": list[JsonValue](done.batches),
+    }
+
+
+def _restore(tx: Tx, one: Recommendation, actor: str, clock: Clock) -> None:
+    moved = (one.done or {}).get("moved")
+    ids = [int(str(n)) for n in moved] if isinstance(moved, list) else []
+    facts = recommendations.facts(tx, example_ids=ids)
+    version, _ = policies.current(tx, domain=one.domain)
+    back = [id_ for id_ in ids if id_ in facts and facts[id_].state == State.RETIRED]
+    for example_id, move in product(back, way(State.RETIRED, State.ADMITTED)):
+        examples.move(
+            tx, example_id=example_id, move=move, reason=BECAUSE,
+            detail=f"recommendation {one.id} was taken back", actor=actor,
+            policy_version=version, now=clock(),
+        )  # fmt: skip
+
+
+def _freeze_again(tx: Tx, one: Recommendation, clock: Clock) -> None:
+    """The version of before, unless planning went on from what was made of it."""
+    latest = datasets.latest(tx, domain=one.domain)
+    made = (one.done or {}).get("version_after")
+    if one.kind is not Kind.RETIRE or latest is None or latest.id != made:
+        return
+    before = datasets.version(tx, id=one.version_id)
+    datasets.freeze(
+        tx,
+        domain=before.domain,
+        fingerprint=before.fingerprint,
+        signature=before.signature,
+        policy_version=before.policy_version,
+        members=datasets.members(tx, version_id=before.id),
+        now=clock(),
+    )
+
+
+def _put_back(tx: Tx, one: Recommendation, actor: str, clock: Clock) -> None:
+    """The field as it was before; what somebody changed since stays."""
+    if one.kind is not Kind.CHANGE_THRESHOLD or one.done is None:
+        return
+    number, (_, policy) = (
+        int(str(one.done["policy_version"])),
+        policies.current(tx, domain=one.domain),
+    )
+    former = policies.document(tx, domain=one.domain, version=number - 1)
+    fields = {name: former.get(name, policy.model_dump()[name]) for name in _change(one)}
+    changed = Policy.model_validate({**policy.model_dump(), **fields})
+    policies.put(tx, domain=one.domain, policy=changed, author=actor, now=clock())
+
+
+def _change(one: Recommendation) -> dict[str, JsonValue]:
+    found = one.subject.get("change")
+    return found if isinstance(found, dict) else {}
+
+
+def _texts(one: Recommendation, name: str) -> list[str]:
+    found = (one.done or {}).get(name)
+    return [str(text) for text in found] if isinstance(found, list) else []
+
+
+def items_without(
+    members: Sequence[Member], gone: Sequence[str], version: DatasetVersion
+) -> list[Item]:
+    """The training items of a version but for some examples."""
+    left_out = set(gone)
+    kept = [m for m in members if m.example.fingerprint not in left_out]
+    return attributing.items_of(kept, Split.TRAIN, version.signature)

@@ -1,0 +1,269 @@
+"""Measure what following a recommendation changes, by runs that differ in nothing else.
+
+Both sides of a pair learn from the dataset version the recommendation was made for, one of them
+without the examples it retires: the same seed, validation and test split, metric and model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from tdsys.core import budget
+from tdsys.core.advising import Kind
+from tdsys.core.dataset import Split
+from tdsys.core.example import canonical
+from tdsys.core.grading import GenerationGrader
+from tdsys.core.impact import Finding, Impact, Pair
+from tdsys.core.impact import impact as compared
+from tdsys.core.policy import Policy
+from tdsys.core.program import Grader, Item, ItemScore, Optimizer, Recipe
+from tdsys.core.rubric import Verifier
+from tdsys.errors import (
+    Cancelled,
+    ConfigurationError,
+    Conflict,
+    InvalidInput,
+    ModelUnavailable,
+    NotReady,
+)
+from tdsys.stages.advising import items_without
+from tdsys.stages.attributing import items_of
+from tdsys.stages.leases import Clock, kept
+from tdsys.stages.scoring import backoff
+from tdsys.store import Store, datasets, impacts, policies, recommendations
+from tdsys.store.datasets import DatasetVersion
+from tdsys.store.effect_schema import Arm, AttributionState, ProbeState
+from tdsys.store.impacts import Claimed, Measurement, Run
+from tdsys.store.recommendations import Recommendation
+
+MOST_DEATHS = 5
+SEEDS = 2
+
+log = logging.getLogger("tdsys.impact")
+
+
+class Planned(NamedTuple):
+    """What a measurement would take."""
+
+    recommendation: Recommendation
+    seeds: list[int]
+    calls: int
+
+
+class Shown(NamedTuple):
+    """A measurement with its runs."""
+
+    recommendation: Recommendation
+    measurement: Measurement
+    runs: list[Run]
+
+
+class _Material(NamedTuple):
+    version: DatasetVersion
+    policy: Policy
+    train: dict[Arm, list[Item]]
+    val: list[Item]
+    test: list[Item]
+
+
+def planned(store: Store, *, id: int, seeds: int = SEEDS) -> Planned:  # noqa: A002
+    """What measuring would take; InvalidInput where there is nothing to take away."""
+    with store.begin() as tx:
+        one = recommendations.find(tx, id=id)
+    if one.kind is not Kind.RETIRE:
+        raise InvalidInput(
+            f"recommendation {id} retires nothing, so there is no pair of runs to compare",
+            remedy="compare the next optimization with the last: `tdsys optimize status`",
+        )
+    found = _read(store, one)
+    plans = [
+        budget.planned(found.policy, len(found.train[arm]), len(found.val)).calls_at_most
+        for arm in Arm
+    ]
+    calls = seeds * (sum(plans) + 2 * len(found.test))
+    first = found.policy.seed
+    return Planned(one, list(range(first, first + seeds)), calls)
+
+
+def begin(store: Store, plan: Planned, *, clock: Clock) -> None:
+    """Queue the pairs; nothing where a measurement is open."""
+    one = plan.recommendation.id
+    with store.begin() as tx:
+        impacts.open_(
+            tx, recommendation_id=one, seeds=plan.seeds, planned_calls=plan.calls, now=clock()
+        )
+
+
+def shown(store: Store, *, id: int) -> Shown:  # noqa: A002
+    """A recommendation's newest measurement; NotReady where there is none."""
+    with store.begin() as tx:
+        one = recommendations.find(tx, id=id)
+        found = impacts.of(tx, recommendation_id=id)
+        if found is None:
+            raise NotReady(
+                f"the impact of recommendation {id} was not measured yet",
+                remedy=f"`tdsys effectiveness impact {id} --dry-run` tells what it takes",
+            )
+        return Shown(one, found, impacts.runs(tx, impact_id=found.id))
+
+
+def work_due(
+    store: Store, *, optimizer: Optimizer, verifier: Verifier, clock: Clock, lease: timedelta
+) -> int:
+    """Make one run that is due, and close what is complete; how many were made, 0 or 1."""
+    with store.begin() as tx:
+        claimed = impacts.claim(tx, lease=lease, now=clock())
+    if claimed is None:
+        return 0
+    return _Running(store, claimed, optimizer, verifier, clock, lease).settle()
+
+
+class _Running:
+    """One claimed run: keeps its lease, writes its scores, closes the measurement at the end."""
+
+    def __init__(
+        self,
+        store: Store,
+        claimed: Claimed,
+        optimizer: Optimizer,
+        verifier: Verifier,
+        clock: Clock,
+        lease: timedelta,
+    ) -> None:
+        self._store, self._run, self._id = store, claimed.run, claimed.recommendation_id
+        self._optimizer, self._verifier = optimizer, verifier
+        self._clock, self._lease = clock, lease
+
+    def settle(self) -> int:
+        """Run to an end and record it, whatever the end is."""
+        if self._run.attempts - self._run.outages > MOST_DEATHS:
+            return self._fail(f"its worker died {MOST_DEATHS} times")
+        with self._store.begin() as tx:
+            one = recommendations.find(tx, id=self._id)
+        try:
+            found = _read(self._store, one)
+            with kept(self._extend, lease=self._lease) as stop:
+                scores, calls = self._scores(found, stop.is_set)
+        except Cancelled:
+            return 0
+        except (NotReady, ConfigurationError, Conflict) as blocked:
+            return self._fail(str(blocked))
+        except ModelUnavailable:
+            return self._again()
+        with self._store.begin() as tx:
+            impacts.record(tx, run=self._run, scores=scores, calls=calls)
+        self._close(found)
+        return 1
+
+    def _scores(
+        self, found: _Material, should_stop: Callable[[], bool]
+    ) -> tuple[list[ItemScore], int]:
+        # What both sides know, so that both are graded alike.
+        known = [*found.train[Arm.WITH], *found.val]
+        name = found.policy.metric
+        grader: Grader = (
+            GenerationGrader(found.version.domain, known, self._verifier)
+            if name is None
+            else self._optimizer.metric(name)
+        )
+        fields, train = found.version.signature, found.train[self._run.arm]
+        made = self._optimizer.optimize(
+            fields,
+            train,
+            found.val,
+            grader=grader,
+            recipe=_recipe(found, train, self._run.seed),
+            on_trial=lambda _: None,
+            on_progress=lambda _: None,
+            should_stop=should_stop,
+        )
+        scores = self._optimizer.evaluate(
+            fields, made.state, found.test, grader=grader, should_stop=should_stop
+        )
+        return scores, made.calls + len(scores)
+
+    def _close(self, found: _Material) -> None:
+        """Compare, once every run is done; whoever made the last one does it."""
+        with self._store.begin() as tx:
+            all_ = impacts.runs(tx, impact_id=self._run.impact_id)
+        if any(one.state is not ProbeState.DONE for one in all_):
+            return
+        values = {(one.seed, one.arm): tuple(s.value for s in one.scores or ()) for one in all_}
+        seeds = sorted({one.seed for one in all_})
+        pairs = [Pair(with_=values[s, Arm.WITH], without=values[s, Arm.WITHOUT]) for s in seeds]
+        result = compared(pairs, [canonical(item.inputs).decode() for item in found.test])
+        state = AttributionState.FINISHED if result else AttributionState.FAILED
+        self._end(state, result, told(result) if result else "no test item got an answer")
+
+    def _end(self, state: AttributionState, result: Impact | None, reason: str) -> None:
+        outcome = result.model_dump(mode="json") if result else None
+        if outcome is not None:
+            outcome["simulated"] = self._optimizer.simulated
+        try:
+            with self._store.begin() as tx:
+                impacts.close(
+                    tx, impact_id=self._run.impact_id, state=state, outcome=outcome,
+                    reason=reason, now=self._clock(),
+                )  # fmt: skip
+        except Conflict as ended:
+            log.info("%s", ended)
+
+    def _fail(self, reason: str) -> int:
+        self._end(AttributionState.FAILED, None, reason)
+        return 1
+
+    def _extend(self) -> bool:
+        with self._store.begin() as tx:
+            return impacts.extend(tx, run=self._run, until=self._clock() + self._lease)
+
+    def _again(self) -> int:
+        with self._store.begin() as tx:
+            due_at = self._clock() + backoff(self._run.outages + 1)
+            impacts.release(tx, run=self._run, due_at=due_at)
+        return 0
+
+
+def _recipe(found: _Material, train: Sequence[Item], seed: int) -> Recipe:
+    """As planning would have it, but with this seed."""
+    plan = budget.planned(found.policy, len(train), len(found.val))
+    return Recipe(
+        method=plan.method,
+        auto=found.policy.auto,
+        seed=seed,
+        program=found.policy.program,
+        max_calls=found.policy.max_calls,
+        failed_share=found.policy.failed_share,
+        answers=plan.evaluation_calls,
+    )
+
+
+def told(found: Impact) -> str:
+    """The verdict in one sentence."""
+    if found.finding is Finding.NOT_ENOUGH:
+        return f"{found.finding}: only {found.requests} distinct requests in the test split"
+    return (
+        f"{found.finding}: {found.with_:.3f} with them, {found.without:.3f} without; gain "
+        f"{found.gain:+.3f}, 95 % between {found.gain_low:+.3f} and {found.gain_high:+.3f}, over "
+        f"{found.requests} requests and {found.seeds} seeds"
+    )
+
+
+def _read(store: Store, one: Recommendation) -> _Material:
+    with store.begin() as tx:
+        version = datasets.version(tx, id=one.version_id)
+        members = datasets.members(tx, version_id=version.id)
+        # The one it was frozen under, for that never changes between two runs.
+        former = policies.document(tx, domain=one.domain, version=version.policy_version)
+    return _Material(
+        version,
+        Policy.model_validate(former),
+        {
+            Arm.WITH: items_without(members, (), version),
+            Arm.WITHOUT: items_without(members, one.examples, version),
+        },
+        items_of(members, Split.VAL, version.signature),
+        items_of(members, Split.TEST, version.signature),
+    )

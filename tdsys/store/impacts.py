@@ -1,0 +1,191 @@
+"""Measurements of what a recommendation changed: pairs of runs, each claimed like any task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+from sqlalchemy import Update, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from tdsys.core.program import ItemScore
+from tdsys.errors import Conflict
+from tdsys.store.effect_schema import ARE_OPEN, Arm, AttributionState, ProbeState, impact_runs
+from tdsys.store.effect_schema import impacts as impacts_table
+from tdsys.store.engine import Tx
+from tdsys.store.leases import is_due
+
+OPEN, DUE = AttributionState.OPEN.value, ProbeState.DUE.value
+SCORES = TypeAdapter(list[ItemScore])
+
+
+class Measurement(BaseModel):
+    """One measurement of a recommendation's impact."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    recommendation_id: int
+    state: AttributionState
+    planned_calls: int
+    outcome: dict[str, JsonValue] | None
+    reason: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class Run(BaseModel):
+    """One of its runs; `scores` are those of the test split, once it is done."""
+
+    model_config = ConfigDict(frozen=True)
+
+    impact_id: int
+    seed: int
+    arm: Arm
+    state: ProbeState
+    attempts: int
+    outages: int
+    calls: int
+    scores: list[ItemScore] | None
+
+
+class Claimed(NamedTuple):
+    """A run in somebody's hands, and the recommendation it is about."""
+
+    run: Run
+    recommendation_id: int
+
+
+def open_(
+    tx: Tx, *, recommendation_id: int, seeds: Sequence[int], planned_calls: int, now: datetime
+) -> int | None:
+    """A measurement whose runs are due at once; None where one is open."""
+    kept = impacts_table.c
+    new: int | None = tx.scalar(
+        insert(impacts_table)
+        .values(recommendation_id=recommendation_id, state=OPEN, planned_calls=planned_calls,
+                created_at=now)
+        .on_conflict_do_nothing(index_elements=[kept.recommendation_id], index_where=ARE_OPEN)
+        .returning(kept.id)
+    )  # fmt: skip
+    if new is not None:
+        rows = [
+            {"impact_id": new, "seed": seed, "arm": arm.value, "state": DUE, "due_at": now}
+            for seed in seeds
+            for arm in Arm
+        ]
+        tx.execute(insert(impact_runs), rows)
+    return new
+
+
+def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Claimed | None:
+    """Take the run that is due longest; also one whose worker died."""
+    kept = impact_runs.c
+    row = tx.execute(
+        select(kept.impact_id, kept.seed, kept.arm, impacts_table.c.recommendation_id)
+        .join(impacts_table, impacts_table.c.id == kept.impact_id)
+        .where(kept.state == DUE, impacts_table.c.state == OPEN,
+               is_due(kept.due_at, now=now, lease=lease))
+        .order_by(kept.due_at, kept.impact_id, kept.seed, kept.arm)
+        .limit(1)
+        .with_for_update(of=impact_runs, skip_locked=True)
+    ).one_or_none()  # fmt: skip
+    if row is None:
+        return None
+    taken = (
+        tx.execute(
+            _one(row.impact_id, row.seed, row.arm)
+            .values(attempts=kept.attempts + 1, due_at=now + lease)
+            .returning(impact_runs)
+        )
+        .mappings()
+        .one()
+    )
+    return Claimed(_run(dict(taken)), row.recommendation_id)
+
+
+def extend(tx: Tx, *, run: Run, until: datetime) -> bool:
+    """Keep the lease; True when the run is not ours any more."""
+    return tx.scalar(_ours(run).values(due_at=until).returning(impact_runs.c.seed)) is None
+
+
+def record(tx: Tx, *, run: Run, scores: Sequence[ItemScore], calls: int) -> bool:
+    """Write what a run came to; False where it was not ours any more."""
+    told = SCORES.dump_python(list(scores), mode="json")
+    done = _ours(run).values(state=ProbeState.DONE.value, due_at=None, scores=told, calls=calls)
+    return tx.scalar(done.returning(impact_runs.c.seed)) is not None
+
+
+def release(tx: Tx, *, run: Run, due_at: datetime) -> None:
+    """Give a run back: the model was away."""
+    tx.execute(_ours(run).values(due_at=due_at, outages=impact_runs.c.outages + 1))
+
+
+def runs(tx: Tx, *, impact_id: int) -> list[Run]:
+    """All runs of a measurement by seed."""
+    kept = impact_runs.c
+    rows = tx.execute(
+        select(impact_runs).where(kept.impact_id == impact_id).order_by(kept.seed, kept.arm)
+    ).mappings()
+    return [_run(dict(row)) for row in rows]
+
+
+def close(
+    tx: Tx,
+    *,
+    impact_id: int,
+    state: AttributionState,
+    outcome: dict[str, JsonValue] | None,
+    reason: str,
+    now: datetime,
+) -> None:
+    """End an open measurement; Conflict where it had ended."""
+    kept = impacts_table.c
+    ended = tx.scalar(
+        update(impacts_table)
+        .where(kept.id == impact_id, kept.state == OPEN)
+        .values(state=state.value, outcome=outcome, reason=reason, finished_at=now)
+        .returning(kept.id)
+    )
+    if ended is None:
+        raise Conflict(f"measurement {impact_id} has ended")
+    tx.execute(
+        update(impact_runs)
+        .where(impact_runs.c.impact_id == impact_id, impact_runs.c.state == DUE)
+        .values(state=ProbeState.LEFT.value, due_at=None)
+    )
+
+
+def of(tx: Tx, *, recommendation_id: int) -> Measurement | None:
+    """A recommendation's newest measurement."""
+    row = (
+        tx.execute(
+            select(impacts_table)
+            .where(impacts_table.c.recommendation_id == recommendation_id)
+            .order_by(impacts_table.c.id.desc())
+            .limit(1)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else Measurement.model_validate(dict(row))
+
+
+def _one(impact_id: int, seed: int, arm: str) -> Update:
+    kept = impact_runs.c
+    return update(impact_runs).where(
+        kept.impact_id == impact_id, kept.seed == seed, kept.arm == arm
+    )
+
+
+def _ours(run: Run) -> Update:
+    kept = impact_runs.c
+    return _one(run.impact_id, run.seed, run.arm.value).where(
+        kept.attempts == run.attempts, kept.state == DUE
+    )
+
+
+def _run(row: dict[str, object]) -> Run:
+    return Run.model_validate(row)
