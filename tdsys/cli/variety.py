@@ -59,7 +59,8 @@ def diversity(domain: str, version: str | None, path: Path | None, *, as_json: b
 def mix(domain: str | None, path: Path | None, *, as_json: bool) -> None:
     """Show synthetic : real : imported by cell and over time, and the quality of each source.
 
-    Real is what was captured or written by hand; synthetic is what was bootstrapped, too.
+    Synthetic is what a model was asked to make; what your generator made, asked or not, and what
+    was written by hand is real.
     """
     found = variety.mix(runtime.current().store, domain=domain)
     tables = _tables(found)

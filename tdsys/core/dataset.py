@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -12,12 +11,12 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from tdsys.core.example import Cell, Document, Source, canonical
+from tdsys.core.mixing import Counted, Room, counted
 from tdsys.core.policy import FieldType, Policy, Shares, Signature
 from tdsys.core.program import Item
 
 COMMON_FIELD = 0.95
 SMALLEST_SPLIT = 5
-TINY = 1e-9
 
 
 class Split(StrEnum):
@@ -106,25 +105,36 @@ def select(
 ) -> list[Admitted]:
     """What a version may hold, within the policy's caps, beside what is `held` already.
 
-    Each cell's minimum first, then as even over the cells as they allow; of a cell the best.
+    Near-duplicates are thinned first. Then each cell's minimum, then as even over the cells as they
+    allow; of a cell the best. No version that the shares of synthetic examples allow is larger.
     `clusters` names the near-duplicates by example id; only a policy with a `cluster_cap` asks.
     """
+    pool = _thinned(examples, policy, clusters or {}, held)
+    chosen = _Selection(policy, pool, held).chosen()
+    return sorted(chosen, key=lambda e: e.fingerprint)
+
+
+def _thinned(
+    examples: Iterable[Admitted],
+    policy: Policy,
+    clusters: Mapping[int, int],
+    held: Sequence[Admitted],
+) -> list[Admitted]:
+    """Of near-duplicates the best so many; real ones first where synthetic ones are limited."""
     pool = list(examples)
-    share = policy.synthetic_share
-    real = sum(e.source is not Source.SYNTHETIC for e in (*pool, *held))
-    made = len(held) - sum(e.source is not Source.SYNTHETIC for e in held)
-    allowed = math.floor(share * policy.max_examples)
-    if share < 1:
-        allowed = min(allowed, math.floor(share / (1 - share) * real + TINY))
-    while True:
-        taking = _Selection(policy, clusters or {}, synthetic=max(allowed - made, 0), held=held)
-        chosen = taking.of(pool)
-        more = sum(e.source is Source.SYNTHETIC for e in chosen)
-        whole = len(chosen) + len(held)
-        if not more or more + made <= share * whole + TINY:
-            return sorted(chosen, key=lambda e: e.fingerprint)
-        # Other caps kept real ones out: fewer synthetic ones go with those that are left.
-        allowed = min(more + made - 1, math.floor(share * whole))
+    if policy.cluster_cap is None:
+        return pool
+    limited = policy.synthetic_share < 1 or policy.cells.limit_synthetic
+    pool.sort(key=lambda e: (limited and e.source is Source.SYNTHETIC, -e.quality, e.fingerprint))
+    taken = Counter(clusters[e.id] for e in held if e.id in clusters)
+    kept = []
+    for example in pool:
+        cluster = clusters.get(example.id)
+        if cluster is None or taken[cluster] < policy.cluster_cap:
+            kept.append(example)
+        if cluster is not None:
+            taken[cluster] += 1
+    return kept
 
 
 def divide(
@@ -247,33 +257,25 @@ def _order(held: Sequence[Admitted]) -> str:
 class _Selection:
     """Takes one example after the other, from the cell that is furthest behind."""
 
-    def __init__(
-        self,
-        policy: Policy,
-        clusters: Mapping[int, int],
-        *,
-        synthetic: int,
-        held: Sequence[Admitted],
-    ) -> None:
+    def __init__(self, policy: Policy, pool: Sequence[Admitted], held: Sequence[Admitted]) -> None:
         self._policy = policy
-        self._clusters = clusters
-        self._synthetic = synthetic
-        self._room = policy.max_examples - len(held)
+        self._room = Room(policy, _counted(pool), held=_counted(held))
+        self._places = policy.max_examples - len(held)
         self._taken = Counter(e.cell for e in held)
-        self._alike = Counter(clusters[e.id] for e in held if e.id in clusters)
-
-    def of(self, pool: Sequence[Admitted]) -> list[Admitted]:
-        cells: dict[Cell, list[Admitted]] = defaultdict(list)
+        self._cells: dict[Cell, list[Admitted]] = defaultdict(list)
         for example in sorted(pool, key=lambda e: (-e.quality, e.fingerprint), reverse=True):
-            cells[example.cell].append(example)
-        turns = [self._turn(held) for cell, held in cells.items() if not self._is_full(cell)]
+            self._cells[example.cell].append(example)
+
+    def chosen(self) -> list[Admitted]:
+        turns = [self._turn(held) for cell, held in self._cells.items() if not self._is_full(cell)]
         heapq.heapify(turns)
         chosen: list[Admitted] = []
-        while turns and len(chosen) < self._room:
+        while turns and len(chosen) < self._places:
             *_, held = heapq.heappop(turns)
             example = held.pop()
-            if self._may_have(example):
+            if self._room.takes(example.cell, is_made=example.source is Source.SYNTHETIC):
                 chosen.append(example)
+                self._taken[example.cell] += 1
             if held and not self._is_full(example.cell):
                 heapq.heappush(turns, self._turn(held))
         return chosen
@@ -289,19 +291,9 @@ class _Selection:
         full = taken >= self._policy.cells.least(best.cell)
         return full, taken, -best.quality, best.fingerprint, held
 
-    def _may_have(self, example: Admitted) -> bool:
-        """Take it, unless too many are alike or synthetic."""
-        synthetic = example.source is Source.SYNTHETIC
-        alike, cap = self._clusters.get(example.id), self._policy.cluster_cap
-        if synthetic and not self._synthetic:
-            return False
-        if alike is not None and cap is not None:
-            if self._alike[alike] >= cap:
-                return False
-            self._alike[alike] += 1
-        self._synthetic -= synthetic
-        self._taken[example.cell] += 1
-        return True
+
+def _counted(examples: Sequence[Admitted]) -> dict[Cell, Counted]:
+    return counted((e.cell, e.source) for e in examples)
 
 
 class _Division:

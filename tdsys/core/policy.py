@@ -242,10 +242,16 @@ def runs_alike(before: Mapping[str, JsonValue], after: Mapping[str, JsonValue]) 
     """Whether two documents ask for the same run; what an older one lacks has its default."""
     default = Policy().model_dump(mode="json")
     return all(
-        before.get(name, default[name]) == after.get(name, default[name])
+        _meant(name, before.get(name, default[name]))
+        == _meant(name, after.get(name, default[name]))
         for name in default
         if name not in _BESIDES_RUNS
     )
+
+
+def _meant(name: str, value: JsonValue) -> JsonValue:
+    """A section with what an older document lacks of it."""
+    return Cells.model_validate(value).model_dump(mode="json") if name == "cells" else value
 
 
 class Difference(NamedTuple):

@@ -37,6 +37,9 @@ class _Bounds(_Section):
 
     min: int = Field(0, ge=0, description="admitted, before the first version")
     max: int | None = Field(None, ge=1, description="in one version", examples=[40])
+    synthetic_share: float = Field(
+        1.0, ge=0, le=1, description="greatest share of synthetic examples of it in one version"
+    )
 
     @model_validator(mode="after")
     def _not_upside_down(self) -> _Bounds:
@@ -61,7 +64,9 @@ class Cells(_Bounds):
     """The bounds of every cell, but for those of the exceptions."""
 
     exceptions: tuple[CellException, ...] = Field(
-        (), description="single cells with bounds of their own: topic, difficulty, min, max"
+        (),
+        description="single cells with bounds of their own: topic, difficulty, min, max, "
+        "synthetic_share",
     )
 
     @model_validator(mode="after")
@@ -78,6 +83,15 @@ class Cells(_Bounds):
     def most(self, cell: Cell) -> int | None:
         """How many of it a version may have; None: any number."""
         return self._of(cell).max
+
+    def synthetic_share_of(self, cell: Cell) -> float:
+        """The greatest share of it that may be synthetic in a version."""
+        return self._of(cell).synthetic_share
+
+    @property
+    def limit_synthetic(self) -> bool:
+        """Whether any cell has such a share below 1."""
+        return any(one.synthetic_share < 1 for one in (self, *self.exceptions))
 
     def _of(self, cell: Cell) -> _Bounds:
         return next((one for one in self.exceptions if one.cell == cell), self)

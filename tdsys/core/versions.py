@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tdsys.core import dataset
 from tdsys.core.dataset import Admitted, Member, Split
-from tdsys.core.example import Source
+from tdsys.core.mixing import counted, exceeded
 from tdsys.core.policy import Policy, Shares, Signature
 
 # Of val or test since the major began: what is left is another, smaller set of questions.
@@ -153,10 +153,7 @@ def _broken_caps(
         most = policy.cells.most(cell)
         if most is not None and count > most:
             yield f"{cell.topic}, {cell.difficulty} has {count} examples, cells.max is {most}"
-    made = sum(e.source is Source.SYNTHETIC for e in held)
-    if made > policy.synthetic_share * len(held) + dataset.TINY:
-        share = f"{policy.synthetic_share:.0%}"
-        yield f"{made} of {len(held)} examples are synthetic, synthetic_share is {share}"
+    yield from exceeded(policy, counted((e.cell, e.source) for e in held))
     alike = Counter(clusters[e.id] for e in held if e.id in clusters)
     if policy.cluster_cap is not None and max(alike.values(), default=0) > policy.cluster_cap:
         most = max(alike.values())

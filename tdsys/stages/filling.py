@@ -21,9 +21,10 @@ from tdsys.core.batch import (
     Tally,
     standing,
 )
-from tdsys.core.example import Cell, Document, Source, level
+from tdsys.core.example import Cell, Document, level
 from tdsys.core.filling import Experience, FillingPlan, Offer, plan, quotas
 from tdsys.core.lifecycle import State
+from tdsys.core.mixing import IMPORTED, KINDS, REAL, SYNTHETIC
 from tdsys.core.policy import Policy
 from tdsys.core.spending import MICROS
 from tdsys.errors import InvalidInput, NotReady
@@ -33,13 +34,6 @@ from tdsys.store.batches import Batch, Budget, Kept, Opening, Portion
 
 DIFFICULTIES = ("easy", "medium", "hard")
 HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
-GROUPS = {
-    Source.SYNTHETIC: "synthetic",
-    Source.CAPTURED: "real",
-    Source.BOOTSTRAPPED: "real",
-    Source.IMPORTED: "imported",
-    Source.MANUAL: "imported",
-}
 # By what was made so lately it is told how long the rest takes.
 LATELY = timedelta(minutes=2)
 # Strategies may do worse than they did before by so much.
@@ -116,7 +110,7 @@ class CellReport(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """Where a domain's admitted examples come from: a model, a generator, a person's files."""
+    """Where a domain's admitted examples come from."""
 
     synthetic: int
     real: int
@@ -313,10 +307,8 @@ def _mixture(tx: Tx, domain: str) -> Mixture:
     admitted = Counter[str]()
     for one in counts:
         if one.domain == domain and one.state == State.ADMITTED:
-            admitted[GROUPS[Source(one.source)]] += one.n
-    return Mixture(
-        admitted["synthetic"], admitted["real"], admitted["imported"], policy.synthetic_share
-    )
+            admitted[KINDS[one.source]] += one.n
+    return Mixture(admitted[SYNTHETIC], admitted[REAL], admitted[IMPORTED], policy.synthetic_share)
 
 
 def _cell_reports(portions: Sequence[Kept], tallies: Sequence[Tally]) -> list[CellReport]:

@@ -6,11 +6,10 @@ from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from tdsys.core.example import Source
+from tdsys.core.mixing import KINDS, SYNTHETIC
 from tdsys.core.policy import Policy
 from tdsys.core.trends import Day, Shift, balance, changes
 from tdsys.stages.overview import Age, freshness
-from tdsys.stages.variety import KINDS, SYNTHETIC
 from tdsys.store import Store, days, policies
 
 SPAN = timedelta(days=365)
@@ -72,7 +71,7 @@ def trends(store: Store, *, domains: Collection[str] | None, now: datetime) -> l
 
 def _point(day: Day, policy: Policy) -> Point:
     admitted = sum(day.sources.values())
-    made = sum(n for source, n in day.sources.items() if KINDS[Source(source)] == SYNTHETIC)
+    made = sum(n for source, n in day.sources.items() if KINDS[source] == SYNTHETIC)
     return Point(
         day.day,
         admitted if day.states else None,

@@ -9,20 +9,12 @@ from typing import NamedTuple
 
 from tdsys.core.dataset import Admitted
 from tdsys.core.diversity import Diversity, Piece, measure
-from tdsys.core.example import Source
+from tdsys.core.mixing import IMPORTED, KINDS, REAL, SYNTHETIC
 from tdsys.stages.clustering import problem_of
 from tdsys.store import Store, Tx, clusters, datasets, examples, mixture, policies
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.mixture import SourceQuality
 
-SYNTHETIC, REAL, IMPORTED = "synthetic", "real", "imported"
-KINDS: Mapping[str, str] = {
-    Source.CAPTURED: REAL,
-    Source.MANUAL: REAL,
-    Source.BOOTSTRAPPED: SYNTHETIC,
-    Source.SYNTHETIC: SYNTHETIC,
-    Source.IMPORTED: IMPORTED,
-}
 MOST_PERIODS = 31
 PERIODS = (1, 7, 28, 364)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tdsys.core.dataset import (
     signature_of,
 )
 from tdsys.core.example import Cell, Source
+from tdsys.core.mixing import Counted, counted, exceeded
 from tdsys.core.policy import Policy, Shares, Signature
 from tdsys.core.sections import Cells
 from tests.factories import make_admitted
@@ -98,20 +100,94 @@ def test_a_cells_minimum_comes_before_what_is_even(
     assert sum(e.cell == ("sums", "easy") for e in chosen) >= min(least, held, cap)
 
 
+SHARES_OF_MADE = st.sampled_from([0, 0.1, 0.25, 1 / 3, 0.5, 0.8, 1])
+
+
+@st.composite
+def mixes(draw: st.DrawFn) -> tuple[list[Admitted], Policy]:
+    """A pool with synthetic examples in it, and a policy that limits them."""
+    pool = [
+        e.model_copy(update={"source": draw(st.sampled_from([Source.SYNTHETIC, Source.CAPTURED]))})
+        for e in draw(pools())
+    ]
+    odd = {"topic": "sums", "difficulty": "easy", "synthetic_share": draw(SHARES_OF_MADE)}
+    cells = {"synthetic_share": draw(SHARES_OF_MADE), "exceptions": [odd],
+             "max": draw(st.none() | st.integers(1, 9))}  # fmt: skip
+    return pool, capped(draw(st.integers(1, 40)), synthetic_share=draw(SHARES_OF_MADE), cells=cells)
+
+
+def kinds_of(held: list[Admitted]) -> dict[Cell, Counted]:
+    return counted((e.cell, e.source) for e in held)
+
+
+def largest(pool: list[Admitted], policy: Policy) -> int:
+    """How many examples a version can hold at most: counted out, one kind after the other."""
+    real = beside = 0
+    for cell, (made, others) in kinds_of(pool).items():
+        most = policy.cells.most(cell)
+        places = len(pool) if most is None else most
+        x = min(others, places)
+        share = Fraction(policy.cells.synthetic_share_of(cell)).limit_denominator(99)
+        beside += max(y for y in range(min(made, places - x) + 1) if y <= share * (x + y))
+        real += x
+    whole = Fraction(policy.synthetic_share).limit_denominator(99)
+    return min(
+        policy.max_examples,
+        real + max(y for y in range(beside + 1) if y <= whole * (real + y)),
+    )
+
+
 @pytest.mark.criterion("3.1")
-@given(pools(), st.integers(1, 40), st.sampled_from([0, 0.1, 0.25, 0.5, 0.8, 1]), st.integers(1, 4))
-def test_no_more_than_the_share_is_synthetic(
-    pool: list[Admitted], cap: int, share: float, every: int
+@given(mixes())
+def test_no_share_of_a_version_or_a_cell_is_exceeded_and_no_larger_version_could_be_had(
+    case: tuple[list[Admitted], Policy],
 ) -> None:
-    pool = [e.model_copy(update={"source": Source.SYNTHETIC}) if e.id % every == 0 else e
-            for e in pool]  # fmt: skip
-    chosen = select(pool, capped(cap, synthetic_share=share))
-    made = sum(e.source is Source.SYNTHETIC for e in chosen)
-    assert made <= share * len(chosen) + 1e-9
-    real, fake = len(pool) - (all_made := sum(e.source is Source.SYNTHETIC for e in pool)), all_made
-    most = max(r + s for r in range(min(real, cap) + 1) for s in range(min(fake, cap - r) + 1)
-               if s <= share * (r + s) + 1e-9)  # fmt: skip
-    assert len(chosen) == most
+    pool, policy = case
+    chosen = select(pool, policy)
+    assert list(exceeded(policy, kinds_of(chosen))) == []
+    assert len(chosen) == largest(pool, policy)
+
+
+@given(mixes())
+def test_of_a_kind_and_a_cell_the_best_are_taken(case: tuple[list[Admitted], Policy]) -> None:
+    pool, policy = case
+    taken = {e.id for e in select(pool, policy)}
+    for kind in {(e.cell, e.source) for e in pool}:
+        alike = [e for e in pool if (e.cell, e.source) == kind]
+        out = max((e.quality for e in alike if e.id not in taken), default=0.0)
+        assert all(e.quality >= out for e in alike if e.id in taken)
+
+
+@given(mixes(), st.integers(0, 40))
+def test_what_is_added_to_a_version_exceeds_no_share_that_was_kept_before(
+    case: tuple[list[Admitted], Policy], old: int
+) -> None:
+    pool, policy = case
+    held, fresh = pool[:old], pool[old:]
+    chosen = select(fresh, policy, held=held)
+    before, after = kinds_of(held), kinds_of([*held, *chosen])
+    assert len(chosen) <= max(0, policy.max_examples - len(held))
+    grown = {c: n for c, n in after.items() if n.made > before.get(c, Counted()).made}
+    told = list(exceeded(policy, grown))
+    assert not [one for one in told if " examples of " in one]
+    if grown:
+        assert not [one for one in exceeded(policy, after) if " examples of " not in one]
+
+
+@pytest.mark.criterion("3.1")
+def test_the_share_of_a_cell_is_its_own() -> None:
+    kinds = [Source.SYNTHETIC] * 6 + [Source.CAPTURED] * 2
+    pool = [
+        make_admitted(8 * n + m, topic=topic, difficulty="easy", source=kind)
+        for n, topic in enumerate(("sums", "ratios"))
+        for m, kind in enumerate(kinds)
+    ]
+    odd = {"topic": "ratios", "difficulty": "easy", "synthetic_share": 0}
+    policy = Policy(cells=Cells.model_validate({"synthetic_share": 0.5, "exceptions": [odd]}))
+    assert kinds_of(select(pool, policy)) == {
+        Cell("sums", "easy"): Counted(2, 2),
+        Cell("ratios", "easy"): Counted(0, 2),
+    }
 
 
 @pytest.mark.criterion("3.1")

@@ -211,6 +211,7 @@ def test_a_test_example_that_comes_back_comes_back_to_test() -> None:
         ({"max_examples": 40}, "the version holds 60 examples, max_examples is 40"),
         ({"cells": {"max": 9}}, "has 15 examples, cells.max is 9"),
         ({"synthetic_share": 0.1}, "examples are synthetic, synthetic_share is 10%"),
+        ({"cells": {"synthetic_share": 0.1}}, "synthetic, cells.synthetic_share is 10%"),
         ({"cluster_cap": 1}, "2 near-duplicates of each other, cluster_cap is 1"),
     ],
 )
