@@ -10,7 +10,8 @@ from pydantic import JsonValue
 
 from tdsys.core.rubric import Check
 from tdsys.errors import InvalidInput
-from tdsys.store import Store, histories, making
+from tdsys.store import Store, clusters, histories, making
+from tdsys.store.clusters import Neighbour
 from tdsys.store.histories import Scored, Step, Used, Whole
 from tdsys.store.making import MadeAs
 
@@ -35,6 +36,7 @@ def story(store: Store, *, example_id: int) -> Story:
     with store.begin() as tx:
         found = histories.whole(tx, example_id=example_id)
         made = making.made_as(tx, example_id=example_id)
+        beside = clusters.nearest(tx, example_id=example_id, limit=1) if found else []
     if found is None:
         raise InvalidInput(f"there is no example {example_id}", remedy="see `tdsys examples list`")
     first = _at(found.created_at)
@@ -46,6 +48,7 @@ def story(store: Store, *, example_id: int) -> Story:
         *(Event(first, "came", told) for told in _origin(found, made)),
         *sorted(later, key=lambda one: one.at),
         *(event for one in used for event in _use(one)),
+        *(Event("", "nearest", _neighbour(one)) for one in beside),
         Event("", "now", f"{found.state}: {found.reason or 'not decided yet'}{quality}"),
     ]
     return Story(found, events)
@@ -96,6 +99,11 @@ def _use(one: Used) -> Iterator[Event]:
         role = "as" if program in one.demo_in else "not as"
         told = f"program {program} was made of it, {role} a demo in its prompt"
         yield Event("", "program", told)
+
+
+def _neighbour(one: Neighbour) -> str:
+    cluster = "the same cluster" if one.same_cluster else "another cluster"
+    return f"example {one.example_id}, {one.state}: likeness {one.likeness:.2f}, in {cluster}"
 
 
 def _check(one: Check) -> str:

@@ -242,3 +242,5 @@ def test_the_examples_most_like_one_are_shown_and_told(tdsys: Shell, store: Stor
     (one,) = tdsys("examples", "near", str(candidates[0].id), "--json").document
     assert (one["example_id"], one["same_cluster"]) == (candidates[2].id, True)
     assert tdsys("examples", "near", "999", "--json").document == []
+    story = tdsys("why", str(candidates[0].id)).out
+    assert f"example {candidates[2].id}, candidate: likeness 1.00, in the same cluster" in story
