@@ -125,6 +125,10 @@ class Runtime:
         most = terms.in_flight and max(1, int(terms.in_flight * terms.optimization_share))
         return Allowance(terms.calls_per_minute, most)
 
+    def named(self) -> tuple[str, str]:
+        """The names of the program's model and the judge's."""
+        return self.settings.lm, self._judge_named()[1]
+
     def models(self) -> dict[str, list[str]]:
         """Every model that is configured, with its roles, or was asked in the last day."""
         judge = self._judge_named()[1]
@@ -323,7 +327,13 @@ class Runtime:
         from tdsys.llm.session import Model  # noqa: PLC0415
 
         check_name(name, setting=setting)
-        return Model(name=name, api_base=address, seed=self.settings.lm_seed, gateway=self.gateway)
+        return Model(
+            name=name,
+            api_base=address,
+            seed=self.settings.lm_seed,
+            gateway=self.gateway,
+            prices=self.terms(name).prices,
+        )
 
     @property
     def simulated(self) -> tuple[str, ...]:

@@ -40,11 +40,18 @@ class ModelTerms(BaseModel):
     price_out: float | None = Field(None, ge=0)
 
     @property
-    def price(self) -> float | None:
-        """Dollars for a million tokens read and written together; None: not known."""
+    def prices(self) -> tuple[float, float] | None:
+        """For tokens read and written; None where one of them is not known."""
         if self.price_in is None or self.price_out is None:
             return None
-        return READ_SHARE * self.price_in + (1 - READ_SHARE) * self.price_out
+        return self.price_in, self.price_out
+
+    @property
+    def price(self) -> float | None:
+        """Dollars for a million tokens read and written together; None: not known."""
+        if self.prices is None:
+            return None
+        return READ_SHARE * self.prices[0] + (1 - READ_SHARE) * self.prices[1]
 
 
 class Settings(BaseSettings):
@@ -64,6 +71,7 @@ class Settings(BaseSettings):
     judge_lm: str | None = None
     judge_lm_api_base: str | None = None
     models: dict[str, ModelTerms] = Field(default_factory=dict)
+    call_tokens: int = Field(8000, ge=2500)
     lm_threads: int = Field(16, ge=1)
     scoring_block: int = Field(50, ge=1)
     lease_seconds: int = Field(120, ge=5)

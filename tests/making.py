@@ -71,6 +71,8 @@ class ScriptedSolver:
         self.answer = answer
         self.asked: list[str] = []
 
-    def solve(self, problems: Sequence[str], *, sample: int) -> list[Solution]:
+    def solve(
+        self, problems: Sequence[str], *, sample: int, most_tokens: int | None = None
+    ) -> list[Solution]:
         self.asked += problems
         return [Solution(self.answer(one, sample), calls=1, tokens=1) for one in problems]

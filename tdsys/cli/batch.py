@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from uuid import UUID
 
 import click
@@ -14,15 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain
 from tdsys.cli.printing import note, say, show_table
-from tdsys.core.batch import IMPORT, REVIEW, BatchState
+from tdsys.core.batch import IMPORT, REVIEW, BatchState, Standing
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
+from tdsys.core.spending import dollars
 from tdsys.stages import filling
 from tdsys.stages.filling import CellReport, Report
 from tdsys.store.batches import Batch
 from tdsys.wire import Task
 
-LOOK_EVERY = 0.2
+Command = TypeVar("Command", bound=Callable[..., Any])
+LOOK_EVERY = 0.4
 PATIENCE_SECONDS = 15.0
 PARTIAL, NONE = 4, 1
 NO_WORKER = (
@@ -43,9 +46,22 @@ def _meant(_: click.Context, __: click.Parameter, prefix: str) -> UUID:
 
 
 batch_id = click.argument("batch_id", callback=_meant, metavar="BATCH")
-calls_at_most = click.option(
-    "--max-calls", type=click.IntRange(0), help="Ask the model no more often than this."
+budget_options = (
+    click.option(
+        "--max-calls", type=click.IntRange(0), help="Ask the model no more often than this."
+    ),
+    click.option("--max-tokens", type=click.IntRange(0), help="Read and written, together."),
+    click.option("--max-cost", type=click.FloatRange(0), help="In US dollars."),
+    click.option(
+        "--max-minutes", type=click.FloatRange(0, min_open=True), help="Begin nothing after that."
+    ),
 )
+
+
+def _within_budget(command: Command) -> Command:
+    for option in reversed(budget_options):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -93,13 +109,14 @@ def cancel(batch_id: UUID) -> None:
 
 @batch.command()
 @batch_id
-@calls_at_most
+@_within_budget
 @click.option("--detach", is_flag=True, help="Do not wait for the result.")
 @as_json
-def resume(batch_id: UUID, max_calls: int | None, *, detach: bool, as_json: bool) -> None:
+def resume(batch_id: UUID, *, detach: bool, as_json: bool, **limits: Any) -> None:
     """Go on with an ended batch where it fell short."""
     here = runtime.current()
-    again = filling.resume(here.store, batch_id=batch_id, max_calls=max_calls, clock=here.now)
+    more = filling.budget(**limits)
+    again = filling.resume(here.store, batch_id=batch_id, more=more, clock=here.now)
     here.ring(Task.GENERATE)
     note(f"{again} portions of batch {batch_id} are due again")
     if not detach:
@@ -121,19 +138,19 @@ def follow(batch_id: UUID) -> Report:
         task = shown.add_task("waiting for a worker", total=None)
         first: int | None = None
         while True:
-            report = filling.report(here.store, batch_id=batch_id)
-            if report.batch.state is not BatchState.OPEN:
-                return report
-            done = report.whole.admitted + report.whole.waiting
+            batch, whole = filling.progress(here.store, batch_id=batch_id)
+            if batch.state is not BatchState.OPEN:
+                return filling.report(here.store, batch_id=batch_id)
+            done = whole.admitted + whole.waiting
             first = done if first is None else first
             rate = (done - first) / (time.monotonic() - began)
             shown.update(
                 task,
-                description=printable(_moving(report, rate)),
+                description=printable(_moving(batch, whole, rate)),
                 completed=done,
-                total=report.batch.wanted,
+                total=batch.wanted,
             )
-            moved = (report.whole.tried, done, report.batch.spent)
+            moved = (whole.tried, done, batch.spent)
             if standstill.is_out(moved, now=time.monotonic()):
                 note(NO_WORKER)
                 here.ring(Task.GENERATE)
@@ -153,13 +170,24 @@ def _progress() -> Progress:
     )
 
 
-def _moving(report: Report, rate: float) -> str:
-    batch, whole = report.batch, report.whole
-    spend = f"{batch.spent} of at most {batch.max_calls} calls, {batch.tokens:,} tokens"
+def _moving(batch: Batch, whole: Standing, rate: float) -> str:
     return (
         f"{whole.admitted} of {batch.wanted} admitted, {whole.undecided} being judged, "
-        f"{whole.waiting} wait for a person, {rate:.1f}/s; {spend}"
+        f"{whole.waiting} wait for a person, {rate:.1f}/s; {_spend(batch)}"
     )
+
+
+def _spend(batch: Batch) -> str:
+    """What was spent of what may be; a cost that nobody knows is said to be unknown."""
+    parts = [
+        f"{batch.spent} of at most {batch.max_calls} calls",
+        f"{batch.tokens:,}{'' if batch.max_tokens is None else f' of {batch.max_tokens:,}'} tokens",
+        f"cost {dollars(batch.cost)}"
+        + ("" if batch.max_cost is None else f" of {dollars(batch.max_cost)}"),
+    ]
+    if batch.ends_at is not None:
+        parts.append(f"nothing is begun after {batch.ends_at:%H:%M:%S} UTC")
+    return ", ".join(parts)
 
 
 def tell(report: Report, *, as_json: bool) -> None:
@@ -171,7 +199,7 @@ def tell(report: Report, *, as_json: bool) -> None:
     say(
         f"batch {batch.id} of {batch.domain} is {batch.state}: {batch.wanted} wanted, "
         f"{whole.made} made, {whole.admitted} admitted, {whole.waiting} wait for a person; "
-        f"{batch.spent} calls, {batch.tokens:,} tokens"
+        f"{_spend(batch)}"
     )
     show_table(CELLS, map(_cell, report.cells))
     if whole.reasons:

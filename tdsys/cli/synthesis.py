@@ -11,11 +11,12 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
-from tdsys.cli.batch import calls_at_most, finish
+from tdsys.cli.batch import budget_options, finish
 from tdsys.cli.heatmap import show_heatmap
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import Kind
 from tdsys.core.filling import FillingPlan
+from tdsys.runtime import Runtime
 from tdsys.stages import filling
 from tdsys.stages.filling import Drafted, Request
 from tdsys.wire import Task
@@ -38,7 +39,7 @@ def _request(command: Command) -> Command:
             click.option("--count", type=click.IntRange(1, MOST), required=True, help="How many."),
             click.option("--topics", callback=_listed, metavar="A,B", help="Only these topics."),
             click.option("--difficulties", callback=_listed, metavar="A,B", help="Only these."),
-            calls_at_most,
+            *budget_options,
             click.option("--dry-run", is_flag=True, help="Show the plan; begin nothing."),
             click.option("--detach", is_flag=True, help="Do not wait for the result."),
             as_json,
@@ -76,6 +77,7 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
         kind=kind,
         model=here.settings.lm,
         price=here.program_price,
+        dearest=_dearest(here),
         **{name: value for name, value in given.items() if name in Request.model_fields},
     )
     drafted = filling.draft(here.store, here.workshop, request)
@@ -92,6 +94,12 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
     if not given["as_json"]:
         note(f"batch {batch_id}: {_expected(drafted.plan)}; Ctrl-C here stops nothing")
     finish(batch_id, as_json=given["as_json"])
+
+
+def _dearest(here: Runtime) -> float | None:
+    """What a million tokens cost at the most, of whoever makes and whoever solves again."""
+    known = [here.terms(name).prices for name in here.named()]
+    return None if None in known else max(max(one) for one in known if one is not None)
 
 
 def _show(drafted: Drafted, *, as_json: bool) -> None:

@@ -63,7 +63,10 @@ class Parent(NamedTuple):
 
 
 class Order(NamedTuple):
-    """One example that is to be made; no two orders ever have the same `serial`."""
+    """One example that is to be made; no two orders ever have the same `serial`.
+
+    `most_tokens` is what one call for it may take, prompt and answer; None: any.
+    """
 
     number: int
     serial: int
@@ -71,10 +74,14 @@ class Order(NamedTuple):
     cell: Cell
     parents: tuple[Parent, ...] = ()
     context: str = ""
+    most_tokens: int | None = None
 
 
 class Draft(NamedTuple):
-    """An example as it was made, with what was found out about it on the way."""
+    """An example as it was made, with what was found out about it on the way.
+
+    `micros` are millionths of a dollar; None: nobody knows the price.
+    """
 
     inputs: Document
     outputs: Document
@@ -84,6 +91,7 @@ class Draft(NamedTuple):
     calls: int = 0
     tokens: int = 0
     simulated: bool = False
+    micros: float | None = 0.0
 
 
 class Refused(NamedTuple):
@@ -96,6 +104,7 @@ class Refused(NamedTuple):
     calls: int = 0
     tokens: int = 0
     later: bool = False
+    micros: float | None = 0.0
 
 
 class Maker(Protocol):

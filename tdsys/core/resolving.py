@@ -34,6 +34,7 @@ class Solution(NamedTuple):
     tokens: int = 0
     later: bool = False
     detail: str = ""
+    micros: float | None = 0.0
 
 
 class Solver(Protocol):
@@ -42,8 +43,13 @@ class Solver(Protocol):
     label: str
     simulated: bool
 
-    def solve(self, problems: Sequence[str], *, sample: int) -> list[Solution]:
-        """One solution of each problem, in order; another `sample` is another attempt."""
+    def solve(
+        self, problems: Sequence[str], *, sample: int, most_tokens: int | None = None
+    ) -> list[Solution]:
+        """One solution of each problem, in order; another `sample` is another attempt.
+
+        `most_tokens` is what one call may take, prompt and answer; None: any.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from importlib.metadata import entry_points
 from typing import Any
@@ -55,7 +55,7 @@ def topics(generator: Any, domain: str) -> Sequence[str]:
 
 
 class GeneratorMaker:
-    """Makes examples with a customer's generator, which may be a DSPy program."""
+    """Makes examples with a customer's generator, one at a time; a DSPy program in `threads`."""
 
     calls = 0
     parents = 0
@@ -67,9 +67,10 @@ class GeneratorMaker:
         model: Callable[[], Any],
         *,
         patience: float = PATIENCE_SECONDS,
+        threads: int = 1,
     ) -> None:
         self._name, self._generator, self._model = name, generator, model
-        self._patience = patience
+        self._patience, self._threads = patience, threads
         self._hangs = False
         self.version = f"{GENERATOR}{name}"
 
@@ -79,8 +80,9 @@ class GeneratorMaker:
             return [self._one(order) for order in orders]
         from tdsys.llm.session import using  # noqa: PLC0415  # dspy is here already
 
-        with using(self._model().lm()):
-            return [self._one(order) for order in orders]
+        with using(self._model().lm()), ThreadPoolExecutor(self._threads) as pool:
+            running = [pool.submit(copy_context().run, self._one, order) for order in orders]
+            return [one.result() for one in running]
 
     def _one(self, order: Order) -> Draft | Refused:
         try:

@@ -62,7 +62,8 @@ REFUSALS = (
 class Model:
     """A model by its name; the LM object behind it is made on first use in each process.
 
-    Without a `gateway` its limiter is this process's own.
+    Without a `gateway` its limiter is this process's own. `prices` in dollars for a million tokens
+    read and written, None: not known.
     """
 
     name: str = OFFLINE
@@ -71,6 +72,7 @@ class Model:
     retries: int = RETRIES
     patience: float = PATIENCE_SECONDS
     gateway: Gateway | None = None
+    prices: tuple[float, float] | None = None
 
     @property
     def label(self) -> str:
@@ -105,8 +107,7 @@ class SharedTracker(UsageTracker):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self.tokens = 0
-        self.paid = 0
+        self.tokens = self.paid = self.read = self.written = 0
 
     def __deepcopy__(self, memo: dict[int, object]) -> SharedTracker:
         return self
@@ -114,9 +115,19 @@ class SharedTracker(UsageTracker):  # type: ignore[misc]
     def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:  # noqa: ARG002
         """Add what one call cost; a cached answer costs nothing and never gets here."""
         total = usage_entry.get("total_tokens") or 0
+        read = usage_entry.get("prompt_tokens") or 0
         with self._lock:
             self.tokens += total
             self.paid += 1
+            self.read += read
+            # Whatever is no prompt is paid as an answer: reasoning, and what nobody names.
+            self.written += max(0, total - read)
+
+    def micros(self, prices: tuple[float, float] | None) -> float | None:
+        """What it came to in millionths of a dollar; None: nobody knows the prices."""
+        if prices is None:
+            return None if self.tokens else 0.0
+        return self.read * prices[0] + self.written * prices[1]
 
 
 class Resampling(BaseCallback):  # type: ignore[misc]

@@ -6,11 +6,12 @@ promises before anybody else looks at it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 
@@ -33,6 +34,18 @@ from tdsys.llm.session import Outcome as Answer
 SHOWN = 500
 FIELDS = ("problem", "solution", "answer", "hints")
 UNKNOWN = "unknown"
+BYTES_PER_TOKEN = 2
+# What DSPy writes around instructions and fields.
+FORM_BYTES = 1200
+# A shorter one would end in the middle of a problem.
+LEAST_ANSWER = 300
+
+
+class Paid(NamedTuple):
+    """One answer's share of what a block of calls took."""
+
+    tokens: int
+    micros: float | None
 
 
 class ModelMaker:
@@ -50,23 +63,37 @@ class ModelMaker:
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""
-        able = [one for one in orders if len(one.parents) >= min(self.parents, _fewest(self))]
+        refused = {one.number: why for one in orders if (why := self._cannot(one))}
+        able = [one for one in orders if one.number not in refused]
         answers = dict(zip((one.number for one in able), self._ask(able), strict=True))
         return [
-            self._outcome(order, *answers[order.number])
-            if order.number in answers
-            else Refused("no_material", f"{self.version} needs {self.parents} admitted examples")
+            refused.get(order.number) or self._outcome(order, *answers[order.number])
             for order in orders
         ]
 
-    def _ask(self, orders: Sequence[Order]) -> list[tuple[Answer, int]]:
-        """The model's answers, each with its share of the tokens."""
+    def _cannot(self, order: Order) -> Refused | None:
+        """Why a model is not asked at all."""
+        if len(order.parents) < min(self.parents, _fewest(self)):
+            return Refused("no_material", f"{self.version} needs {self.parents} admitted examples")
+        shown = self._shown(order)
+        if capped(_program(self._strategy), shown, order.most_tokens) is None:
+            told = f"the prompt leaves too little of {order.most_tokens} tokens for an answer"
+            return Refused("too_long", told)
+        return None
+
+    def _shown(self, order: Order) -> dict[str, str]:
+        material = fenced(_material(order.parents))
+        return {"request": fenced(self._request(order)), "material": material}
+
+    def _ask(self, orders: Sequence[Order]) -> list[tuple[Answer, Paid]]:
+        """The model's answers, each with its share of what they took."""
+        program = _program(self._strategy)
+        shown = [(one, self._shown(one)) for one in orders]
         requests = [
-            {"request": fenced(self._request(one)), "material": fenced(_material(one.parents))}
-            for one in orders
+            {**fields, "config": capped(program, fields, one.most_tokens) or {}}
+            for one, fields in shown
         ]
-        answers, tokens = asked(self._model, _program(self._strategy), requests, self._threads)
-        return [(one, tokens // max(1, len(answers))) for one in answers]
+        return asked(self._model, program, requests, self._threads)
 
     def _request(self, order: Order) -> Document:
         request: Document = {
@@ -80,9 +107,9 @@ class ModelMaker:
             request["context"] = order.context
         return request
 
-    def _outcome(self, order: Order, answer: Answer, tokens: int) -> Draft | Refused:
+    def _outcome(self, order: Order, answer: Answer, paid: Paid) -> Draft | Refused:
         if answer.error is not None:
-            return _refused(answer.error, tokens)
+            return _refused(answer.error, paid)
         outputs: Document = {name: answer.prediction.get(name) for name in FIELDS}
         if self._strategy.keeps and order.parents:
             outputs["problem"] = order.parents[0].outputs.get("problem")
@@ -93,10 +120,10 @@ class ModelMaker:
         try:
             check_document(outputs)
         except Malformed as bad:
-            return Refused("malformed", str(bad)[:SHOWN], calls=1, tokens=tokens)
+            return Refused("malformed", str(bad)[:SHOWN], calls=1, **paid._asdict())
         if failed:
             first = failed[0]
-            return Refused(first.name, first.evidence, outputs, checks, 1, tokens)
+            return Refused(first.name, first.evidence, outputs, checks, 1, **paid._asdict())
         inputs: Document = {"topic": order.cell.topic, "difficulty": order.cell.difficulty}
         if order.context:
             inputs["context"] = order.context
@@ -107,8 +134,8 @@ class ModelMaker:
             parents=tuple(one.id for one in order.parents),
             checks=checks,
             calls=1,
-            tokens=tokens,
             simulated=self._model.simulated,
+            **paid._asdict(),
         )
 
     def _calculated(self, answer: Answer, outputs: Document) -> Check:
@@ -138,24 +165,43 @@ class ModelSolver:
         self._threads = threads
         self.label, self.simulated = model.label, model.simulated
 
-    def solve(self, problems: Sequence[str], *, sample: int) -> list[Solution]:
-        """One solution of each problem, in order; another `sample` is another attempt."""
+    def solve(
+        self, problems: Sequence[str], *, sample: int, most_tokens: int | None = None
+    ) -> list[Solution]:
+        """One solution of each problem, in order; another `sample` is another attempt.
+
+        A prompt that leaves no room for an answer in `most_tokens` is not asked: no usable one.
+        """
+        fresh = {"rollout_id": sample + 1, "temperature": 1.0}
+        shown = [{"problem": fenced({"problem": one, "take": sample})} for one in problems]
+        caps = [capped(_solver(), one, most_tokens) for one in shown]
         requests = [
-            {
-                "problem": fenced({"problem": problem, "take": sample}),
-                "config": {"rollout_id": sample + 1, "temperature": 1.0},
-            }
-            for problem in problems
+            {**one, "config": {**fresh, **cap}}
+            for one, cap in zip(shown, caps, strict=True)
+            if cap is not None
         ]
-        answers, tokens = asked(self._model, _solver(), requests, self._threads)
-        share = tokens // max(1, len(answers))
-        return [_solution(one, share) for one in answers]
+        answers = iter(asked(self._model, _solver(), requests, self._threads))
+        return [Solution(None) if cap is None else _solution(*next(answers)) for cap in caps]
+
+
+def capped(
+    program: Any, shown: Mapping[str, str], most_tokens: int | None
+) -> dict[str, int] | None:
+    """How DSPy is told what an answer may take; None: the prompt leaves too little for one.
+
+    A token is taken to be two bytes at the least: of English and mathematics it is three to four.
+    """
+    if most_tokens is None:
+        return {}
+    text = program.signature.instructions + "".join(shown.values())
+    left = most_tokens - (len(text.encode()) + FORM_BYTES) // BYTES_PER_TOKEN
+    return None if left < LEAST_ANSWER else {"max_tokens": left}
 
 
 def asked(
     model: Model, program: Any, requests: Sequence[Mapping[str, Any]], threads: int
-) -> tuple[list[Answer], int]:
-    """Each request put once, and the tokens of all: a garbled answer is not asked for again."""
+) -> list[tuple[Answer, Paid]]:
+    """Each request put once, with its share: a garbled answer is not asked for again."""
     tracker: SharedTracker
 
     def attempt(request: Mapping[str, Any]) -> Answer:
@@ -166,12 +212,25 @@ def asked(
 
     # Not DSPy's own: its progress bar, though disabled, does not bear several at once.
     with using(model.lm()) as tracker, dspy.context(adapter=_adapter()):
-        if len(requests) == 1:
-            return [attempt(requests[0])], tracker.tokens
-        with ThreadPoolExecutor(min(threads, max(1, len(requests)))) as pool:
-            running = [pool.submit(copy_context().run, attempt, one) for one in requests]
-            answers = [one.result() for one in running]
-        return answers, tracker.tokens
+        pool = _threads(os.getpid(), threads)
+        running = [pool.submit(copy_context().run, attempt, one) for one in requests]
+        answers = [one.result() for one in running]
+    return _shared(answers, tracker.tokens, tracker.micros(model.prices))
+
+
+@lru_cache(maxsize=2)
+def _threads(pid: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001  # the process is part
+    """Those of a process, whatever it makes: a new one would open files of DSPy's cache anew."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="tdsys-maker")
+
+
+def _shared(answers: list[Answer], tokens: int, micros: float | None) -> list[tuple[Answer, Paid]]:
+    """Everybody's share; the first takes what cannot be divided, so that nothing is lost."""
+    if not answers:
+        return []
+    share, rest = divmod(tokens, len(answers))
+    each = None if micros is None else micros / len(answers)
+    return [(one, Paid(share + (rest if n == 0 else 0), each)) for n, one in enumerate(answers)]
 
 
 def _adapter() -> Any:
@@ -236,25 +295,25 @@ def _check(name: str, evidence: str, *, failed: bool) -> Check:
     return Check(name=name, outcome=outcome, evidence=evidence)
 
 
-def _refused(error: Exception, tokens: int) -> Refused:
+def _refused(error: Exception, paid: Paid) -> Refused:
     told = " ".join(str(error).split())[:SHOWN]
     if not isinstance(error, dspy.LMError):
-        return Refused("unparseable", told, calls=1, tokens=tokens)
+        return Refused("unparseable", told, calls=1, **paid._asdict())
     meaning = translate(error)
     if isinstance(meaning, ConfigurationError):
         raise meaning
     if isinstance(meaning, ModelUnavailable):  # nobody pays for what is not answered
         return Refused("model_unavailable", str(meaning)[:SHOWN], later=True)
-    return Refused("refused", str(meaning)[:SHOWN], calls=1, tokens=tokens)
+    return Refused("refused", str(meaning)[:SHOWN], calls=1, **paid._asdict())
 
 
-def _solution(answer: Answer, tokens: int) -> Solution:
+def _solution(answer: Answer, paid: Paid) -> Solution:
     if answer.error is not None:
-        refused = _refused(answer.error, tokens)
-        return Solution(None, refused.calls, refused.tokens, refused.later, refused.detail)
+        why = _refused(answer.error, paid)
+        return Solution(None, why.calls, why.tokens, why.later, why.detail, why.micros)
     said = text_of(answer.prediction.get("answer")).strip()
     usable = said and level(said) != UNKNOWN
-    return Solution(said if usable else None, 1, tokens)
+    return Solution(said if usable else None, 1, **paid._asdict())
 
 
 @lru_cache(maxsize=64)

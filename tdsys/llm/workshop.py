@@ -47,7 +47,7 @@ class ModelWorkshop:
             return TemplateMaker()
         if strategy.startswith(GENERATOR):
             name = strategy.removeprefix(GENERATOR)
-            return GeneratorMaker(name, _loaded(name), self._model)
+            return GeneratorMaker(name, _loaded(name), self._model, threads=self._threads)
         chosen = named(strategy)
         from tdsys.llm.synthesis import ModelMaker  # noqa: PLC0415  # dspy takes seconds to import
 

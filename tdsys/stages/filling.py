@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -24,10 +25,11 @@ from tdsys.core.example import Cell, Document, Source, level
 from tdsys.core.filling import Experience, FillingPlan, Offer, plan, quotas
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
+from tdsys.core.spending import MICROS
 from tdsys.errors import InvalidInput, NotReady
 from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, batches, examples, policies
-from tdsys.store.batches import Batch, Kept, Opening, Portion
+from tdsys.store.batches import Batch, Budget, Kept, Opening, Portion
 
 DIFFICULTIES = ("easy", "medium", "hard")
 HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
@@ -45,7 +47,11 @@ SPARE_BUDGET = 3
 
 
 class Request(BaseModel):
-    """What somebody asks for; empty topics, difficulties or strategies: what there is."""
+    """What somebody asks for; empty topics, difficulties or strategies: what there is.
+
+    `max_cost` in dollars; prices in dollars for a million tokens: of a usual one, and of the
+    dearest, None where one is not known.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,8 +63,16 @@ class Request(BaseModel):
     generator: str = ""
     strategies: tuple[str, ...] = ()
     max_calls: int | None = None
+    max_tokens: int | None = None
+    max_cost: float | None = None
+    max_minutes: float | None = None
     model: str = ""
     price: float | None = None
+    dearest: float | None = None
+
+    def budget(self) -> Budget:
+        """What is set, in the store's units."""
+        return budget(self.max_calls, self.max_tokens, self.max_cost, self.max_minutes)
 
 
 class Supply(Protocol):
@@ -131,8 +145,28 @@ class Report(NamedTuple):
     mixture: Mixture
 
 
+def budget(
+    max_calls: int | None,
+    max_tokens: int | None,
+    max_cost: float | None,
+    max_minutes: float | None,
+) -> Budget:
+    """Limits as a person sets them, cost in dollars, in the store's units."""
+    return Budget(
+        calls=max_calls,
+        tokens=max_tokens,
+        cost=None if max_cost is None else math.floor(max_cost * MICROS),
+        seconds=None if max_minutes is None else math.ceil(max_minutes * 60),
+    )
+
+
 def draft(store: Store, supply: Supply, request: Request) -> Drafted:
     """The plan of a request; InvalidInput or NotReady when it cannot be carried out."""
+    if request.max_cost is not None and request.dearest is None:
+        raise NotReady(
+            "what a model costs is not known, so no cost can be kept to",
+            remedy="name price_in and price_out of each model in TDSYS_MODELS",
+        )
     with store.begin() as tx:
         is_new = request.domain not in policies.domains(tx)
         policy = Policy() if is_new else policies.current(tx, domain=request.domain)[1]
@@ -203,7 +237,7 @@ def begin(
     store: Store, drafted: Drafted, *, actor: str, clock: Clock, key: UUID | None = None
 ) -> UUID:
     """Open the batch; workers may begin at once. The same `key` opens it once."""
-    request = drafted.request
+    request, limits = drafted.request, drafted.request.budget()
     opening = Opening(
         domain=request.domain,
         kind=request.kind,
@@ -212,6 +246,10 @@ def begin(
         model=request.model,
         max_calls=drafted.max_calls,
         actor=actor,
+        max_tokens=limits.tokens,
+        max_cost=limits.cost,
+        price=request.dearest,
+        max_seconds=limits.seconds,
     )
     with store.begin() as tx:
         policies.ensure_domain(tx, domain=request.domain, now=clock())
@@ -243,6 +281,13 @@ def document(planned: FillingPlan) -> Document:
         "cost": planned.cost,
         "seconds": planned.seconds,
     }
+
+
+def progress(store: Store, *, batch_id: UUID) -> tuple[Batch, Standing]:
+    """How far a batch is as a whole: all that somebody who follows it needs to read often."""
+    with store.begin() as tx:
+        batch = batches.find(tx, batch_id=batch_id)
+        return batch, standing(batches.tallies(tx, batch_id=batch_id))
 
 
 def report(store: Store, *, batch_id: UUID) -> Report:
@@ -328,7 +373,11 @@ def ended(report: Report) -> Document:
         "strategies": {name: dict(counts) for name, counts in report.by_strategy.items()},
         "calls": batch.spent,
         "tokens": batch.tokens,
+        "cost": None if batch.cost is None else batch.cost / MICROS,
         "max_calls": batch.max_calls,
+        "max_tokens": batch.max_tokens,
+        "max_cost": None if batch.max_cost is None else batch.max_cost / MICROS,
+        "ends_at": None if batch.ends_at is None else batch.ends_at.isoformat(),
         "model": batch.model,
         "mixture": report.mixture._asdict(),
     }
@@ -374,15 +423,16 @@ def cancel(store: Store, *, batch_id: UUID, clock: Clock) -> None:
             raise NotReady(f"batch {batch_id} is {found.state} already")
 
 
-def resume(store: Store, *, batch_id: UUID, max_calls: int | None, clock: Clock) -> int:
+def resume(store: Store, *, batch_id: UUID, more: Budget, clock: Clock) -> int:
     """Go on with an ended batch where it fell short; how many portions are due again.
 
-    `max_calls` are for what is done from now on; without it, as many as at first.
+    `more` is for what is done from now on; what it leaves open is as much as at first.
     """
     with store.begin() as tx:
         batch = batches.find(tx, batch_id=batch_id)
-        more = batch.max_calls if max_calls is None else max_calls
-        again = batches.resume(tx, batch_id=batch_id, more_calls=more, now=clock())
+        if more.cost is not None and batch.price is None:
+            raise NotReady(f"what the model of batch {batch_id} costs was not known at first")
+        again = batches.resume(tx, batch_id=batch_id, more=more, now=clock())
     if not again:
         raise NotReady(f"nothing of batch {batch_id} fell short", remedy="ask for another batch")
     return again

@@ -11,12 +11,18 @@ from tdsys.core.batch import Draft, Refused
 from tdsys.core.resolving import NAME, SOLUTIONS, Solution, Solver, check, is_split
 from tdsys.core.rubric import Check, Outcome, Verifier
 from tdsys.core.screening import text_of
+from tdsys.core.spending import total
 
 Attempt = Draft | Refused
 
 
 def proved(
-    attempts: Sequence[Attempt], *, domain: str, verifier: Verifier, solver: Solver
+    attempts: Sequence[Attempt],
+    *,
+    domain: str,
+    verifier: Verifier,
+    solver: Solver,
+    most_tokens: int | None = None,
 ) -> list[Attempt]:
     """Each draft with what independent solutions say; a refusal where they say something else."""
     open_ = [
@@ -25,14 +31,16 @@ def proved(
         if isinstance(one, Draft) and not verifier.verify(domain, one.inputs, one.outputs).failed()
     ]
     drafts = [one for place in open_ if isinstance(one := attempts[place], Draft)]
-    solved = _solved(drafts, solver)
+    solved = _solved(drafts, solver, most_tokens)
     found = list(attempts)
     for place, draft, solutions in zip(open_, drafts, solved, strict=True):
         found[place] = _judged(draft, solutions, solver)
     return found
 
 
-def _solved(drafts: Sequence[Draft], solver: Solver) -> list[list[Solution]]:
+def _solved(
+    drafts: Sequence[Draft], solver: Solver, most_tokens: int | None
+) -> list[list[Solution]]:
     """Two solutions of each, and a third where they do not agree."""
     problems = [text_of(one.outputs.get("problem")) for one in drafts]
     solutions: list[list[Solution]] = [[] for _ in drafts]
@@ -43,7 +51,8 @@ def _solved(drafts: Sequence[Draft], solver: Solver) -> list[list[Solution]]:
             if sample < SOLUTIONS or is_split(_stated(draft), _answers(solutions[place]))
         ]
         if asked:
-            answers = solver.solve([problems[place] for place in asked], sample=sample)
+            these = [problems[place] for place in asked]
+            answers = solver.solve(these, sample=sample, most_tokens=most_tokens)
             for place, one in zip(asked, answers, strict=True):
                 solutions[place].append(one)
     return solutions
@@ -52,17 +61,18 @@ def _solved(drafts: Sequence[Draft], solver: Solver) -> list[list[Solution]]:
 def _judged(draft: Draft, solutions: Sequence[Solution], solver: Solver) -> Attempt:
     calls = draft.calls + sum(one.calls for one in solutions)
     tokens = draft.tokens + sum(one.tokens for one in solutions)
+    micros = total([draft.micros, *(one.micros for one in solutions)])
     if all(one.later for one in solutions):
         return Refused("solver_unavailable", solutions[0].detail, calls=calls, tokens=tokens,
-                       later=True)  # fmt: skip
+                       later=True, micros=micros)  # fmt: skip
     told = check(
         _stated(draft), _answers(solutions), label=solver.label, simulated=solver.simulated
     )
     checks: tuple[Check, ...] = (*draft.checks, told)
     if told.outcome in {Outcome.FAILED, Outcome.SUSPICIOUS}:
         reason = NAME if told.outcome is Outcome.FAILED else f"{NAME}_split"
-        return Refused(reason, told.evidence, draft.outputs, checks, calls, tokens)
-    return draft._replace(checks=checks, calls=calls, tokens=tokens)
+        return Refused(reason, told.evidence, draft.outputs, checks, calls, tokens, micros=micros)
+    return draft._replace(checks=checks, calls=calls, tokens=tokens, micros=micros)
 
 
 def _stated(draft: Draft) -> str:

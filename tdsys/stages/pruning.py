@@ -20,7 +20,7 @@ from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, policies, prunings, retirements
 
 ACTOR = "lifecycle"
-BATCH = 500
+BATCH = 1000
 # What one plan may hold in memory; the next goes on.
 MOST = 100_000
 Told = Callable[[int, int], None]

@@ -7,6 +7,7 @@ whatever dies and whenever, the next worker goes on behind the last attempt that
 from __future__ import annotations
 
 import logging
+import math
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,7 @@ from tdsys.core.policy import Policy
 from tdsys.core.resolving import Solver
 from tdsys.core.rubric import Verifier
 from tdsys.core.screening import steers
+from tdsys.core.spending import Grant, Spend, exhausted, grant, total
 from tdsys.errors import Conflict, StoreUnavailable, TdsysError
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.proving import proved
@@ -55,20 +57,24 @@ from tdsys.store.making import Claimed, Item
 log = logging.getLogger("tdsys.synthesizing")
 # Portions may be small: those of several cells are made side by side.
 PORTIONS_AT_ONCE = 4
+# The larger a block the cheaper: each is two transactions. All together order twice what is made at
+# once, so that while one portion writes another's calls are on their way.
+BLOCKS_AT_ONCE = 2
 # Five seconds, doubling: a model that is away for five minutes ends a portion.
 MOST_OUTAGES = 7
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
-NO_BUDGET = "budget: the batch may make no further call"
+NO_TIME = "budget: the batch's time is over"
 
 
 class Means(NamedTuple):
-    """What examples are made and proved with."""
+    """What examples are made and proved with; `call_tokens` is set aside for a call at the most."""
 
     workshop: Workshop
     verifier: Verifier
     solver: Solver
+    call_tokens: int = 8000
 
 
 class Worked(NamedTuple):
@@ -89,7 +95,7 @@ def make_due(
     block: int,
     share: Callable[[], object] = lambda: None,
 ) -> Worked:
-    """Work on a few portions, with `block` attempts at once in all of them.
+    """Work on a few portions; `block` is how many calls a worker makes at once.
 
     `share` is called when others could work on some meanwhile.
     """
@@ -100,7 +106,7 @@ def make_due(
         return Worked(0, 0, 0, more=False)
     if is_more:
         share()
-    each = max(1, block // len(claimed))
+    each = max(1, block // min(len(claimed), BLOCKS_AT_ONCE))
     work = [_Portion(store, one, means, clock, lease, each) for one in claimed]
     with ThreadPoolExecutor(len(work), thread_name_prefix="tdsys-portion") as pool:
         # Every portion comes to its end, then the first that failed is heard.
@@ -116,6 +122,7 @@ class _Block(NamedTuple):
     batch: Batch
     maker: Maker
     orders: list[Order]
+    most_tokens: int | None
 
 
 class _Portion:
@@ -133,6 +140,7 @@ class _Portion:
         self._store, self._claimed, self._means = store, claimed, means
         self._clock, self._lease, self._block = clock, lease, block
         self.made = self.refused = 0
+        self._pool: list[Parent] | None = None
 
     def settle(self) -> None:
         """Go on until it is complete, waits, or has fallen short; each way is written down."""
@@ -157,7 +165,7 @@ class _Portion:
                 log.exception("portion %d cannot be made", self._claimed.id)
                 told = f"crash: {type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
             with self._held() as desk:
-                making.settle(desk.tx, claimed=desk.now, spent=0, tokens=0)
+                making.forfeit(desk.tx, claimed=desk.now)  # some of it may have been paid
                 return desk.give_up(told)
 
     def _prolong(self) -> bool:
@@ -168,8 +176,7 @@ class _Portion:
     def _held(self) -> Iterator[_Desk]:
         """A transaction in which the portion and its batch are ours alone."""
         with self._store.begin() as tx:
-            now = making.hold(tx, claimed=self._claimed)
-            batch = batches.find(tx, batch_id=now.batch_id)
+            batch, now = making.hold(tx, claimed=self._claimed)
             found = standing(batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id))
             _, policy = policies.current(tx, domain=batch.domain)
             yield _Desk(tx, now, batch, found, policy, self._clock())
@@ -189,13 +196,25 @@ class _Portion:
             return desk.wait(CellState.JUDGING, desk.at)
         if lacking <= 0:
             return desk.end(None if found.admitted >= now.wanted else desk.waiting())
+        if desk.is_over():
+            return desk.end(NO_TIME)
         if left <= 0:
             return desk.step_down()
         maker = self._means.workshop.maker(now.strategy)
-        size = desk.affordable(maker, min(lacking, left, self._block))
-        return (
-            _Block(desk.batch, maker, desk.orders(maker, size)) if size else desk.give_up(NO_BUDGET)
-        )
+        granted = desk.granted(maker, min(lacking, left, self._block), self._means.call_tokens)
+        if granted is None:
+            return desk.give_up(exhausted(desk.batch.left, calls_each=calls_per_try(maker.calls)))
+        orders = desk.orders(maker, granted, self._material(desk, maker))
+        return _Block(desk.batch, maker, orders, granted.most_tokens)
+
+    def _material(self, desk: _Desk, maker: Maker) -> list[Parent]:
+        """Looked up once: whoever approved it, what speaks to a model is no part of a prompt."""
+        if not maker.calls:
+            return []
+        if self._pool is None:
+            drawn = desk.drawn()
+            self._pool = [one for one in drawn if not steers(one.inputs, one.outputs)]
+        return self._pool
 
     def _attempt(self, block: _Block) -> bool:
         """Make a block and keep what it came to; False when the model has to be waited for."""
@@ -222,6 +241,7 @@ class _Portion:
                 domain=block.batch.domain,
                 verifier=self._means.verifier,
                 solver=self._means.solver,
+                most_tokens=block.most_tokens,
             )
         except TdsysError:
             raise
@@ -245,8 +265,7 @@ class _Portion:
         ]
         made = making.record(desk.tx, claimed=desk.now, items=items, now=desk.at) if items else 0
         drafts = [one.draft if isinstance(one, _Example) else one for one in found]
-        spent, tokens = sum(one.calls for one in drafts), sum(one.tokens for one in drafts)
-        making.settle(desk.tx, claimed=desk.now, spent=spent, tokens=tokens)
+        making.settle(desk.tx, claimed=desk.now, spent=_spent(drafts))
         self.made, self.refused = self.made + made, self.refused + len(items) - made
 
     def _without_benchmarks(self, outcomes: list[Draft | Refused]) -> list[Draft | Refused]:
@@ -309,32 +328,38 @@ class _Desk(NamedTuple):
         making.fall_back(self.tx, claimed=self.now, rung=rung, fallback=following)
         return True
 
-    def affordable(self, maker: Maker, size: int) -> int:
-        """So many attempts, with their calls set aside."""
-        each = calls_per_try(maker.calls)
-        while size and not making.reserve(self.tx, claimed=self.now, calls=size * each):
-            size -= 1
-        return size
+    def is_over(self) -> bool:
+        """Whether the batch's time is."""
+        return self.batch.ends_at is not None and self.at >= self.batch.ends_at
 
-    def orders(self, maker: Maker, size: int) -> list[Order]:
+    def granted(self, maker: Maker, size: int, call_tokens: int) -> Grant | None:
+        """So many attempts as can be paid, with what they may cost set aside."""
+        each = calls_per_try(maker.calls)
+        found = grant(self.batch.left, wanted=size, calls_each=each, call_tokens=call_tokens)
+        if found and any(found.reserved):
+            is_kept = making.reserve(self.tx, claimed=self.now, spend=found.reserved)
+            return found if is_kept else None
+        return found
+
+    def drawn(self) -> list[Parent]:
+        """Admitted examples to make new ones of."""
+        domain = self.batch.domain
+        return making.parents(self.tx, domain=domain, cell=self.now.cell, turn=self.now.id)
+
+    def orders(self, maker: Maker, granted: Grant, pool: Sequence[Parent]) -> list[Order]:
         """The next attempts."""
-        domain, cell = self.batch.domain, self.now.cell
-        pool: list[Parent] = []
-        if maker.calls:
-            drawn = making.parents(self.tx, domain=domain, cell=cell, turn=self.now.id)
-            # Whoever approved it: what speaks to a model is no part of a prompt.
-            pool = [one for one in drawn if not steers(one.inputs, one.outputs)]
         first = making.last_number(self.tx, cell_id=self.now.id) + 1
         return [
             Order(
                 number=number,
                 serial=self.now.id * SERIAL_STRIDE + number,
-                domain=domain,
-                cell=cell,
+                domain=self.batch.domain,
+                cell=self.now.cell,
                 parents=chosen(pool, maker.parents, self.now.id + number),
                 context=setting(pool, self.now.id + number),
+                most_tokens=granted.most_tokens,
             )
-            for number in range(first, first + size)
+            for number in range(first, first + granted.attempts)
         ]
 
     def _fallback(self, following: str, because: str) -> Fallback:
@@ -389,7 +414,19 @@ def _checked(block: _Block, order: Order, outcome: Draft | Refused, now: datetim
 
 
 def _refusal(draft: Draft, reason: str, detail: str) -> Refused:
-    return Refused(reason, detail, None, draft.checks, draft.calls, draft.tokens)
+    return Refused(
+        reason, detail, None, draft.checks, draft.calls, draft.tokens, micros=draft.micros
+    )
+
+
+def _spent(attempts: Sequence[Draft | Refused]) -> Spend:
+    """What a block came to."""
+    cost = total(one.micros for one in attempts)
+    return Spend(
+        calls=sum(one.calls for one in attempts),
+        tokens=sum(one.tokens for one in attempts),
+        micros=None if cost is None else math.ceil(cost),
+    )
 
 
 def _uncontaminated(outcome: Draft | Refused, registered: Registered) -> Draft | Refused:

@@ -36,7 +36,9 @@ from tdsys.store.values import Prose
 IS_UNDER_WAY = text("state IN ('due', 'judging')")
 
 # `reserved` are calls that somebody may be making right now, `spent` those that were made. No
-# interleaving of workers takes their sum over `max_calls`, because no row can hold it.
+# interleaving of workers takes their sum over `max_calls`, because no row can hold it. Tokens and
+# costs are set aside by compare-and-set, and what was really spent is written whatever it is. Costs
+# are millionths of a dollar, NULL where a price is not known; `price` is a token's at the most.
 batches = Table(
     "batches",
     metadata,
@@ -52,6 +54,14 @@ batches = Table(
     count("reserved"),
     count("spent"),
     Column("tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("max_tokens", BigInteger),
+    Column("reserved_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("cost", BigInteger, server_default=text("0")),
+    Column("max_cost", BigInteger),
+    Column("reserved_cost", BigInteger, nullable=False, server_default=text("0")),
+    Column("price", Double),
+    Column("max_seconds", Integer),
+    time_("ends_at", nullable=True),
     Column("actor", Prose, nullable=False),
     time_("created_at"),
     time_("finished_at", nullable=True),
@@ -60,6 +70,9 @@ batches = Table(
     one_of("state", BatchState),
     CheckConstraint("(state = 'open') = (finished_at IS NULL)", name="ended_says_when"),
     CheckConstraint("reserved >= 0 AND reserved + spent <= max_calls", name="budget_holds"),
+    CheckConstraint("reserved_tokens >= 0 AND reserved_cost >= 0", name="reserved_more"),
+    CheckConstraint("max_cost IS NULL OR price IS NOT NULL", name="money_needs_a_price"),
+    CheckConstraint("(max_seconds IS NULL) = (ends_at IS NULL)", name="time_ends"),
     Index(None, "domain", "created_at"),
 )
 
@@ -82,6 +95,8 @@ batch_cells = Table(
     count("attempts"),
     count("outages"),
     count("reserved"),
+    Column("reserved_tokens", BigInteger, nullable=False, server_default=text("0")),
+    Column("reserved_cost", BigInteger, nullable=False, server_default=text("0")),
     Column("fallbacks", VERBATIM, nullable=False),
     Column("reason", Prose),
     UniqueConstraint("batch_id", "position"),
@@ -89,7 +104,9 @@ batch_cells = Table(
     CheckConstraint(
         "(state IN ('due', 'judging')) = (due_at IS NOT NULL)", name="only_open_cells_are_due"
     ),
-    CheckConstraint("reserved >= 0", name="reserved"),
+    CheckConstraint(
+        "reserved >= 0 AND reserved_tokens >= 0 AND reserved_cost >= 0", name="reserved"
+    ),
     Index("ix_batch_cells_claim", "due_at", postgresql_where=IS_UNDER_WAY),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from tdsys.core.batch import BatchState, CellState, Fallback, Kind, Tally
 from tdsys.core.example import Cell, Document
 from tdsys.core.filling import Experience
 from tdsys.core.lifecycle import State
+from tdsys.core.spending import Left
 from tdsys.errors import Conflict, InvalidInput, NotFound
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items
 from tdsys.store.batch_schema import batches as batches_table
@@ -26,7 +27,10 @@ ADMITTED = State.ADMITTED.value
 
 
 class Batch(BaseModel):
-    """One request for examples; `plan` is what was expected when it was begun."""
+    """One request for examples; `plan` is what was expected when it was begun.
+
+    Costs are millionths of a dollar, None where a price is not known; `price` is that of a token.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,9 +46,28 @@ class Batch(BaseModel):
     reserved: int
     spent: int
     tokens: int
+    max_tokens: int | None
+    reserved_tokens: int
+    cost: int | None
+    max_cost: int | None
+    reserved_cost: int
+    price: float | None
+    max_seconds: int | None
+    ends_at: datetime | None
     actor: str
     created_at: datetime
     finished_at: datetime | None
+
+    @property
+    def left(self) -> Left:
+        """What may still be spent."""
+        tokens, micros = self.max_tokens, self.max_cost
+        return Left(
+            calls=self.max_calls - self.spent - self.reserved,
+            tokens=None if tokens is None else tokens - self.tokens - self.reserved_tokens,
+            micros=None if micros is None else micros - (self.cost or 0) - self.reserved_cost,
+            price=self.price,
+        )
 
 
 class Portion(NamedTuple):
@@ -56,8 +79,17 @@ class Portion(NamedTuple):
     wanted: int
 
 
+class Budget(NamedTuple):
+    """What a batch may spend; None: no limit. `cost` in millionths of a dollar."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    cost: int | None = None
+    seconds: int | None = None
+
+
 class Opening(NamedTuple):
-    """A batch that is to be; `plan` is what is expected of it."""
+    """A batch that is to be; `plan` is what is expected of it, `price` a token's at the most."""
 
     domain: str
     kind: Kind
@@ -66,6 +98,10 @@ class Opening(NamedTuple):
     model: str
     max_calls: int
     actor: str
+    max_tokens: int | None = None
+    max_cost: int | None = None
+    price: float | None = None
+    max_seconds: int | None = None
 
 
 class Kept(NamedTuple):
@@ -92,6 +128,7 @@ def open_(
     portions: Sequence[Portion] = values.pop("portions")
     wanted = sum(one.wanted for one in portions)
     values |= {"policy_version": policy_version, "state": OPEN, "wanted": wanted}
+    values["ends_at"] = _after(opening.max_seconds, now)
     named = {"id": key} if key else {}
     batch_id: UUID | None = tx.scalar(
         insert(batches_table)
@@ -272,7 +309,11 @@ def cancel(tx: Tx, *, batch_id: UUID, now: datetime) -> bool:
             finished_at=now,
             # What is under way may have been paid for.
             spent=kept.spent + kept.reserved,
+            tokens=kept.tokens + kept.reserved_tokens,
+            cost=kept.cost + kept.reserved_cost,
             reserved=0,
+            reserved_tokens=0,
+            reserved_cost=0,
         )
         .returning(kept.id)
     )
@@ -281,13 +322,23 @@ def cancel(tx: Tx, *, batch_id: UUID, now: datetime) -> bool:
     tx.execute(
         update(batch_cells)
         .where(cell.batch_id == batch_id, IS_UNDER_WAY)
-        .values(state=CellState.CANCELLED.value, due_at=None, reserved=0, reason="cancelled")
+        .values(
+            state=CellState.CANCELLED.value,
+            due_at=None,
+            reserved=0,
+            reserved_tokens=0,
+            reserved_cost=0,
+            reason="cancelled",
+        )
     )
     return True
 
 
-def resume(tx: Tx, *, batch_id: UUID, more_calls: int, now: datetime) -> int:
-    """Open an ended batch once more where it fell short; how many portions are due again."""
+def resume(tx: Tx, *, batch_id: UUID, more: Budget, now: datetime) -> int:
+    """Open an ended batch once more where it fell short; how many portions are due again.
+
+    What `more` leaves open is as much as at first; what had no limit gets one from now on.
+    """
     batch, cell = find(tx, batch_id=batch_id, hold=True), batch_cells.c
     if batch.state == OPEN:
         raise Conflict(f"batch {batch_id} is open", remedy="`tdsys batch watch` follows it")
@@ -304,6 +355,28 @@ def resume(tx: Tx, *, batch_id: UUID, more_calls: int, now: datetime) -> int:
         tx.execute(
             update(batches_table)
             .where(batches_table.c.id == batch_id)
-            .values(state=OPEN, finished_at=None, max_calls=batches_table.c.max_calls + more_calls)
+            .values(state=OPEN, finished_at=None, **_with_more(batch, more, now))
         )
     return len(again)
+
+
+def _with_more(batch: Batch, more: Budget, now: datetime) -> dict[str, int | datetime | None]:
+    seconds = batch.max_seconds if more.seconds is None else more.seconds
+    return {
+        "max_calls": batch.max_calls + (batch.max_calls if more.calls is None else more.calls),
+        "max_tokens": _more(batch.max_tokens, batch.tokens, more.tokens),
+        "max_cost": _more(batch.max_cost, batch.cost or 0, more.cost),
+        "max_seconds": seconds,
+        "ends_at": _after(seconds, now),
+    }
+
+
+def _more(most: int | None, spent: int, more: int | None) -> int | None:
+    """A limit with what is allowed beside it; one that is new counts from what was spent."""
+    if most is None:
+        return None if more is None else spent + more
+    return most + (most if more is None else more)
+
+
+def _after(seconds: int | None, now: datetime) -> datetime | None:
+    return None if seconds is None else now + timedelta(seconds=seconds)

@@ -392,8 +392,9 @@ BATCHES = (
     Invariant(
         "reserved calls are somebody's",
         "a batch has as many calls set aside as its portions have",
-        """SELECT id FROM batches WHERE reserved <> coalesce(
-               (SELECT sum(reserved) FROM batch_cells WHERE batch_id = batches.id), 0)""",
+        """SELECT id FROM batches WHERE (reserved, reserved_tokens, reserved_cost) <>
+               (SELECT coalesce(sum(reserved), 0), coalesce(sum(reserved_tokens), 0),
+                coalesce(sum(reserved_cost), 0) FROM batch_cells WHERE batch_id = batches.id)""",
     ),
     Invariant(
         "batches end with their portions",

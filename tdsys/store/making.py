@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, cast, func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.batch import CellState, Fallback, Parent
 from tdsys.core.example import Cell
 from tdsys.core.rubric import Check
+from tdsys.core.spending import Spend
 from tdsys.errors import Conflict
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items, batches
+from tdsys.store.batches import Batch
 from tdsys.store.engine import Tx
 from tdsys.store.leases import is_due
 from tdsys.store.review_schema import example_revisions
@@ -47,6 +49,9 @@ class Claimed(BaseModel):
     attempts: int
     outages: int
     fallbacks: tuple[Fallback, ...]
+    reserved: int
+    reserved_tokens: int
+    reserved_cost: int
 
     @property
     def cell(self) -> Cell:
@@ -116,12 +121,16 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claime
     return [Claimed.model_validate(row) for row in rows]
 
 
-def hold(tx: Tx, *, claimed: Claimed) -> Claimed:
-    """Keep a claimed portion and its batch for this transaction, as it is now.
+def hold(tx: Tx, *, claimed: Claimed) -> tuple[Batch, Claimed]:
+    """Keep a claimed portion and its batch for this transaction, as they are now.
 
     Conflict when the claim is not the newest any more: whoever was slow must not write.
     """
-    tx.execute(select(batches.c.id).where(batches.c.id == claimed.batch_id).with_for_update())
+    batch = (
+        tx.execute(select(batches).where(batches.c.id == claimed.batch_id).with_for_update())
+        .mappings()
+        .one()
+    )
     row = (
         tx.execute(select(batch_cells).where(_ours(claimed)).with_for_update())
         .mappings()
@@ -129,7 +138,7 @@ def hold(tx: Tx, *, claimed: Claimed) -> Claimed:
     )
     if row is None:
         raise Conflict(f"portion {claimed.id} of a batch is in other hands or has ended")
-    return Claimed.model_validate(row)
+    return Batch.model_validate(batch), Claimed.model_validate(row)
 
 
 def prolong(tx: Tx, *, claimed: Claimed, until: datetime) -> bool:
@@ -149,48 +158,69 @@ def _ours(claimed: Claimed) -> ColumnElement[bool]:
     )
 
 
-def forfeit(tx: Tx, *, claimed: Claimed) -> int:
-    """Count calls that a dead worker had reserved as made: nobody knows better. How many."""
-    hold(tx, claimed=claimed)
-    lost: int = tx.scalars(
-        select(batch_cells.c.reserved).where(batch_cells.c.id == claimed.id)
-    ).one()
-    if lost:
-        settle(tx, claimed=claimed, spent=lost, tokens=0)
+def forfeit(tx: Tx, *, claimed: Claimed) -> Spend:
+    """Count as spent what a dead worker had set aside: nobody knows better."""
+    _, now = hold(tx, claimed=claimed)
+    lost = Spend(now.reserved, now.reserved_tokens, now.reserved_cost)
+    if lost.calls:
+        settle(tx, claimed=now, spent=lost)
     return lost
 
 
-def reserve(tx: Tx, *, claimed: Claimed, calls: int) -> bool:
-    """Set so many calls aside for a held portion that has none; False: the budget has not."""
+def reserve(tx: Tx, *, claimed: Claimed, spend: Spend) -> bool:
+    """Set so much aside for a held portion that has nothing; False: the budget has not so much."""
     kept = batches.c
+    tokens, micros = spend.tokens, spend.micros or 0
     granted = tx.scalar(
         update(batches)
-        .where(kept.id == claimed.batch_id, kept.spent + kept.reserved + calls <= kept.max_calls)
-        .values(reserved=kept.reserved + calls)
+        .where(
+            kept.id == claimed.batch_id,
+            kept.spent + kept.reserved + spend.calls <= kept.max_calls,
+            or_(
+                kept.max_tokens.is_(None),
+                kept.tokens + kept.reserved_tokens + tokens <= kept.max_tokens,
+            ),
+            or_(kept.max_cost.is_(None), kept.cost + kept.reserved_cost + micros <= kept.max_cost),
+        )
+        .values(
+            reserved=kept.reserved + spend.calls,
+            reserved_tokens=kept.reserved_tokens + tokens,
+            reserved_cost=kept.reserved_cost + micros,
+        )
         .returning(kept.id)
     )
     if granted is None:
         return False
-    tx.execute(update(batch_cells).where(batch_cells.c.id == claimed.id).values(reserved=calls))
+    tx.execute(
+        update(batch_cells)
+        .where(batch_cells.c.id == claimed.id)
+        .values(reserved=spend.calls, reserved_tokens=tokens, reserved_cost=micros)
+    )
     return True
 
 
-def settle(tx: Tx, *, claimed: Claimed, spent: int, tokens: int) -> None:
-    """Give back what a held portion has reserved, and book what it has spent of it."""
-    kept = batches.c
-    reserved: int = tx.scalars(
-        select(batch_cells.c.reserved).where(batch_cells.c.id == claimed.id)
-    ).one()
+def settle(tx: Tx, *, claimed: Claimed, spent: Spend) -> None:
+    """Give back what a held portion has reserved, and book what was spent, however much it is."""
+    kept, unknown = batches.c, cast(null(), BigInteger)
+    if not (claimed.reserved or any(spent)):
+        return
     tx.execute(
         update(batches)
         .where(kept.id == claimed.batch_id)
         .values(
-            reserved=kept.reserved - reserved,
-            spent=kept.spent + spent,
-            tokens=kept.tokens + tokens,
+            reserved=kept.reserved - claimed.reserved,
+            reserved_tokens=kept.reserved_tokens - claimed.reserved_tokens,
+            reserved_cost=kept.reserved_cost - claimed.reserved_cost,
+            spent=kept.spent + spent.calls,
+            tokens=kept.tokens + spent.tokens,
+            cost=kept.cost + (unknown if spent.micros is None else spent.micros),
         )
     )
-    tx.execute(update(batch_cells).where(batch_cells.c.id == claimed.id).values(reserved=0))
+    tx.execute(
+        update(batch_cells)
+        .where(batch_cells.c.id == claimed.id)
+        .values(reserved=0, reserved_tokens=0, reserved_cost=0)
+    )
 
 
 def last_number(tx: Tx, *, cell_id: int) -> int:

@@ -49,7 +49,7 @@ def generate() -> object:
     here.evict_answers()
     outcome = synthesizing.make_due(
         here.store,
-        means=Means(here.workshop, here.verifier, here.solver),
+        means=Means(here.workshop, here.verifier, here.solver, here.settings.call_tokens),
         clock=here.now,
         lease=here.lease,
         block=here.settings.lm_threads,

@@ -17,12 +17,14 @@ from tdsys.core.contamination import marks
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Unscored
 from tdsys.core.sections import Cells
+from tdsys.core.spending import Spend
 from tdsys.errors import ConfigurationError, InvalidInput, NotReady
 from tdsys.stages import filling, planning, scoring, synthesizing, telling
 from tdsys.stages.filling import Report, Request
 from tdsys.stages.scoring import Limits
 from tdsys.stages.synthesizing import Means
 from tdsys.store import Store, benchmarks, making, policies
+from tdsys.store.batches import Budget
 from tdsys.store.benchmarks import Benchmark
 from tests.factories import NOW, PROBLEM, make_assessment, make_capture, make_verdict
 from tests.making import ScriptedMaker, ScriptedSolver, ScriptedWorkshop, drafted
@@ -279,7 +281,7 @@ def test_calls_that_a_dead_worker_had_reserved_count_as_made(store: Store) -> No
     batch_id = line.ask(4, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",))
     with store.begin() as tx:
         (claimed, *_) = making.claim(tx, limit=1, lease=LEASE, now=NOW)
-        assert making.reserve(tx, claimed=claimed, calls=8)
+        assert making.reserve(tx, claimed=claimed, spend=Spend(8))
     line.clock.forward(seconds=61)
     report = line.run(batch_id)
     made = len(line.workshop.first.orders)
@@ -337,11 +339,11 @@ def test_a_cancelled_batch_keeps_what_is_there_and_can_be_gone_on_with(line: Lin
     assert line.make() == (0, 0, 0, False)
     before = filling.report(line.store, batch_id=batch_id).whole.made
     assert 0 < before < 60
-    assert filling.resume(line.store, batch_id=batch_id, max_calls=None, clock=line.clock)
+    assert filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
     report = line.run(batch_id)
     assert (report.batch.state, report.whole.made, report.whole.admitted) == ("finished", 60, 60)
     with pytest.raises(NotReady, match="nothing of batch"):
-        filling.resume(line.store, batch_id=batch_id, max_calls=None, clock=line.clock)
+        filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
 
 
 def test_what_waits_for_a_person_is_not_made_again_and_is_said(line: Line) -> None:

@@ -12,9 +12,10 @@ from tdsys.core.dataset import Split
 from tdsys.core.lifecycle import Move
 from tdsys.core.versions import Leaving
 from tdsys.errors import Conflict
-from tdsys.stages import auditing, drafting, planning
+from tdsys.stages import auditing, drafting, forgetting, planning
 from tdsys.store import Store, datasets, examples, programs
 from tdsys.store.datasets import DatasetVersion
+from tests.commanding import Shell, one_line
 from tests.factories import NOW, PROBLEM
 from tests.integration.test_stages import (
     LEASE,
@@ -152,3 +153,21 @@ def test_a_draft_that_another_version_overtook_is_not_frozen(store: Store) -> No
         tx.execute(text("UPDATE dataset_versions SET fingerprint = 'x' WHERE minor = 0"))
     with pytest.raises(Conflict, match="frozen meanwhile"), store.begin() as tx:
         drafting.freeze(tx, known, drafting.next_version(known).draft, now=NOW)
+
+
+def test_what_was_forgotten_leaves_the_next_version_whole(store: Store, tdsys: Shell) -> None:
+    clock = ready(store)
+    run(store, ScriptedOptimizer(), clock)
+    first = latest(store)
+    gone = min(in_split(placed(store, first), Split.TEST))
+    clock.forward(minutes=1)
+    forgetting.forget(store, ids=[gone], actor="ann", reason="asked to", now=clock())
+    planning.plan_due(store, model="m", clock=clock)
+    second = latest(store)
+    assert (second.name, second.because) == ("1.1", "1 left")
+    with store.begin() as tx:
+        (stone,) = datasets.tombstones(tx, version_id=second.id)
+    assert (stone.example_id, stone.detail) == (gone, "deleted")
+    assert tdsys("dataset", "export", "--domain", "d").code == 0
+    refused = tdsys("dataset", "export", "--domain", "d", "--version", "1.0")
+    assert "they were forgotten" in one_line(refused)

@@ -19,7 +19,7 @@ from tdsys.llm.naming import OFFLINE
 from tdsys.llm.prompting import strategies
 from tdsys.stages import browsing, filling
 from tdsys.stages.filling import CellReport, Drafted, Report, Request
-from tdsys.store.batches import Batch
+from tdsys.store.batches import Batch, Budget
 from tdsys.web.browse.address import before, hardness
 from tdsys.web.pages import Action, Done, Page
 from tdsys.web.visit import Visit, missing
@@ -145,7 +145,8 @@ def resume(visit: Visit) -> Done:
     batch = _mine(visit)
     text = visit.field("max_calls")
     most = visit.field_number("max_calls", most=MOST_CALLS - batch.max_calls) if text else None
-    again = filling.resume(visit.store, batch_id=batch.id, max_calls=most, clock=visit.runtime.now)
+    more = Budget(calls=most)
+    again = filling.resume(visit.store, batch_id=batch.id, more=more, clock=visit.runtime.now)
     visit.runtime.ring(Task.GENERATE)
     return Done(f"/batches/{batch.id}", f"{again} portions are due again.")
 
