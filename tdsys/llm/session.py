@@ -196,6 +196,7 @@ def using(
         adapter=Chat(unanswered),
         usage_tracker=tracker,
         disable_history=True,
+        trace=[],  # else every answer stays in one list of the process, ten thousand of them
         callbacks=[] if callbacks is None else callbacks,
         **{answers.TAG: about},
     ):

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -36,7 +37,7 @@ from tests.small_world import SIGNATURE, grade, items
 from tests.stored import admit, freeze
 
 TRAIN, VAL = items(20, seed=1), items(48, seed=2)
-THREADS = 8
+THREADS = 2  # as many calls as a run of this size has under way
 EXAMPLES = 54
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -83,12 +84,15 @@ def overhead(rounds: int, store: Store) -> list[tuple[float, float]]:
         dspy.configure_cache(enable_disk_cache=False, enable_memory_cache=False)
     found = []
     for number in range(rounds + 1):
+        gc.collect()
         model, recipe = Model(seed=number + 1), Recipe(max_calls=5000, answers=10**6)
         if number % 2:
             theirs = plain(model, recipe)
+            gc.collect()
             ours = hooked(model, recipe, store, run)
         else:
             ours = hooked(model, recipe, store, run)
+            gc.collect()
             theirs = plain(model, recipe)
         found.append((ours, theirs))
     return found[1:]  # the first warms up

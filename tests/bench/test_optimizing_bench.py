@@ -19,7 +19,7 @@ from tests.killing import killed_and_undisturbed
 pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).parents[2]
-ROUNDS = 7
+ROUNDS = 13
 RUNS = 20
 SEEDS = range(5)
 

@@ -198,7 +198,6 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
         assert _become_plain_examples(tmp_path / "data.dspy") == len(rows)
         assert (tmp_path / "data.huggingface" / "croissant.json").is_file()
         _more_data_is_the_next_version_of_the_same_major(stack, tmp_path)
-        _a_field_that_is_missing_is_told_with_ways_to_mend_it(stack)
         shown = stack.tdsys("optimize", "status", "--json")
         assert json.loads(shown.stdout)[0]["run"]["state"] == "finished"
         with CaptureClient(runtime.redis_url) as client:
@@ -207,6 +206,7 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
                 client.capture(domain="seed", inputs=found.inputs, outputs=found.outputs)
         grown = wait_for(lambda: followed(runtime, "seed"), "growth starts a run", seconds=60)
         assert "new examples, growth is 20% of" in grown
+        _a_field_that_is_missing_is_told_with_ways_to_mend_it(stack)
 
 
 def _more_data_is_the_next_version_of_the_same_major(stack: RunningStack, folder: Path) -> None:

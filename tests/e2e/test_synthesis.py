@@ -34,6 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, stub: StubProvider) -> Itera
     with RunningStack(
         folder / "home",
         TDSYS_LEASE_SECONDS="5",
+        TDSYS_LM_THREADS="4",
         TDSYS_LM=stub.model,
         TDSYS_LM_API_BASE=stub.api_base,
         OPENAI_API_KEY="any text",
@@ -81,7 +82,7 @@ def finished(stack: RunningStack, command: subprocess.Popen[str]) -> dict[str, A
 def test_kill_9_of_every_worker_loses_doubles_and_pays_nothing_twice(
     stack: RunningStack, stub: StubProvider
 ) -> None:
-    stub.behaviour.latency = 0.15
+    stub.behaviour.latency = 0.4
     words = ("--domain", "algebra", "--topics", "linear equations,number sequences")
     command = started(stack, "synthesize", *words, "--count", str(WANTED),
                       "--strategies", "persona,rationale-first")  # fmt: skip
