@@ -30,6 +30,8 @@ local function refill()
     g.rate, g.level = ceiling, math.max(1, ceiling)
   elseif g.rate > 0 and g.cut > 0 then
     g.rate = g.rate + passed * (ceiling > 0 and ceiling or g.peak) / RECOVERY_SECONDS
+  elseif ceiling > 0 then
+    g.rate = math.max(g.rate, ceiling)
   end
   if ceiling > 0 and g.rate >= ceiling then
     g.rate, g.cut = ceiling, 0

@@ -24,6 +24,7 @@ def default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or usual) / "tdsys"
 
 
+JSON_SETTINGS = ("models", "alert_channels")
 # Of a call's tokens those of the prompt, more or less; what is spent is counted exactly.
 READ_SHARE = 2 / 3
 
@@ -124,8 +125,9 @@ def load() -> Settings:
         name, *within = map(str, first["loc"])
         place = f" ({': '.join(within)})" if within else ""
         raise _unusable(name, f"{first['msg']}{place}") from bad
-    except SettingsError as bad:  # of all settings only this one is JSON
-        raise _unusable("models", "it is no JSON") from bad
+    except SettingsError as bad:  # its words name the setting and may hold what it says
+        named = next((n for n in JSON_SETTINGS if f'"{n}"' in str(bad)), JSON_SETTINGS[0])
+        raise _unusable(named, "it is no JSON") from None
     known = addresses(settings.home)
     found: dict[str, SecretStr] = {
         name: SecretStr(known[name])

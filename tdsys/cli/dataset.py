@@ -299,7 +299,7 @@ def _show_checked(domain: str, found: Checked) -> None:
                 str(one.plan.trials),
                 f"{one.plan.calls_at_most:,}",
                 f"{one.tokens:,}",
-                "see TDSYS_LM_PRICE" if one.dollars is None else f"${one.dollars:,.2f}",
+                "see TDSYS_MODELS" if one.dollars is None else f"${one.dollars:,.2f}",
                 "no run yet" if one.seconds is None else f"{one.seconds / 60:,.1f} min",
             )
             for auto, one in found.estimates.items()

@@ -303,7 +303,8 @@ def _columns(signature: Signature) -> Iterator[str]:
         yield f"- `{name}` ({kind}): {told}"
     for side, fields in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         for name, kind in fields.items():
-            yield f"- `{side}.{name}` ({'list of strings' if kind == 'list' else 'string'})"
+            what = "list of strings" if kind == "list" else "string"
+            yield f"- {_text(f'{side}.{name}')} ({what})"
 
 
 def _sources(one: Described) -> Iterator[str]:

@@ -37,6 +37,9 @@ class Solution(NamedTuple):
     micros: float | None = 0.0
 
 
+NOT_ASKED = Solution(None, detail="the problem leaves too little room for an answer")
+
+
 class Solver(Protocol):
     """Solves problems; `label` names the model behind it."""
 

@@ -79,6 +79,11 @@ def exhausted(left: Left, *, calls_each: int) -> str:
         return "budget: the batch may make no further call"
     if left.tokens is not None and left.tokens < calls_each * LEAST_TOKENS:
         return f"budget: {left.tokens} tokens are left, too few for an attempt"
+    if left.micros is not None and left.price is None:
+        return (
+            "budget: nobody knows what was spent: a worker had no price of the model; set it in "
+            "TDSYS_MODELS wherever workers run, and ask for another batch"
+        )
     return f"budget: {dollars(left.micros)} is left, too little for an attempt"
 
 

@@ -189,6 +189,8 @@ class Gauge:
             self.rate, self.level = ceiling, max(1.0, ceiling)
         elif self.rate and self.cut:
             self.rate += passed * (ceiling or self.peak) / RECOVERY_SECONDS
+        elif ceiling:  # the setting may allow more than it did
+            self.rate = max(self.rate, ceiling)
         if ceiling and self.rate >= ceiling:
             self.rate, self.cut = ceiling, 0.0
         elif not ceiling and self.rate >= FORGOTTEN * self.peak:

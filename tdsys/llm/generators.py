@@ -17,7 +17,7 @@ from typing import Any
 
 from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Order, Refused
 from tdsys.core.example import Document, Malformed, check_document
-from tdsys.errors import InvalidInput
+from tdsys.errors import InvalidInput, ModelUnavailable
 from tdsys.reference import DOMAINS, ReferenceGenerator
 
 GROUP = "tdsys.generators"
@@ -92,16 +92,20 @@ class GeneratorMaker:
             return Refused("malformed", str(bad)[:REASON_SHOWN])
         except Exception as failed:  # noqa: BLE001  # a stranger's code raises what it likes
             told = f"{type(failed).__name__}: {failed}"[:REASON_SHOWN]
+            if _is_dspy(self._generator) and _is_outage(failed):
+                return Refused("model_unavailable", told, later=True)
             return Refused("generator_hangs" if self._hangs else "generator_failed", told)
         if not outputs:
             return Refused("malformed", "it returned no output fields")
         made_by: Document = {"strategy": self.version, "version": self.version,
                              "generator": self._name}  # fmt: skip
-        simulated = False
-        if _is_dspy(self._generator):
-            made_by["model"] = self._model().label
-            simulated = self._model().simulated
-        return Draft(inputs, outputs, made_by, simulated=simulated)
+        if not _is_dspy(self._generator):
+            return Draft(inputs, outputs, made_by)
+        made_by["model"] = self._model().label
+        simulated = self._model().simulated
+        # It asks as often as it likes, so what it cost nobody knows.
+        cost = 0.0 if simulated else None
+        return Draft(inputs, outputs, made_by, simulated=simulated, micros=cost)
 
     def _answer(self, order: Order) -> Any:
         """What it says in time; one that hangs is not asked again, its thread is left alone."""
@@ -193,6 +197,15 @@ def _plain(fields: Any) -> Document:
             remedy="return a mapping of output fields, or an object with inputs and outputs",
         )
     return dict(told)
+
+
+def _is_outage(failed: Exception) -> bool:
+    """Whether a DSPy generator's model did not answer."""
+    import dspy  # noqa: PLC0415  # it is here already
+
+    from tdsys.llm.session import translate  # noqa: PLC0415
+
+    return isinstance(failed, dspy.LMError) and isinstance(translate(failed), ModelUnavailable)
 
 
 def _is_dspy(generator: Any) -> bool:

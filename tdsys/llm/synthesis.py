@@ -21,7 +21,7 @@ from tdsys.core.arithmetic import format_number, numbers
 from tdsys.core.batch import Draft, Order, Parent, Refused
 from tdsys.core.calculating import Calculator
 from tdsys.core.example import Document, Malformed, check_document, level
-from tdsys.core.resolving import Solution
+from tdsys.core.resolving import NOT_ASKED, Solution
 from tdsys.core.rubric import Check, Outcome
 from tdsys.core.screening import text_of
 from tdsys.core.sketching import LINKED, likeness, sketch
@@ -170,7 +170,7 @@ class ModelSolver:
     ) -> list[Solution]:
         """One solution of each problem, in order; another `sample` is another attempt.
 
-        A prompt that leaves no room for an answer in `most_tokens` is not asked: no usable one.
+        A prompt that leaves no room for an answer in `most_tokens` is not asked.
         """
         fresh = {"rollout_id": sample + 1, "temperature": 1.0}
         shown = [{"problem": fenced({"problem": one, "take": sample})} for one in problems]
@@ -181,7 +181,7 @@ class ModelSolver:
             if cap is not None
         ]
         answers = iter(asked(self._model, _solver(), requests, self._threads))
-        return [Solution(None) if cap is None else _solution(*next(answers)) for cap in caps]
+        return [NOT_ASKED if cap is None else _solution(*next(answers)) for cap in caps]
 
 
 def capped(
@@ -225,12 +225,21 @@ def _threads(pid: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001  # t
 
 
 def _shared(answers: list[Answer], tokens: int, micros: float | None) -> list[tuple[Answer, Paid]]:
-    """Everybody's share; the first takes what cannot be divided, so that nothing is lost."""
-    if not answers:
-        return []
-    share, rest = divmod(tokens, len(answers))
-    each = None if micros is None else micros / len(answers)
-    return [(one, Paid(share + (rest if n == 0 else 0), each)) for n, one in enumerate(answers)]
+    """The share of everybody who was answered; the first takes what cannot be divided.
+
+    Where nobody was, whatever it took is shared by all, so that nothing is lost.
+    """
+    paying = [n for n, one in enumerate(answers) if not _is_away(one)] or range(len(answers))
+    share, rest = divmod(tokens, len(paying) or 1)
+    each = None if micros is None else micros / (len(paying) or 1)
+    paid = {n: Paid(share + (rest if n == paying[0] else 0), each) for n in paying}
+    return [(one, paid.get(n, Paid(0, 0.0))) for n, one in enumerate(answers)]
+
+
+def _is_away(answer: Answer) -> bool:
+    """Whether nobody answered, so that nobody is paid."""
+    error = answer.error
+    return isinstance(error, dspy.LMError) and isinstance(translate(error), ModelUnavailable)
 
 
 def _adapter() -> Any:
@@ -302,8 +311,9 @@ def _refused(error: Exception, paid: Paid) -> Refused:
     meaning = translate(error)
     if isinstance(meaning, ConfigurationError):
         raise meaning
-    if isinstance(meaning, ModelUnavailable):  # nobody pays for what is not answered
-        return Refused("model_unavailable", str(meaning)[:SHOWN], later=True)
+    if isinstance(meaning, ModelUnavailable):
+        told = str(meaning)[:SHOWN]
+        return Refused("model_unavailable", told, later=True, **paid._asdict())
     return Refused("refused", str(meaning)[:SHOWN], calls=1, **paid._asdict())
 
 

@@ -6,9 +6,10 @@ One rule: an answer that evidence refutes already is not worth a further call.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from tdsys.core.batch import Draft, Refused
-from tdsys.core.resolving import NAME, SOLUTIONS, Solution, Solver, check, is_split
+from tdsys.core.resolving import NAME, NOT_ASKED, SOLUTIONS, Solution, Solver, check, is_split
 from tdsys.core.rubric import Check, Outcome, Verifier
 from tdsys.core.screening import text_of
 from tdsys.core.spending import total
@@ -48,7 +49,7 @@ def _solved(
         asked = [
             place
             for place, draft in enumerate(drafts)
-            if sample < SOLUTIONS or is_split(_stated(draft), _answers(solutions[place]))
+            if sample < SOLUTIONS or _needs_another(draft, solutions[place])
         ]
         if asked:
             these = [problems[place] for place in asked]
@@ -62,17 +63,28 @@ def _judged(draft: Draft, solutions: Sequence[Solution], solver: Solver) -> Atte
     calls = draft.calls + sum(one.calls for one in solutions)
     tokens = draft.tokens + sum(one.tokens for one in solutions)
     micros = total([draft.micros, *(one.micros for one in solutions)])
-    if all(one.later for one in solutions):
-        return Refused("solver_unavailable", solutions[0].detail, calls=calls, tokens=tokens,
-                       later=True, micros=micros)  # fmt: skip
+    paid: dict[str, Any] = {"calls": calls, "tokens": tokens, "micros": micros}
+    if NOT_ASKED in solutions:
+        return Refused("too_long", NOT_ASKED.detail, draft.outputs, draft.checks, **paid)
+    if len(_answers(solutions)) < SOLUTIONS:  # an outage is nobody's opinion
+        detail = next(one.detail for one in solutions if one.later)
+        return Refused("solver_unavailable", detail, later=True, **paid)
     told = check(
         _stated(draft), _answers(solutions), label=solver.label, simulated=solver.simulated
     )
     checks: tuple[Check, ...] = (*draft.checks, told)
     if told.outcome in {Outcome.FAILED, Outcome.SUSPICIOUS}:
         reason = NAME if told.outcome is Outcome.FAILED else f"{NAME}_split"
-        return Refused(reason, told.evidence, draft.outputs, checks, calls, tokens, micros=micros)
-    return draft._replace(checks=checks, calls=calls, tokens=tokens, micros=micros)
+        return Refused(reason, told.evidence, draft.outputs, checks, **paid)
+    return draft._replace(checks=checks, **paid)
+
+
+def _needs_another(draft: Draft, solutions: Sequence[Solution]) -> bool:
+    """Whether one more could decide, or stands in for one that could not be had."""
+    answers = _answers(solutions)
+    if NOT_ASKED in solutions or not answers:
+        return False
+    return len(answers) < SOLUTIONS or is_split(_stated(draft), answers)
 
 
 def _stated(draft: Draft) -> str:
@@ -80,4 +92,5 @@ def _stated(draft: Draft) -> str:
 
 
 def _answers(solutions: Sequence[Solution]) -> list[str | None]:
-    return [one.answer for one in solutions]
+    """What was found by those who could be asked."""
+    return [one.answer for one in solutions if not one.later]

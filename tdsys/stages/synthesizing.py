@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from tdsys.core.arrival import Arrival, from_capture
@@ -247,9 +247,8 @@ class _Portion:
             raise
         except Exception as bug:
             log.exception("%s cannot make portion %d", block.maker.version, self._claimed.id)
-            calls = calls_per_try(block.maker.calls)  # it may have made all of them
             told = f"{type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
-            return [Refused("crash", told, calls=calls) for _ in block.orders]
+            return [Refused("crash", told, **_at_worst(block)) for _ in block.orders]
 
     def _keep(
         self, desk: _Desk, block: _Block, pairs: Sequence[tuple[Order, _Checked]], seconds: float
@@ -411,6 +410,15 @@ def _checked(block: _Block, order: Order, outcome: Draft | Refused, now: datetim
         return _Example(outcome, from_capture(capture), capture_id)
     except Malformed as bad:
         return _refusal(outcome, "malformed", str(bad))
+
+
+def _at_worst(block: _Block) -> dict[str, Any]:
+    """What an attempt may have taken that nobody can tell about any more."""
+    calls = calls_per_try(block.maker.calls)
+    tokens = calls * (block.most_tokens or 0)
+    is_known = not calls or (block.most_tokens and block.batch.price is not None)
+    cost = tokens * (block.batch.price or 0.0) if is_known else None
+    return {"calls": calls, "tokens": tokens, "micros": cost}
 
 
 def _refusal(draft: Draft, reason: str, detail: str) -> Refused:

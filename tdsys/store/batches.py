@@ -66,7 +66,7 @@ class Batch(BaseModel):
             calls=self.max_calls - self.spent - self.reserved,
             tokens=None if tokens is None else tokens - self.tokens - self.reserved_tokens,
             micros=None if micros is None else micros - (self.cost or 0) - self.reserved_cost,
-            price=self.price,
+            price=None if self.cost is None else self.price,
         )
 
 
@@ -77,6 +77,10 @@ class Portion(NamedTuple):
     difficulty: str
     ladder: tuple[str, ...]
     wanted: int
+
+
+# Where a plan keeps what the batch might spend at first.
+LIMITS = "limits"
 
 
 class Budget(NamedTuple):
@@ -127,6 +131,8 @@ def open_(
     values = opening._asdict()
     portions: Sequence[Portion] = values.pop("portions")
     wanted = sum(one.wanted for one in portions)
+    first = Budget(opening.max_calls, opening.max_tokens, opening.max_cost, opening.max_seconds)
+    values["plan"] = {**opening.plan, LIMITS: first._asdict()}
     values |= {"policy_version": policy_version, "state": OPEN, "wanted": wanted}
     values["ends_at"] = _after(opening.max_seconds, now)
     named = {"id": key} if key else {}
@@ -325,6 +331,8 @@ def cancel(tx: Tx, *, batch_id: UUID, now: datetime) -> bool:
         .values(
             state=CellState.CANCELLED.value,
             due_at=None,
+            # Whoever still works on it must not take it for theirs once it is resumed.
+            attempts=cell.attempts + 1,
             reserved=0,
             reserved_tokens=0,
             reserved_cost=0,
@@ -361,21 +369,19 @@ def resume(tx: Tx, *, batch_id: UUID, more: Budget, now: datetime) -> int:
 
 
 def _with_more(batch: Batch, more: Budget, now: datetime) -> dict[str, int | datetime | None]:
-    seconds = batch.max_seconds if more.seconds is None else more.seconds
+    """Every limit counts from what is spent; where none is named it is as much as at first."""
+    first = Budget(**batch.plan.get(LIMITS, {}))  # type: ignore[arg-type]  # written by `open_`
+    calls = more.calls or first.calls or batch.max_calls
+    tokens = more.tokens or first.tokens or batch.max_tokens
+    cost = more.cost or first.cost or batch.max_cost
+    seconds = more.seconds or batch.max_seconds
     return {
-        "max_calls": batch.max_calls + (batch.max_calls if more.calls is None else more.calls),
-        "max_tokens": _more(batch.max_tokens, batch.tokens, more.tokens),
-        "max_cost": _more(batch.max_cost, batch.cost or 0, more.cost),
+        "max_calls": batch.spent + calls,
+        "max_tokens": None if tokens is None else batch.tokens + tokens,
+        "max_cost": None if cost is None else (batch.cost or 0) + cost,
         "max_seconds": seconds,
         "ends_at": _after(seconds, now),
     }
-
-
-def _more(most: int | None, spent: int, more: int | None) -> int | None:
-    """A limit with what is allowed beside it; one that is new counts from what was spent."""
-    if most is None:
-        return None if more is None else spent + more
-    return most + (most if more is None else more)
 
 
 def _after(seconds: int | None, now: datetime) -> datetime | None:

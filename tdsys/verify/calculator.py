@@ -157,19 +157,19 @@ class Calculation:
     def _if(self, one: ast.If) -> type[ast.stmt] | None:
         return self._block(one.body if self._holds(one.test) else one.orelse)
 
-    def _while(self, one: ast.While) -> None:
+    def _while(self, one: ast.While) -> type[ast.stmt] | None:
         while self._holds(one.test):
             if self._block(one.body) is ast.Break:
-                return
-        self._block(one.orelse)
+                return None
+        return self._block(one.orelse)
 
-    def _for(self, one: ast.For) -> None:
+    def _for(self, one: ast.For) -> type[ast.stmt] | None:
         for value in self._sequence(one.iter):
             self._burn(1)
             self._keep(one.target, value)
             if self._block(one.body) is ast.Break:
-                return
-        self._block(one.orelse)
+                return None
+        return self._block(one.orelse)
 
     def _sequence(self, node: ast.expr) -> Iterator[Fraction]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
