@@ -18,7 +18,7 @@ from tdsys.core.policy import Policy
 from tdsys.core.rubric import Unscored
 from tdsys.core.sections import Cells
 from tdsys.core.spending import Spend
-from tdsys.errors import ConfigurationError, InvalidInput, NotReady
+from tdsys.errors import ConfigurationError, Conflict, InvalidInput, NotReady
 from tdsys.stages import filling, planning, scoring, synthesizing, telling
 from tdsys.stages.filling import Report, Request
 from tdsys.stages.scoring import Limits
@@ -344,6 +344,33 @@ def test_a_cancelled_batch_keeps_what_is_there_and_can_be_gone_on_with(line: Lin
     assert (report.batch.state, report.whole.made, report.whole.admitted) == ("finished", 60, 60)
     with pytest.raises(NotReady, match="nothing of batch"):
         filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
+
+
+def test_a_batch_that_is_gone_on_with_may_spend_as_much_as_at_first_or_as_is_said(
+    line: Line,
+) -> None:
+    batch_id = line.ask(4, max_calls=50)
+
+    def again(more: Budget) -> int:
+        filling.cancel(line.store, batch_id=batch_id, clock=line.clock)
+        filling.resume(line.store, batch_id=batch_id, more=more, clock=line.clock)
+        return filling.report(line.store, batch_id=batch_id).batch.left.calls
+
+    assert [again(Budget()) for _ in range(3)] == [50, 50, 50]
+    assert again(Budget(calls=7)) == 7
+    assert again(Budget()) == 50
+
+
+def test_who_works_on_a_cancelled_portion_does_not_hold_it_when_it_is_resumed(
+    line: Line,
+) -> None:
+    batch_id = line.ask(4)
+    with line.store.begin() as tx:
+        claimed = making.claim(tx, limit=1, lease=timedelta(minutes=1), now=line.clock())[0]
+    filling.cancel(line.store, batch_id=batch_id, clock=line.clock)
+    filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
+    with line.store.begin() as tx, pytest.raises(Conflict):
+        making.hold(tx, claimed=claimed)
 
 
 def test_what_waits_for_a_person_is_not_made_again_and_is_said(line: Line) -> None:

@@ -257,7 +257,7 @@ def test_going_on_allows_as_much_again_or_what_is_said(store: Store) -> None:
     with store.begin() as tx:
         assert batches.resume(tx, batch_id=batch_id, more=Budget(calls=7), now=line.clock())
         now = batches.find(tx, batch_id=batch_id)
-    assert now.max_tokens == 60_000
+    assert (now.left.tokens, now.left.calls) == (30_000, 7)
     assert now.ends_at == line.clock() + timedelta(minutes=5)
 
 

@@ -37,6 +37,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("take"), st.just(0), st.just(0.0)),
         st.tuples(st.sampled_from(list(Came)), st.integers(0, 3), st.sampled_from([0.0, 0.5, 9.0])),
+        st.tuples(st.just("set"), st.integers(0, len(ALLOWANCES) - 1), st.just(0.0)),
         st.tuples(st.just("wait"), st.just(0), st.sampled_from([0.01, 0.5, 1.5, 7.0, 61.0, 151.0])),
     ),
     max_size=60,
@@ -101,6 +102,8 @@ def test_the_script_and_the_core_never_differ(
         for what, place, seconds in steps:
             if what == "wait":
                 both.wait(seconds)
+            elif what == "set":
+                both.allowance = ALLOWANCES[place % len(ALLOWANCES)]
             elif what == "take":
                 ours, theirs = both.take()
                 assert (ours is None) == (theirs is None)

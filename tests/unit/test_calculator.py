@@ -40,6 +40,8 @@ def refused(text: str) -> str:
          "    answer += day"), "16"),
         (("n = 100\nanswer = 0\nwhile n > 1:\n    n /= 3\n    answer += 1\n    "
          "if answer > 50:\n        break\nelse:\n    answer += 10"), "15"),
+        (("for n in range(90, 200):\n    for d in range(2, n):\n        if n % d == 0:\n"
+         "            break\n    else:\n        answer = n\n        break"), "97"),
         ("answer = max([3, 8, 5]) - min(4, 2) + sum([1, 2]) + len([7]) + sorted([9, 6])[0]", "16"),
         ("answer = gcd(12, 18) + lcm(4, 6) + factorial(4) + comb(5, 2) + perm(4, 2)", "64"),
         ("answer = round(2.675, 2) + floor(2.7) + ceil(2.1) + int(-2.5) + abs(-1)", "167/25"),

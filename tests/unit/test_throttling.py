@@ -178,3 +178,12 @@ def test_an_answer_between_failures_and_a_late_failure_change_nothing() -> None:
     caller.now += 1
     caller.come(late, Came.FAILED)
     caller.has_to_wait(FIRST_REST - 1, Why.BROKEN)
+
+
+def test_a_setting_that_is_raised_or_lowered_holds_from_then_on() -> None:
+    caller = Caller(Allowance(per_minute=60))
+    assert caller.calls(60) == pytest.approx(60, abs=2)
+    caller.allowance = Allowance(per_minute=600)
+    assert caller.calls(60) == pytest.approx(600, rel=0.05)
+    caller.allowance = Allowance(per_minute=60)
+    assert caller.calls(120) == pytest.approx(120, rel=0.1)
