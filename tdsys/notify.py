@@ -12,14 +12,25 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from tdsys.core.notices import Notice, document, plain, secret_of, signature, slack, subject
+from tdsys.core.notices import (
+    Channel,
+    Notice,
+    Undelivered,
+    document,
+    plain,
+    secret_of,
+    signature,
+    slack,
+    subject,
+)
 from tdsys.errors import ConfigurationError
 
 TIMEOUT = 10.0
@@ -27,17 +38,6 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FORMS = "log:, mailto:PERSON@HOST, slack+https://..., https://..."
 
 log = logging.getLogger("tdsys.alerts")
-
-
-class Undelivered(Exception):
-    """A notice did not arrive; the text says why, without the address."""
-
-
-class Channel(Protocol):
-    """One place that notices go to."""
-
-    def send(self, notice: Notice) -> None:
-        """Hand a notice over; Undelivered when it did not arrive, as far as one can know."""
 
 
 class Mail(NamedTuple):
@@ -61,10 +61,10 @@ def channel(name: str, address: str, *, mail: Mail, secret: str | None) -> Chann
                 return WebChannel(url, lambda notice: json.dumps(slack(notice)).encode(), None)
             key = None if secret is None else secret_of(secret)
             return WebChannel(url, lambda notice: json.dumps(document(notice)).encode(), key)
-    except (ValueError, IndexError, httpx.InvalidURL) as bad:
+    except (ValueError, IndexError, MessageError, httpx.InvalidURL) as bad:
         raise ConfigurationError(
             f"the address of the alert channel {name} is not usable: {type(bad).__name__}",
-            remedy=f"use one of {FORMS} in TDSYS_ALERT_CHANNELS",
+            remedy=f"use one of {FORMS} in TDSYS_ALERT_CHANNELS; for mail see TDSYS_SMTP_URL, too",
         ) from None
     raise ConfigurationError(
         f"the alert channel {name} is of no known kind", remedy=f"use one of {FORMS}"
@@ -90,6 +90,9 @@ class MailChannel:
             )
         self._to, self._sender = to, Address(addr_spec=mail.sender)
         self._server = urlsplit(mail.url)
+        self._port = self._server.port or 0
+        if self._server.scheme not in {"smtp", "smtps"}:
+            raise ValueError(self._server.scheme)
 
     def send(self, notice: Notice) -> None:
         """Hand it to the server."""
@@ -105,7 +108,7 @@ class MailChannel:
             raise Undelivered(_told(bad)) from None
 
     def _connected(self) -> smtplib.SMTP:
-        host, port = self._server.hostname or "localhost", self._server.port or 0
+        host, port = self._server.hostname or "localhost", self._port
         safe = ssl.create_default_context()
         if self._server.scheme == "smtps":
             server: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT, context=safe)

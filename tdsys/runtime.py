@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from tdsys.core.attribution import Prober
     from tdsys.core.canaries import Canary
+    from tdsys.core.notices import Channel
     from tdsys.core.program import Optimizer
     from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from tdsys.llm.gateway import Gateway
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
-    from tdsys.notify import Channel
     from tdsys.oidc import Provider
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier

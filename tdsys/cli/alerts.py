@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
 import click
 
@@ -74,7 +73,7 @@ def silence(rule: str | None, domain: str | None, hours: float, reason: str) -> 
         domain=domain,
         reason=reason,
         actor=person(),
-        last=timedelta(hours=hours),
+        hours=hours,
         now=here.now(),
     )
     say(f"silence {made}: nobody is told of {rule or 'any rule'} in {domain or 'any domain'}")

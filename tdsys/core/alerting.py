@@ -297,5 +297,5 @@ def _about_storage(seen: Observed, rules: AlertRules) -> Iterator[Trouble]:
             Severity.WARNING,
             f"the database takes more than {seen.domain} allows",
             f"{held:.1f} GB, alerts.storage_gb is {most:g}",
-            "see `tdsys lifecycle prune --dry-run`, and the caps of each policy's lifecycle",
+            "see `tdsys prune --dry-run`, and the caps of each policy's lifecycle",
         )

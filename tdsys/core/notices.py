@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pydantic import JsonValue
 
@@ -23,7 +23,7 @@ FLAPPING = timedelta(minutes=15)
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=10)
 GIVEN_UP_AFTER = timedelta(days=1)
-LONGEST_SILENCE = timedelta(days=90)
+LONGEST_SILENCE = 90 * 24.0
 
 
 class News(StrEnum):
@@ -47,6 +47,22 @@ class Notice(NamedTuple):
     remedy: str
     since: datetime
     page: str = ""
+
+
+class Undelivered(Exception):
+    """A notice did not arrive; the text says why, without the address."""
+
+
+class Channel(Protocol):
+    """One place that notices go to."""
+
+    def send(self, notice: Notice) -> None:
+        """Hand a notice over; Undelivered when it did not arrive, as far as one can know."""
+
+
+def told(bad: Exception) -> str:
+    """Why a notice did not arrive; of an error nobody expected its kind, for its words may tell."""
+    return str(bad) if isinstance(bad, Undelivered) else type(bad).__name__
 
 
 _WORDS = {News.BEGAN: "", News.WORSE: "worse: ", News.OVER: "over: "}

@@ -12,11 +12,15 @@ SHARED_ANSWERS = "shared"
 ERASED = "[forgotten]"
 # Shorter texts ("12", "a bakery") are in what others wrote as well.
 SHORTEST = 20
+LONGEST = 200
 
 
 def telling(payload: Mapping[str, JsonValue]) -> set[str]:
-    """The texts by which a payload is recognised elsewhere: all that are not short."""
-    return {text for text in _texts(dict(payload)) if len(text.strip()) >= SHORTEST}
+    """How the texts of a payload begin, all that are not short: by that they are recognised.
+
+    Records of others are cut somewhere, and then a whole text is in none of them.
+    """
+    return {text[:LONGEST] for text in _texts(dict(payload)) if len(text.strip()) >= SHORTEST}
 
 
 def forms(text: str) -> set[str]:
@@ -37,10 +41,18 @@ def without(
         lost = len(state) - len(kept) + sum(n for _, n in parts_)
         return [part for part, _ in parts_], lost
     if isinstance(state, str) and (said := [text for text in texts if text in state]):
-        for text in said:
-            state = state.replace(text, ERASED)
-        return state, len(said)
+        return _erased(state, said), len(said)
     return state, 0
+
+
+def _erased(state: str, said: Collection[str]) -> str:
+    """Without these; what stands behind the beginning of a long one belongs to it as well."""
+    for text in said:
+        if len(text) < LONGEST:
+            state = state.replace(text, ERASED)
+        elif (place := state.find(text)) >= 0:
+            state = state[:place] + ERASED
+    return state
 
 
 def _tells(demo: JsonValue, uids: Collection[str], texts: Collection[str]) -> bool:

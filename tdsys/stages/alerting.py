@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -52,10 +53,22 @@ def _fire(tx: Tx, domain: str, policy: Policy, now: datetime) -> tuple[int, set[
     return sum(fresh), set(found)
 
 
-def listed(store: Store, *, all_: bool, domain: str | None = None) -> list[Alert]:
-    """What fires, or all there was, the newest first."""
+def listed(
+    store: Store,
+    *,
+    all_: bool,
+    domain: str | None = None,
+    domains: Collection[str] | None = None,
+) -> list[Alert]:
+    """What fires, or all there was, of a domain or of some (None: all), the newest first."""
     with store.begin() as tx:
-        return alerts.listed(tx, all_=all_, domain=domain)
+        return alerts.listed(tx, all_=all_, domain=domain, domains=domains)
+
+
+def one(store: Store, *, alert_id: int) -> Alert | None:
+    """The alert of that id."""
+    with store.begin() as tx:
+        return alerts.one(tx, alert_id=alert_id)
 
 
 def acknowledge(store: Store, *, alert_id: int, actor: str, now: datetime) -> None:

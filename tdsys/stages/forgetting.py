@@ -129,8 +129,8 @@ def forget(
         point = tx.begin_nested()
         done, texts = _forget(tx, ids, captures, actor, reason, now)
         point.rollback() if dry_run else point.commit()
-    if quarantine and not dry_run:
-        done.records["quarantine"] = quarantine(texts)
+        if quarantine and not dry_run:  # before the commit: afterwards nobody knows the texts
+            done.records["quarantine"] = quarantine(texts)
     return done
 
 

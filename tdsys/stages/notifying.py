@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from tdsys.core.alerting import FOUND, RULES, Severity
-from tdsys.core.notices import LONGEST_SILENCE, News, Notice, next_try
+from tdsys.core.notices import LONGEST_SILENCE, Channel, News, Notice, next_try, told
 from tdsys.errors import InvalidInput
 from tdsys.stages.leases import Clock
 from tdsys.store import Store, alerts, notices, policies
 from tdsys.store.notice_schema import DeliveryState
 from tdsys.store.notices import Delivery, Due, Silence
-
-
-class Channel(Protocol):
-    """One place that notices go to."""
-
-    def send(self, notice: Notice) -> None:
-        """Hand a notice over, or raise what says why it did not arrive."""
 
 
 class Delivered(NamedTuple):
@@ -69,7 +62,7 @@ def _deliver(
     try:
         channel.send(due.notice._replace(page=page))
     except Exception as bad:  # noqa: BLE001  # whatever it is, others must be told of theirs
-        return _later(store, due, f"{bad}" or type(bad).__name__, clock())
+        return _later(store, due, told(bad), clock())
     return _end(store, number, DeliveryState.SENT, clock(), "")
 
 
@@ -109,7 +102,7 @@ def attempt(channels: Mapping[str, Channel], *, page: str, now: datetime) -> dic
         try:
             channel.send(test)
         except Exception as bad:  # noqa: BLE001  # told, and the others are tried
-            found[name] = f"{bad}" or type(bad).__name__
+            found[name] = told(bad)
         else:
             found[name] = ""
     return found
@@ -122,23 +115,30 @@ def silence(
     domain: str | None,
     reason: str,
     actor: str,
-    last: timedelta,
+    hours: float,
     now: datetime,
 ) -> int:
     """Tell nobody of a rule, a domain, or one in the other, for a time; its number."""
     known = sorted((*RULES, *FOUND))
     if rule is not None and rule not in known:
         raise InvalidInput(f"{rule} is no rule", remedy=f"use one of {', '.join(known)}")
-    if not timedelta() < last <= LONGEST_SILENCE:
+    if not 0 < hours <= LONGEST_SILENCE:
         raise InvalidInput(
-            f"a silence lasts at most {LONGEST_SILENCE.days} days",
-            remedy="turn the rule off in the policy instead",
+            f"a silence lasts more than no time and at most {LONGEST_SILENCE:g} hours, "
+            f"not {hours:g}",
+            remedy="for longer turn the rule off in the policy",
         )
     with store.begin() as tx:
         if domain is not None:
             policies.current(tx, domain=domain)
         return notices.silence(
-            tx, rule=rule, domain=domain, reason=reason, actor=actor, until=now + last, now=now
+            tx,
+            rule=rule,
+            domain=domain,
+            reason=reason,
+            actor=actor,
+            until=now + timedelta(hours=hours),
+            now=now,
         )
 
 
@@ -154,10 +154,12 @@ def silences(store: Store, *, now: datetime) -> list[Silence]:
         return notices.silences_at(tx, now=now)
 
 
-def deliveries(store: Store, *, all_: bool) -> list[Delivery]:
-    """What was not told yet or never will be, or everything; the newest first."""
+def deliveries(
+    store: Store, *, all_: bool, alerts: Collection[int] | None = None
+) -> list[Delivery]:
+    """What was not told yet or never will be, or everything, of some alerts; the newest first."""
     with store.begin() as tx:
-        return notices.listed(tx, all_=all_)
+        return notices.listed(tx, all_=all_, alert_ids=alerts)
 
 
 def resolve(store: Store, *, alert_id: int, now: datetime) -> None:

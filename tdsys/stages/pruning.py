@@ -122,10 +122,15 @@ def prune(
             policies.hold(tx, domain=domain)
             if not prunings.is_ours(tx, domain=domain, token=token):
                 break
+            if policies.current(tx, domain=domain)[0] != plan.policy_version:
+                break  # the plan was another policy's
             room = Room(retirements.admitted(tx, domain=domain), plan.policy)
+            block = plan.leaving[start : start + BATCH]
+            live = retirements.learned_from(tx, domain=domain, ids=[one.id for one in block])
+            block = [one for one in block if one.id not in live]
             gone += retirements.retire(
                 tx,
-                leaving=pruning.still(plan.leaving[start : start + BATCH], room, most),
+                leaving=pruning.still(block, room, most),
                 actor=actor,
                 policy_version=plan.policy_version,
                 now=clock(),

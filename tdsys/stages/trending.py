@@ -41,7 +41,7 @@ def write_days(store: Store, *, now: datetime) -> int:
     """
     today = now.date()
     with store.begin() as tx:
-        scored = days.scored(tx, since=days.last(tx))
+        scored = days.scored(tx, since=days.last(tx, today=today))
         present = days.present(tx, today=today, scored_today=scored)
         for domain, one in present.items():
             days.write(tx, domain=domain, day=one, now=now)
@@ -55,7 +55,7 @@ def trends(store: Store, *, domains: Collection[str] | None, now: datetime) -> l
     """Every domain of these (None: all) that has an example; reads rows of days only."""
     with store.begin() as tx:
         rules = policies.currents(tx)
-        found = days.read(tx, domains=domains, since=now.date() - SPAN)
+        found = days.read(tx, domains=domains, since=now.date() - SPAN, until=now.date())
     ages = freshness(store, domains=domains, now=now)
     names = sorted({one.domain for one in ages} | set(found))
     return [

@@ -175,8 +175,11 @@ def _account(
     for _ in range(TRIES):
         with store.begin() as tx:
             known = identities.find(tx, issuer=identity.issuer, subject=identity.subject, now=now)
-            if known:
-                return _known(tx, terms, identity, known, now=now)
+            found = _known(tx, terms, identity, known, now=now) if known else None
+        if known and found is None:
+            raise _stranger(identity)
+        if found is not None:
+            return found
         try:
             with store.begin() as tx:
                 return _made(tx, voucher, terms, identity, now=now)
@@ -185,20 +188,32 @@ def _account(
     raise Conflict("somebody signs in as you just now", remedy="sign in once more")
 
 
-def _known(tx: Tx, terms: Terms, identity: Identity, known: Known, *, now: datetime) -> int:
+def _known(tx: Tx, terms: Terms, identity: Identity, known: Known, *, now: datetime) -> int | None:
+    """Whose account it is; None: the provider grants nothing any more, and all access has ended."""
     if known.is_disabled:
         raise NotVouched("your account here is disabled", remedy="ask an admin")
     if known.follows and terms.first is First.MAPPED:
         grant = granted(identity, terms)
         if grant is None:
-            raise _stranger(identity)
+            people.end_access(tx, user_id=known.user_id, actor=identity.issuer, now=now)
+            return None
         held = None if known.domains is None else frozenset(known.domains)
         if grant != Grant(known.role, held):
-            people.change(
-                tx, user_id=known.user_id, role=grant.role, domains=grant.domains,
-                actor=identity.issuer, now=now,
-            )  # fmt: skip
+            _follow(tx, known, grant, identity, now=now)
     return known.user_id
+
+
+def _follow(tx: Tx, known: Known, grant: Grant, identity: Identity, *, now: datetime) -> None:
+    try:
+        people.change(
+            tx, user_id=known.user_id, role=grant.role, domains=grant.domains,
+            actor=identity.issuer, now=now,
+        )  # fmt: skip
+    except Conflict as alone:
+        raise NotVouched(
+            f"the provider makes you {grant.role}, but nobody else here is an admin",
+            remedy="make one on the server: `tdsys user create NAME --role admin`",
+        ) from alone
 
 
 def _made(tx: Tx, voucher: Voucher, terms: Terms, identity: Identity, *, now: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -122,20 +123,33 @@ def firing(tx: Tx, *, prefix: str = "") -> list[str]:
 
 
 def listed(
-    tx: Tx, *, all_: bool = False, domain: str | None = None, limit: int = 1000
+    tx: Tx,
+    *,
+    all_: bool = False,
+    domain: str | None = None,
+    domains: Collection[str] | None = None,
+    limit: int = 1000,
 ) -> list[Alert]:
-    """What fires, or all there was, the newest first."""
+    """What fires, or all there was, of a domain or of some (None: all), the newest first."""
     kept = alerts_table.c
     rows = tx.execute(
         select(alerts_table)
         .where(
             true() if all_ else IS_FIRING,
             true() if domain is None else kept.domain == domain,
+            true() if domains is None else kept.domain.in_(sorted(domains)),
         )
         .order_by(kept.last_seen_at.desc(), kept.id.desc())
         .limit(limit)
     ).mappings()
     return [Alert.model_validate(row) for row in rows]
+
+
+def one(tx: Tx, *, alert_id: int) -> Alert | None:
+    """The alert of that id."""
+    query = select(alerts_table).where(alerts_table.c.id == alert_id)
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else Alert.model_validate(row)
 
 
 def acknowledge(tx: Tx, *, alert_id: int, actor: str, now: datetime) -> None:

@@ -78,9 +78,14 @@ def unused(tx: Tx, *, domain: str, before: Mapping[State, datetime], limit: int)
 
 
 def purge(tx: Tx, *, ids: Collection[int], actor: str, reason: str, now: datetime) -> int:
-    """Delete those of them that are not used; how many. Dataset versions keep what they froze."""
+    """Delete those of them that are not used; how many. Dataset versions keep what they froze.
+
+    What was pinned meanwhile stays.
+    """
     held = select(examples.c.id).where(
-        examples.c.id.in_(ids), examples.c.state.in_([state.value for state in UNUSED])
+        examples.c.id.in_(ids),
+        examples.c.state.in_([state.value for state in UNUSED]),
+        ~exists().where(pins.c.example_id == examples.c.id),
     )
     found = tx.scalars(held.order_by(examples.c.id).with_for_update()).all()
     _bury(tx, found, forgotten=False, actor=actor, reason=reason, now=now)

@@ -22,9 +22,11 @@ from tdsys.store.schema import ADMITTED, ScoreKind, examples, scores
 Scores = Mapping[tuple[str, date], Mapping[str, Moments]]
 
 
-def last(tx: Tx) -> date | None:
-    """The newest day that was written; None where none was."""
-    found: date | None = tx.scalar(select(func.max(days_table.c.day)))
+def last(tx: Tx, *, today: date) -> date | None:
+    """The newest day that was written, but for days that a wrong clock wrote; None: none was."""
+    found: date | None = tx.scalar(
+        select(func.max(days_table.c.day)).where(days_table.c.day <= today)
+    )
     return found
 
 
@@ -107,11 +109,11 @@ def write_scores(tx: Tx, *, domain: str, day: Day, now: datetime) -> None:
     )
 
 
-def read(tx: Tx, *, domains: Domains, since: date) -> dict[str, list[Day]]:
-    """The days of each domain since then, the oldest first."""
+def read(tx: Tx, *, domains: Domains, since: date, until: date) -> dict[str, list[Day]]:
+    """The days of each domain between these two, the oldest first."""
     rows = tx.execute(
         select(days_table)
-        .where(within(days_table, domains), days_table.c.day >= since)
+        .where(within(days_table, domains), days_table.c.day.between(since, until))
         .order_by(days_table.c.domain, days_table.c.day)
     ).mappings()
     found: dict[str, list[Day]] = defaultdict(list)

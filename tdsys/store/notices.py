@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -94,6 +94,8 @@ def spread(tx: Tx, *, channels: Mapping[str, Severity], now: datetime) -> int:
     ).all()  # fmt: skip
     for row in rows:
         if row.news == News.OVER:
+            if _is_being_told(tx, row.alert_id, row.id):
+                continue
             told = dict.fromkeys(_heard(tx, row.alert_id, DUE, SENT), now)
         elif row.state == AlertState.RESOLVED:
             told = {}
@@ -171,7 +173,9 @@ def postpone(tx: Tx, *, number: int, due_at: datetime, error: str) -> bool:
     return _set(tx, number, due_at=due_at, error=error)
 
 
-def listed(tx: Tx, *, all_: bool, limit: int = 200) -> list[Delivery]:
+def listed(
+    tx: Tx, *, all_: bool, alert_ids: Collection[int] | None = None, limit: int = 200
+) -> list[Delivery]:
     """Deliveries, the newest first; without `all_` only those that wait or were given up."""
     kept = deliveries.c
     open_ = kept.state.in_([DUE, DeliveryState.GIVEN_UP.value])
@@ -181,7 +185,7 @@ def listed(tx: Tx, *, all_: bool, limit: int = 200) -> list[Delivery]:
                kept.state, kept.attempts, kept.error, notices.c.at, kept.due_at, kept.ended_at)
         .join(notices, notices.c.id == kept.notice_id)
         .join(alerts, alerts.c.id == notices.c.alert_id)
-        .where(which)
+        .where(which, true() if alert_ids is None else alerts.c.id.in_(alert_ids))
         .order_by(kept.id.desc())
         .limit(limit)
     ).mappings()  # fmt: skip
@@ -224,6 +228,14 @@ def silences_at(tx: Tx, *, now: datetime) -> list[Silence]:
         select(silences).where(silences.c.until > now).order_by(silences.c.until, silences.c.id)
     ).mappings()
     return [Silence.model_validate(row) for row in rows]
+
+
+def _is_being_told(tx: Tx, alert_id: int, notice_id: int) -> bool:
+    """Whether somebody hands out earlier news of the same alert, or has to."""
+    earlier = exists().where(
+        notices.c.alert_id == alert_id, notices.c.id < notice_id, notices.c.spread_at.is_(None)
+    )
+    return bool(tx.scalar(select(earlier)))
 
 
 def _is_over() -> ColumnElement[bool]:

@@ -296,6 +296,13 @@ def end_token(tx: Tx, *, user_id: int, token_id: int, actor: str, now: datetime)
     note(tx, user_id=user_id, event=Event.TOKEN_ENDED, actor=actor, detail=told, now=now)
 
 
+def end_access(tx: Tx, *, user_id: int, actor: str, now: datetime) -> None:
+    """End every session and every token of a person; the account stays."""
+    end_sessions(tx, user_id=user_id)
+    for one in tokens(tx, user_id=user_id, now=now):
+        end_token(tx, user_id=user_id, token_id=one.id, actor=actor, now=now)
+
+
 def token_holder(tx: Tx, *, token_id: int, secret: str, now: datetime) -> Person | None:
     """Who speaks by this token: a person's rights, and no more than the token was made for."""
     kept = api_tokens.c

@@ -206,6 +206,12 @@ def _live(domain: str) -> Select[Any]:
     )
 
 
+def learned_from(tx: Tx, *, domain: str, ids: Collection[int]) -> set[int]:
+    """Those of them that the active program, or a run that is open, learns from."""
+    live = _live(domain).where(dataset_members.c.example_id.in_(ids))
+    return set(tx.scalars(live))
+
+
 def retire(
     tx: Tx, *, leaving: Sequence[Leaving], actor: str, policy_version: int, now: datetime
 ) -> list[Leaving]:

@@ -26,7 +26,8 @@ from sqlalchemy import (
 )
 
 from tdsys.core.tombs import forms, without
-from tdsys.store.effect_schema import probe_scores
+from tdsys.store.batch_schema import batch_items
+from tdsys.store.effect_schema import probe_scores, recommendations
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import import_chunks, import_rejects
 from tdsys.store.review_schema import example_revisions
@@ -172,6 +173,18 @@ def erase_records(tx: Tx, *, texts: Collection[str]) -> dict[str, int]:
             _quotes([import_rejects.c.raw, import_rejects.c.message,
                      cast(import_rejects.c.value, Text)], texts),
             raw="", message=NOTHING, remedy=NOTHING, value=None,
+        ),
+        # What was refused was no example, and may have been made of one word for word.
+        "batch_items": _changed(
+            tx,
+            batch_items,
+            _quotes([batch_items.c.detail, *(cast(batch_items.c[name], Text)
+                     for name in ("content", "evidence", "made_by"))], texts),
+            content=None, evidence=[], made_by=None, detail=NOTHING,
+        ),
+        "recommendations": _changed(
+            tx, recommendations, _quotes([cast(recommendations.c.evidence, Text)], texts),
+            evidence=[],
         ),
     }  # fmt: skip
 

@@ -77,8 +77,8 @@ def _outdated(tx: Tx, domain: str) -> datetime | None:
 
 
 def _changes(tx: Tx, domain: str, now: datetime) -> list[Shift]:
-    held = days.read(tx, domains=[domain], since=now.date() - SPAN).get(domain, [])
-    return changes(held)
+    held = days.read(tx, domains=[domain], since=now.date() - SPAN, until=now.date())
+    return changes(held.get(domain, []))
 
 
 def _imported(tx: Tx, domain: str) -> Imported | None:

@@ -114,6 +114,10 @@ INSERT INTO batch_items (cell_id, number, strategy, example_id, detail, content,
                          calls, tokens, seconds, at)
 SELECT id, 1, 's', 1, '{SECRET}', '{{"problem": "{SECRET}"}}', '[]', '{{"by": "{SECRET}"}}', 1, 1,
        1, now() FROM batch_cells;
+INSERT INTO batch_items (cell_id, number, strategy, reason, detail, content, evidence, made_by,
+                         calls, tokens, seconds, at)
+SELECT id, 2, 's', 'differs', '{SECRET}', '{{"problem": "{SECRET}"}}', '["{SECRET}"]', '{{}}', 1, 1,
+       1, now() FROM batch_cells;
 """  # noqa: S608
 
 

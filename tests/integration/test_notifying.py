@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tdsys.core.alerting import Severity
-from tdsys.core.notices import FLAPPING, GIVEN_UP_AFTER, Notice
+from tdsys.core.notices import FLAPPING, GIVEN_UP_AFTER, Channel, Notice, Undelivered
 from tdsys.core.policy import Policy
 from tdsys.errors import Conflict, InvalidInput, NotFound
-from tdsys.notify import Channel, Mail, channels
+from tdsys.notify import Mail, channels
 from tdsys.stages import notifying, policies
 from tdsys.store import Store, alerts
 from tests.commanding import Shell
@@ -38,7 +38,7 @@ class Ear:
 
     def send(self, notice: Notice) -> None:
         if self.deaf:
-            raise ConnectionError("deaf")
+            raise Undelivered("deaf")
         self.heard.append(notice)
 
     @property
@@ -158,7 +158,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(
 ) -> None:
     policies.put(store, domain="sums", author="ann", now=NOW, policy=Policy())
     made = notifying.silence(
-        store, rule="parked", domain="sums", reason="known", actor="ann", last=HOUR, now=NOW
+        store, rule="parked", domain="sums", reason="known", actor="ann", hours=1, now=NOW
     )
     fire(store, domain="sums")
     fire(store, key="backlog: sums", domain="sums")
@@ -174,7 +174,7 @@ def test_what_is_silenced_is_told_when_the_silence_ends_if_it_still_fires(
 
 def test_what_began_and_ended_in_a_silence_is_told_to_nobody(store: Store, ear: Ear) -> None:
     made = notifying.silence(
-        store, rule=None, domain=None, reason="moving", actor="ann", last=HOUR, now=NOW
+        store, rule=None, domain=None, reason="moving", actor="ann", hours=1, now=NOW
     )
     fire(store)
     deliver(store, ear)
@@ -185,10 +185,10 @@ def test_what_began_and_ended_in_a_silence_is_told_to_nobody(store: Store, ear: 
 
 
 def test_a_silence_of_no_rule_or_too_long_is_refused(store: Store) -> None:
-    for rule, last in (("no_rule", HOUR), ("parked", 100 * 24 * HOUR), ("parked", -HOUR)):
+    for rule, hours in (("no_rule", 1), ("parked", 2401), ("parked", -1), ("parked", float("nan"))):
         with pytest.raises(InvalidInput):
             notifying.silence(
-                store, rule=rule, domain=None, reason="", actor="ann", last=last, now=NOW
+                store, rule=rule, domain=None, reason="", actor="ann", hours=hours, now=NOW
             )
 
 
@@ -327,7 +327,7 @@ def test_channels_are_tried_by_command(
 def test_an_address_nobody_understands_stops_the_start_and_is_not_shown(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for address in ("gopher://geheim", "mailto:geheim", "https://"):
+    for address in ("gopher://geheim", "mailto:geheim", "mailto:@geheim.org", "https://"):
         monkeypatch.setenv("TDSYS_ALERT_CHANNELS", json.dumps({"x": address}))
         said = shell("alerts", "test")
         assert said.code == 78
@@ -343,3 +343,27 @@ def test_silences_and_deliveries_are_kept_by_command(here: Store, tdsys: Shell) 
     fire(here)
     assert "everything was told" in tdsys("alerts", "deliveries").out
     assert tdsys("alerts", "resolve", "1").code == 0
+
+
+def test_what_nobody_expected_is_kept_by_its_kind_because_its_words_may_tell(
+    store: Store,
+) -> None:
+    class Leaks:
+        def send(self, notice: Notice) -> None:
+            raise ValueError(f"https://hooks.example.org/geheim: {notice.number}")
+
+    fire(store)
+    deliver(store, Leaks())
+    (one,) = notifying.deliveries(store, all_=False)
+    assert one.error == "ValueError"
+
+
+def test_an_end_waits_until_its_beginning_is_handed_out(store: Store, ear: Ear) -> None:
+    fire(store)
+    with store.begin() as elsewhere:
+        elsewhere.exec_driver_sql("SELECT id FROM notices FOR UPDATE")
+        resolve(store)
+        assert deliver(store, ear).sent == 0
+    deliver(store, ear)
+    assert ear.heard == []
+    assert deliver(store, ear) == (0, 0, 0, 0)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tdsys.core.example import Source
+from tdsys.core.example import Cell, Source
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
-from tdsys.core.pruning import Limit
+from tdsys.core.pruning import Leaving, Limit
 from tdsys.core.rubric import Decision, decide
 from tdsys.core.sections import CellException, Cells, Lifecycle, Purges
 from tdsys.stages import auditing, clustering, curation, policies, pruning
-from tdsys.store import Store, Tx, examples, programs, prunings
+from tdsys.store import Store, Tx, burials, examples, pins, programs, prunings, retirements
 from tests.commanding import Shell, one_line
 from tests.factories import (
     NOW,
@@ -312,3 +312,37 @@ def test_whoever_prunes_later_goes_on_instead(store: Store) -> None:
     assert prune(store) == {"over_cap": 5}
     with store.begin() as tx:
         assert not prunings.is_ours(tx, domain="sums", token=token)
+
+
+def test_what_changes_while_it_goes_on_is_respected(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    with store.begin() as tx:
+        all_ = admitted(tx, *[0.9] * 40)
+
+    def a_run_begins(done: int, _: int) -> None:
+        if done == 2:
+            with store.begin() as tx:
+                enqueue(tx, freeze(tx, domain="sums"))
+
+    def another_policy_is_put(done: int, _: int) -> None:
+        if done == 2:
+            put(store)
+
+    put(store, lifecycle=Lifecycle(max_admitted=30))
+    assert prune(store, tell=another_policy_is_put) == {"over_cap": 2}
+    put(store, lifecycle=Lifecycle(max_admitted=30))
+    assert prune(store, tell=a_run_begins) == {"over_cap": 2}
+    assert len(retired(store)) == 4
+    assert set(retired(store)) < set(all_)
+
+
+def test_what_is_pinned_while_it_waits_to_be_deleted_stays(store: Store) -> None:
+    with store.begin() as tx:
+        one, other = admitted(tx, 0.9, 0.9)
+        gone = [Leaving(n, Cell("sums", "easy"), 1, "too_old", "d") for n in (one, other)]
+        retirements.retire(tx, leaving=gone, actor="ann", policy_version=1, now=NOW)
+        pins.put(tx, example_ids=[one], actor="bo", reason="the only one of its kind", now=NOW)
+        assert burials.purge(tx, ids=[one, other], actor="ann", reason="r", now=NOW) == 1
+    assert list(states(store)) == [one]

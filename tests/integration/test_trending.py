@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -43,13 +43,13 @@ def judge(store: Store, captures: list[Capture], mean: float, now: datetime) -> 
             assert decide(tx, one, answer=told, now=now)
 
 
-def live(store: Store, means: list[float]) -> datetime:
+def live(store: Store, means: list[float], *, since: datetime = NOW) -> datetime:
     """A domain in which as many are judged on each day, with these means; the last day."""
     put(store)
-    now = NOW
+    now = since
     captures = make_captures(A_DAY * len(means), domain="algebra")
     for day, mean in enumerate(means):
-        now = NOW + day * DAY
+        now = since + day * DAY
         judge(store, captures[A_DAY * day : A_DAY * (day + 1)], mean, now)
         trending.write_days(store, now=now)
     return now
@@ -101,9 +101,20 @@ def test_a_day_is_written_again_until_it_is_over_and_a_missed_one_has_its_scores
     assert days == [now.date(), (now + DAY).date(), (now + 3 * DAY).date()]
 
 
+def test_a_day_that_a_wrong_clock_wrote_hides_no_other(store: Store) -> None:
+    now = live(store, [0.9])
+    trending.write_days(store, now=now + 14 * DAY)
+    judge(store, make_captures(2 * A_DAY, domain="algebra")[A_DAY:], 0.9, now + DAY)
+    trending.write_days(store, now=now + DAY)
+    assert [(one.day, one.quality["accuracy"][0]) for one in read(store, now + DAY).points] == [
+        (now.date(), A_DAY),
+        ((now + DAY).date(), A_DAY),
+    ]
+
+
 def test_the_report_is_read_printed_and_drawn(here: Store, tdsys: Shell, tmp_path: Path) -> None:
     assert "nothing is here yet" in tdsys("report", "freshness").out
-    live(here, MEANS)
+    live(here, MEANS, since=datetime.now(UTC) - len(MEANS) * DAY)
     said = tdsys("report", "freshness", "--domain", "algebra")
     assert "accuracy fell on" in said.out
     (found,) = tdsys("report", "freshness", "--json").document["domains"]

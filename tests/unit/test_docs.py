@@ -20,7 +20,10 @@ from tdsys.stages import judging, scoring
 from tdsys.wire import Queue, Task
 from tests import requirements
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README_PATH = Path(__file__).parents[2] / "README.md"
+README = README_PATH.read_text()
+# Words after `tdsys` up to an option, a name in capitals or the end of the code.
+NAMED = re.compile(r"`tdsys((?: [a-z][a-z-]*)+)")
 
 
 def rows(section: str) -> list[str]:
@@ -66,6 +69,19 @@ def commands(group: click.Group, prefix: str = "tdsys") -> set[str]:
 
 def test_every_command_is_listed_and_exists() -> None:
     assert set(rows("Commands")) == commands(cli)
+
+
+def test_every_command_that_a_text_of_ours_names_exists() -> None:
+    """In remedies above all: whoever reads one types it."""
+    known = commands(cli)
+    groups = {path.rsplit(" ", 1)[0] for path in known}
+    texts = [path.read_text() for path in (README_PATH.parent / "tdsys").rglob("*.py")]
+    texts += [path.read_text() for path in (README_PATH.parent / "docs").glob("*.md")]
+    named = {f"tdsys{found}" for text in texts for found in NAMED.findall(text)}
+    assert len(named) > len(known) // 2
+    leaves = tuple(f"{path} " for path in known)
+    unknown = {one for one in named - groups if not f"{one} ".startswith(leaves)}
+    assert not unknown
 
 
 def test_every_state_is_in_the_glossary() -> None:

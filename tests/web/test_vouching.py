@@ -220,8 +220,10 @@ def test_who_loses_the_groups_loses_the_role_and_who_has_none_is_refused(
     told = site.ask("/account.json", token=session(signs_in(site))).document
     assert told["role"] == "viewer"
     assert site.ask("/account.json", token=before).status == 401, "with another role, anew"
+    now = session(signs_in(site))
     provider.people["ann"]["realm_access"] = {"roles": "no list"}
     assert signs_in(site).status == 400
+    assert site.ask("/account.json", token=now).status == 401, "what was open has ended"
 
 
 def test_a_disabled_account_stays_out(site: Site) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from tdsys.core.alerting import FOUND, RULES
@@ -18,7 +17,7 @@ from tdsys.web.visit import Visit, missing
 def listed(visit: Visit) -> dict[str, Any]:
     """What fires; with `all`, also what is over."""
     every = bool(visit.text("all"))
-    found = [one for one in alerting.listed(visit.store, all_=every) if _is_seen(visit, one)]
+    found = alerting.listed(visit.store, all_=every, domains=visit.domains)
     return {
         "alerts": [one.model_dump(mode="json") for one in found],
         "all": every,
@@ -36,15 +35,15 @@ def listed(visit: Visit) -> dict[str, Any]:
 def _untold(visit: Visit, seen: list[Alert]) -> list[dict[str, Any]]:
     """What waits to be sent or was given up, of the alerts that are shown."""
     shown = {one.id for one in seen}
-    waiting = notifying.deliveries(visit.store, all_=False)
-    return [one.model_dump(mode="json") for one in waiting if one.alert_id in shown]
+    waiting = notifying.deliveries(visit.store, all_=False, alerts=shown)
+    return [one.model_dump(mode="json") for one in waiting]
 
 
 def _asked(visit: Visit) -> int:
     """The alert in the address; missing when this person may not see it."""
     alert_id = number(visit, "alert")
-    every = alerting.listed(visit.store, all_=True)
-    if not any(one.id == alert_id and _is_seen(visit, one) for one in every):
+    found = alerting.one(visit.store, alert_id=alert_id)
+    if found is None or not _is_seen(visit, found):
         raise missing("alert")
     return alert_id
 
@@ -59,8 +58,8 @@ def silence(visit: Visit) -> Done:
     """Tell nobody for some hours."""
     hours = visit.field("hours")
     try:
-        last = timedelta(hours=float(hours))
-    except (ValueError, OverflowError):
+        last = float(hours)
+    except ValueError:
         raise InvalidInput(f"{hours!r} is no number of hours", remedy="use 8, say") from None
     domain = visit.field("domain") or None
     if visit.domains is not None and domain not in visit.domains:
@@ -71,7 +70,7 @@ def silence(visit: Visit) -> Done:
         domain=domain,
         reason=visit.field("reason"),
         actor=visit.person.name,
-        last=last,
+        hours=last,
         now=visit.now,
     )
     return Done("/alerts", "Nobody is told for that time.")
