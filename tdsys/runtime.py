@@ -63,6 +63,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lease = timedelta(seconds=settings.lease_seconds)
+        self._owed_rings: set[wire.Task] = set()
 
     @property
     def redis_url(self) -> str:
@@ -397,12 +398,19 @@ class Runtime:
         return evict(lambda last: forgetting.evictions(self.store, after=last, now=self.now()))
 
     def ring(self, task: wire.Task) -> None:
-        """Ring a doorbell unless it is ringing; a broker that is away is beat's business."""
+        """Ring a doorbell unless it is ringing; a broker that is away is beat's business.
+
+        A ring that failed half-way has left a silent bell: the next one of this process sounds it.
+        """
+        owed = task in self._owed_rings
+        self._owed_rings.add(task)
         try:
-            if self.broker.set(wire.bell_key(task), "1", nx=True, px=wire.BELL_MILLISECONDS):
+            bell = wire.bell_key(task)
+            if self.broker.set(bell, "1", nx=True, px=wire.BELL_MILLISECONDS) or owed:
                 self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task))
         except RedisError:
             return
+        self._owed_rings.discard(task)
 
     def answer_bell(self, task: wire.Task) -> bool:
         """Clear the bell before looking for work, so that a ring meanwhile is not swallowed.

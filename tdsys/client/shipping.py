@@ -112,6 +112,7 @@ class Shipper:
         self._committed = self._recovered = 0
         self._report_at, self._reachable = NEVER, True
         self._reported = self.counts()
+        self._owes_ring = False
         self._in_flight: dict[str, _Sent] = {}
         self._read_to = NEVER
         # The only way to wake a thread that signal handlers and finalizers may take, too.
@@ -342,9 +343,12 @@ class Shipper:
         with broker.pipeline(transaction=False) as pipe:
             pipe.xadd(wire.CAPTURES, fields)  # type: ignore[arg-type]  # bytes will do
             pipe.set(BELL, "1", nx=True, px=wire.BELL_MILLISECONDS)
+            # A bell set by a call that failed half-way would be silent until it expires.
+            owed, self._owes_ring = self._owes_ring, True
             _, rung = pipe.execute()
-        if rung:
+        if rung or owed:
             broker.lpush(wire.queue_key(wire.Queue.CAPTURE), wire.envelope(wire.Task.INGEST))
+        self._owes_ring = False
         sent.at = self._clock()
         sent.delay = min(LONGEST_RESEND_SECONDS, max(RESEND_SECONDS, 2 * sent.delay))
         sent.look = sent.at + sent.delay

@@ -56,6 +56,7 @@ class Producer(threading.Thread):
         self.newest_committed = 0.0
         self.ending = threading.Event()
         self._open: dict[str, _Batch] = {}
+        self._owes_ring = False
 
     def run(self) -> None:
         while self._open or not self.ending.is_set():
@@ -89,9 +90,11 @@ class Producer(threading.Thread):
         with self.broker.pipeline(transaction=False) as pipe:
             pipe.xadd(wire.CAPTURES, batch.fields)
             pipe.set(BELL, "1", nx=True, px=wire.BELL_MILLISECONDS)
+            owed, self._owes_ring = self._owes_ring, True
             _, rung = pipe.execute()
-        if rung:
+        if rung or owed:
             self.broker.lpush(BELLS, wire.envelope(wire.Task.INGEST))
+        self._owes_ring = False
 
 
 def stored(store: Store) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as BrokerGone
+from redis.exceptions import ResponseError
 
 from tdsys import wire
 from tdsys.client import BATCH_RECORDS, IN_FLIGHT, FileSpool, MemorySpool, Shipper
@@ -135,6 +136,16 @@ def test_a_batch_that_is_lost_time_and_again_is_sent_ever_more_rarely(producer: 
     gaps = [after - before for before, after in pairwise(sent)]
     assert gaps[:8] == [6, 12, 24, 48, 96, 192, 300, 300]
     assert set(gaps[8:]) == {300}
+
+
+def test_a_bell_whose_message_was_refused_is_sounded_by_the_next_batch(producer: Producer) -> None:
+    queue = wire.queue_key(wire.Queue.CAPTURE)
+    producer.broker.set(queue, "no list, so that LPUSH is refused after the bell is set")
+    with pytest.raises(ResponseError):
+        producer.captures(batches=1)
+    producer.broker.delete(queue)
+    producer.captures(batches=2)
+    assert producer.broker.llen(queue) == 1
 
 
 def test_everything_in_flight_is_sent_again_when_the_broker_was_emptied(producer: Producer) -> None:
