@@ -14,15 +14,16 @@ from tdsys.core.dataset import Split
 from tdsys.core.filling import Offer
 from tdsys.core.impact import Finding
 from tdsys.core.lifecycle import State
-from tdsys.core.policy import Signature
-from tdsys.core.program import Artefact, Item
-from tdsys.errors import Conflict, InvalidInput, ModelUnavailable, NotReady
+from tdsys.core.policy import Policy, Signature
+from tdsys.core.program import Artefact, Item, ItemScore, Recipe
+from tdsys.errors import Cancelled, Conflict, InvalidInput, ModelUnavailable, NotReady
 from tdsys.stages import advising, impact
 from tdsys.store import Store, datasets, impacts, policies, recommendations
 from tdsys.store.effect_schema import AttributionState
 from tdsys.store.recommendations import Recommendation
 from tests.attributed import DOMAIN, World
-from tests.scripted import ScriptedOptimizer, ScriptedVerifier
+from tests.processes import wait_for
+from tests.scripted import RECIPE, ScriptedOptimizer, ScriptedVerifier
 from tests.stored import LEASE
 
 ALL = 36
@@ -207,6 +208,104 @@ def test_a_run_of_a_killed_worker_is_made_by_another_and_counted_once(desk: Desk
     assert impact.shown(desk.store, id=one.id).measurement.state is AttributionState.FINISHED
     with desk.store.begin() as tx:
         assert not impacts.record(tx, run=lost.run, scores=[], calls=1)
+
+
+def test_runs_whose_last_worker_died_before_it_compared_them_are_compared_by_the_next_bell(
+    desk: Desk,
+) -> None:
+    one = desk.recommended()
+    impact.begin(desk.store, impact.planned(desk.store, id=one.id, seeds=1), clock=desk.clock)
+    optimizer = Choosy(desk.train[0].fingerprint)
+    assert desk.measure(optimizer) == 1
+    with desk.store.begin() as tx:  # all of the other run, as a worker does until it is killed
+        taken = impacts.claim(tx, lease=LEASE, now=desk.clock())
+        assert taken is not None
+        scores = impact.shown(desk.store, id=one.id).runs[0].scores
+        assert impacts.record(tx, run=taken.run, scores=scores or [], calls=1)
+    assert desk.measure(optimizer) == 0
+    assert impact.shown(desk.store, id=one.id).measurement.state is AttributionState.FINISHED
+
+
+def test_what_was_measured_is_shown_and_not_paid_for_again(desk: Desk) -> None:
+    one = desk.recommended()
+    plan = impact.planned(desk.store, id=one.id, seeds=1)
+    assert impact.begin(desk.store, plan, clock=desk.clock)
+    optimizer = Choosy(desk.train[0].fingerprint)
+    while desk.measure(optimizer):
+        pass
+    before = impact.shown(desk.store, id=one.id).measurement
+    assert not impact.begin(desk.store, plan, clock=desk.clock)
+    assert impact.shown(desk.store, id=one.id).measurement == before
+    more = impact.planned(desk.store, id=one.id, seeds=2)
+    assert impact.begin(desk.store, more, clock=desk.clock)
+
+
+def test_a_measurement_that_is_cancelled_stops_the_run_under_way_and_can_be_begun_again(
+    desk: Desk,
+) -> None:
+    one = desk.recommended()
+    plan = impact.planned(desk.store, id=one.id, seeds=1)
+    assert not impact.cancel(desk.store, id=one.id, clock=desk.clock)
+    impact.begin(desk.store, plan, clock=desk.clock)
+
+    class Slow(Choosy):
+        stopped = False
+
+        def optimize(self, *_: Any, **given: Any) -> Artefact:
+            should_stop = given["should_stop"]
+            assert not should_stop()
+            assert impact.cancel(desk.store, id=one.id, clock=desk.clock)
+            wait_for(should_stop, what="the run to hear of it", seconds=3)
+            self.stopped = True
+            raise Cancelled("stopped", remedy="")
+
+    slow = Slow(desk.train[0].fingerprint)
+    assert desk.measure(slow) == 0
+    assert slow.stopped
+    found = impact.shown(desk.store, id=one.id)
+    assert found.measurement.state is AttributionState.CANCELLED
+    assert found.measurement.reason == "cancelled on request"
+    assert not impact.cancel(desk.store, id=one.id, clock=desk.clock)
+    assert impact.begin(desk.store, plan, clock=desk.clock)
+
+
+def test_a_pair_is_tested_as_the_program_that_was_made(desk: Desk) -> None:
+    one = desk.recommended()
+    with desk.store.begin() as tx:
+        ruled = Policy(program="theirs")
+        members = datasets.members(tx, version_id=desk.version.id)
+        number = policies.put(tx, domain=DOMAIN, policy=ruled, author="ann", now=desk.clock())
+        version = datasets.freeze(
+            tx, domain=DOMAIN, fingerprint="another", signature=desk.version.signature,
+            policy_version=number, members=members, now=desk.clock(),
+        )  # fmt: skip
+        tx.execute(text("UPDATE recommendations SET version_id = :v"), {"v": version.id})
+    impact.begin(desk.store, impact.planned(desk.store, id=one.id, seeds=1), clock=desk.clock)
+
+    class Telling(Choosy):
+        told: str | None = None
+
+        def evaluate(self, *given: Any, recipe: Recipe = RECIPE, **rest: Any) -> list[ItemScore]:
+            self.told = recipe.program
+            return super().evaluate(*given, **rest)
+
+    telling = Telling(desk.train[0].fingerprint)
+    assert desk.measure(telling) == 1
+    assert telling.told == "theirs"
+
+
+@pytest.mark.parametrize("error", [InvalidInput("no metric", remedy=""), ValueError("a bug")])
+def test_a_measurement_that_cannot_be_made_fails_with_the_reason(
+    desk: Desk, error: Exception
+) -> None:
+    one = desk.recommended()
+    impact.begin(desk.store, impact.planned(desk.store, id=one.id, seeds=1), clock=desk.clock)
+    optimizer = Choosy(desk.train[0].fingerprint)
+    optimizer.raises = error
+    assert desk.measure(optimizer) == 1
+    found = impact.shown(desk.store, id=one.id).measurement
+    assert found.state is AttributionState.FAILED
+    assert str(error) in str(found.reason)
 
 
 def test_what_retires_nothing_has_no_pair_of_runs_to_compare(desk: Desk) -> None:

@@ -142,3 +142,16 @@ def test_items_that_ask_for_the_same_count_once() -> None:
     found = impact([paired([0.0] * 8, [1.0] * 8)], ["a", "b"] * 4)
     assert found is not None
     assert (found.requests, found.finding) == (2, Finding.NOT_ENOUGH)
+
+
+def test_the_gain_is_the_difference_of_the_two_means_that_are_told_beside_it() -> None:
+    found = impact([paired([0.0] * 8, [1.0, 1.0, 1.0, 0, 0, 0, 0, 0])], ["a", "a", *"bcdefg"])
+    assert found is not None
+    assert found.gain == pytest.approx(found.without - found.with_)
+    assert found.gain == pytest.approx(2 / 7)
+
+
+def test_where_many_answers_are_missing_nothing_is_concluded_from_the_rest() -> None:
+    found = impact([paired([0.2] * 12, [0.9] * 10 + [None] * 2)], REQUESTS)
+    assert found is not None
+    assert (found.finding, found.unanswered) == (Finding.NOT_ENOUGH, 2)
