@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -13,12 +14,20 @@ from tdsys.core.batch import Kind as BatchKind
 from tdsys.core.dataset import Split
 from tdsys.core.filling import Offer
 from tdsys.core.impact import Finding
-from tdsys.core.lifecycle import State
+from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
 from tdsys.core.program import Artefact, Item, ItemScore, Recipe
 from tdsys.errors import Cancelled, Conflict, InvalidInput, ModelUnavailable, NotReady
 from tdsys.stages import advising, impact
-from tdsys.store import Store, datasets, impacts, policies, recommendations
+from tdsys.store import (
+    Store,
+    batches,
+    datasets,
+    examples,
+    impacts,
+    policies,
+    recommendations,
+)
 from tdsys.store.effect_schema import AttributionState
 from tdsys.store.recommendations import Recommendation
 from tests.attributed import DOMAIN, World
@@ -67,6 +76,24 @@ class Desk(World):
             self.store, optimizer=optimizer, verifier=ScriptedVerifier(), clock=self.clock,
             lease=LEASE,
         )  # fmt: skip
+
+    def latest(self) -> datasets.DatasetVersion:
+        with self.store.begin() as tx:
+            found = datasets.latest(tx, domain=DOMAIN)
+        assert found is not None
+        return found
+
+    def members(self, version: datasets.DatasetVersion) -> set[int]:
+        with self.store.begin() as tx:
+            placed = datasets.placed(tx, version_id=version.id)
+        return {one.example_id for one in placed.values()}
+
+    def retire(self, example_id: int) -> None:
+        with self.store.begin() as tx:
+            examples.move(
+                tx, example_id=example_id, move=Move.RETIRE, reason="by_hand", detail="",
+                actor="bob", policy_version=1, now=self.clock(),
+            )  # fmt: skip
 
     def state_of(self, example_id: int) -> tuple[str, str]:
         with self.store.begin() as tx:
@@ -168,6 +195,46 @@ def test_reverted_the_version_of_before_is_the_newest_again_and_the_example_come
     assert desk.state_of(desk.train[0].id)[0] == State.ADMITTED
     with pytest.raises(Conflict, match="reverted"):
         desk.revert(one)
+
+
+def test_reverted_what_was_frozen_between_advice_and_applying_is_the_newest_again(
+    desk: Desk,
+) -> None:
+    one = desk.recommended()
+    desk.retire(desk.train[5].id)
+    desk.clock.forward(minutes=30)
+    with desk.store.begin() as tx:
+        between = advising.freeze(tx, version=desk.version, because="left", now=desk.clock())
+    assert between.id != desk.version.id
+    desk.apply(one)
+    desk.revert(one)
+    assert desk.latest().id == between.id
+    assert desk.train[5].id not in desk.members(desk.latest())
+
+
+def test_reverted_nobody_comes_back_who_left_for_another_reason(desk: Desk) -> None:
+    one = desk.recommended()
+    desk.apply(one)
+    desk.retire(desk.train[5].id)
+    desk.revert(one)
+    held = desk.members(desk.latest())
+    assert desk.train[0].id in held
+    assert desk.train[5].id not in held
+
+
+def test_an_example_that_was_corrected_since_is_not_retired_for_what_it_was(desk: Desk) -> None:
+    one = desk.recommended()
+    with desk.store.begin() as tx:  # as if edited in the browser and admitted again
+        tx.execute(
+            text("UPDATE examples SET fingerprint = decode(md5('new'), 'hex') WHERE id = :id"),
+            {"id": desk.train[0].id},
+        )
+    assert desk.apply(one, dry_run=True).moved == []
+    done = desk.apply(one)
+    assert desk.state_of(desk.train[0].id)[0] == State.ADMITTED
+    assert done.version is not None
+    # Its old content is nobody's any more.
+    assert desk.train[0].id not in desk.members(done.version)
 
 
 @pytest.mark.criterion("9.4")
@@ -325,22 +392,58 @@ def test_wrong_labels_are_put_before_a_person(desk: Desk) -> None:
         desk.revert(done.recommendation)
 
 
+def advised(desk: Desk, key: str, kind: str, subject: str) -> Recommendation:
+    """An open recommendation as a row."""
+    with desk.store.begin() as tx:
+        id_ = tx.execute(
+            text("""INSERT INTO recommendations (domain, version_id, key, kind, state, title,
+                    reason, subject, evidence, created_at) VALUES ('arithmetic', :v, :key,
+                    :kind, 'open', 't', 'r', CAST(:subject AS json), '[]', now())
+                    RETURNING id"""),
+            {"v": desk.version.id, "key": key, "kind": kind, "subject": subject},
+        ).scalar_one()
+        return recommendations.find(tx, id=id_)
+
+
+def test_batches_that_have_ended_do_not_keep_a_collection_from_being_taken_back(
+    desk: Desk,
+) -> None:
+    two = COLLECT.replace("}]}", '}, {"topic": "division", "difficulty": "easy"}]}')
+    done = desk.apply(advised(desk, "c", "collect", two))
+    assert len(done.batches) == 2
+    with desk.store.begin() as tx:
+        assert batches.cancel(tx, batch_id=UUID(done.batches[0]), now=desk.clock())
+    assert desk.revert(done.recommendation).state is AdviceState.REVERTED
+    with desk.store.begin() as tx:
+        states = tx.scalars(text("SELECT DISTINCT state FROM batches")).all()
+    assert states == ["cancelled"]
+
+
+def test_whatever_following_one_did_is_done_and_on_record_in_one_transaction(
+    desk: Desk,
+) -> None:
+    """So that a worker that is killed has done all of it or nothing."""
+    for one in (desk.recommended(), advised(desk, "c", "collect", COLLECT)):
+        desk.apply(one)
+        with desk.store.begin() as tx:
+            rows = tx.scalars(
+                text("""
+                SELECT xmin::text FROM recommendations WHERE id = :id
+                UNION SELECT xmin::text FROM batches
+                WHERE id::text IN (SELECT json_array_elements_text(done -> 'batches')
+                                   FROM recommendations WHERE id = :id)
+                UNION SELECT xmin::text FROM dataset_members WHERE version_id =
+                    (SELECT (done ->> 'version_after')::bigint FROM recommendations WHERE id = :id)
+                """),
+                {"id": one.id},
+            ).all()
+        assert len(rows) == 1
+
+
 @pytest.mark.criterion("9.3")
 def test_a_threshold_and_a_collection_are_followed_and_taken_back(desk: Desk) -> None:
-    made = {}
-    with desk.store.begin() as tx:
-        for key, kind, subject in (
-            ("t", "change_threshold", '{"change": {"admit_quality": 0.7}}'),
-            ("c", "collect", COLLECT),
-        ):
-            made[key] = tx.execute(
-                text("""INSERT INTO recommendations (domain, version_id, key, kind, state, title,
-                        reason, subject, evidence, created_at) VALUES ('arithmetic', :v, :key,
-                        :kind, 'open', 't', 'r', CAST(:subject AS json), '[]', now())
-                        RETURNING id"""),
-                {"v": desk.version.id, "key": key, "kind": kind, "subject": subject},
-            ).scalar_one()
-        one, other = (recommendations.find(tx, id=made[key]) for key in "tc")
+    one = advised(desk, "t", "change_threshold", '{"change": {"admit_quality": 0.7}}')
+    other = advised(desk, "c", "collect", COLLECT)
     done = desk.apply(one)
     with desk.store.begin() as tx:
         version, policy = policies.current(tx, domain=DOMAIN)
@@ -348,6 +451,17 @@ def test_a_threshold_and_a_collection_are_followed_and_taken_back(desk: Desk) ->
     desk.revert(one)
     with desk.store.begin() as tx:
         assert policies.current(tx, domain=DOMAIN)[1].admit_quality == 0.6
+    again = advised(desk, "again", "change_threshold", '{"change": {"admit_quality": 0.7}}')
+    desk.apply(again)
+    with desk.store.begin() as tx:
+        mine = Policy(admit_quality=0.8)
+        policies.put(tx, domain=DOMAIN, policy=mine, author="bob", now=desk.clock())
+    desk.revert(again)
+    late = advised(desk, "late", "change_threshold", '{"change": {"admit_quality": 0.7}}')
+    with pytest.raises(Conflict, match=r"is 0\.8 by now"):
+        desk.apply(late)
+    with desk.store.begin() as tx:
+        assert policies.current(tx, domain=DOMAIN)[1].admit_quality == 0.8
     (batch_id,) = desk.apply(other).batches
     with desk.store.begin() as tx:
         kinds = tx.execute(text("SELECT kind, wanted, state FROM batches")).one()
