@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -113,6 +114,16 @@ def desk(store: Store) -> Desk:
     return made
 
 
+@pytest.fixture
+def lean(store: Store) -> Desk:
+    """Without an attribution, which takes a second."""
+    return Desk(store)
+
+
+def to_retire(desk: Desk) -> Recommendation:
+    return advised(desk, "r", "retire", json.dumps({"examples": [desk.train[0].fingerprint]}))
+
+
 class Choosy(ScriptedOptimizer):
     """Its programs are good unless the harmful example is among what they learned from."""
 
@@ -198,43 +209,43 @@ def test_reverted_the_version_of_before_is_the_newest_again_and_the_example_come
 
 
 def test_reverted_what_was_frozen_between_advice_and_applying_is_the_newest_again(
-    desk: Desk,
+    lean: Desk,
 ) -> None:
-    one = desk.recommended()
-    desk.retire(desk.train[5].id)
-    desk.clock.forward(minutes=30)
-    with desk.store.begin() as tx:
-        between = advising.freeze(tx, version=desk.version, because="left", now=desk.clock())
-    assert between.id != desk.version.id
-    desk.apply(one)
-    desk.revert(one)
-    assert desk.latest().id == between.id
-    assert desk.train[5].id not in desk.members(desk.latest())
+    one = to_retire(lean)
+    lean.retire(lean.train[5].id)
+    lean.clock.forward(minutes=30)
+    with lean.store.begin() as tx:
+        between = advising.freeze(tx, version=lean.version, because="left", now=lean.clock())
+    assert between.id != lean.version.id
+    lean.apply(one)
+    lean.revert(one)
+    assert lean.latest().id == between.id
+    assert lean.train[5].id not in lean.members(lean.latest())
 
 
-def test_reverted_nobody_comes_back_who_left_for_another_reason(desk: Desk) -> None:
-    one = desk.recommended()
-    desk.apply(one)
-    desk.retire(desk.train[5].id)
-    desk.revert(one)
-    held = desk.members(desk.latest())
-    assert desk.train[0].id in held
-    assert desk.train[5].id not in held
+def test_reverted_nobody_comes_back_who_left_for_another_reason(lean: Desk) -> None:
+    one = to_retire(lean)
+    lean.apply(one)
+    lean.retire(lean.train[5].id)
+    lean.revert(one)
+    held = lean.members(lean.latest())
+    assert lean.train[0].id in held
+    assert lean.train[5].id not in held
 
 
-def test_an_example_that_was_corrected_since_is_not_retired_for_what_it_was(desk: Desk) -> None:
-    one = desk.recommended()
-    with desk.store.begin() as tx:  # as if edited in the browser and admitted again
+def test_an_example_that_was_corrected_since_is_not_retired_for_what_it_was(lean: Desk) -> None:
+    one = to_retire(lean)
+    with lean.store.begin() as tx:  # as if edited in the browser and admitted again
         tx.execute(
             text("UPDATE examples SET fingerprint = decode(md5('new'), 'hex') WHERE id = :id"),
-            {"id": desk.train[0].id},
+            {"id": lean.train[0].id},
         )
-    assert desk.apply(one, dry_run=True).moved == []
-    done = desk.apply(one)
-    assert desk.state_of(desk.train[0].id)[0] == State.ADMITTED
+    assert lean.apply(one, dry_run=True).moved == []
+    done = lean.apply(one)
+    assert lean.state_of(lean.train[0].id)[0] == State.ADMITTED
     assert done.version is not None
     # Its old content is nobody's any more.
-    assert desk.train[0].id not in desk.members(done.version)
+    assert lean.train[0].id not in lean.members(done.version)
 
 
 @pytest.mark.criterion("9.4")
@@ -278,42 +289,42 @@ def test_a_run_of_a_killed_worker_is_made_by_another_and_counted_once(desk: Desk
 
 
 def test_runs_whose_last_worker_died_before_it_compared_them_are_compared_by_the_next_bell(
-    desk: Desk,
+    lean: Desk,
 ) -> None:
-    one = desk.recommended()
-    impact.begin(desk.store, impact.planned(desk.store, id=one.id, seeds=1), clock=desk.clock)
-    optimizer = Choosy(desk.train[0].fingerprint)
-    assert desk.measure(optimizer) == 1
-    with desk.store.begin() as tx:  # all of the other run, as a worker does until it is killed
-        taken = impacts.claim(tx, lease=LEASE, now=desk.clock())
+    one = to_retire(lean)
+    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    optimizer = Choosy(lean.train[0].fingerprint)
+    assert lean.measure(optimizer) == 1
+    with lean.store.begin() as tx:  # all of the other run, as a worker does until it is killed
+        taken = impacts.claim(tx, lease=LEASE, now=lean.clock())
         assert taken is not None
-        scores = impact.shown(desk.store, id=one.id).runs[0].scores
+        scores = impact.shown(lean.store, id=one.id).runs[0].scores
         assert impacts.record(tx, run=taken.run, scores=scores or [], calls=1)
-    assert desk.measure(optimizer) == 0
-    assert impact.shown(desk.store, id=one.id).measurement.state is AttributionState.FINISHED
+    assert lean.measure(optimizer) == 0
+    assert impact.shown(lean.store, id=one.id).measurement.state is AttributionState.FINISHED
 
 
-def test_what_was_measured_is_shown_and_not_paid_for_again(desk: Desk) -> None:
-    one = desk.recommended()
-    plan = impact.planned(desk.store, id=one.id, seeds=1)
-    assert impact.begin(desk.store, plan, clock=desk.clock)
-    optimizer = Choosy(desk.train[0].fingerprint)
-    while desk.measure(optimizer):
+def test_what_was_measured_is_shown_and_not_paid_for_again(lean: Desk) -> None:
+    one = to_retire(lean)
+    plan = impact.planned(lean.store, id=one.id, seeds=1)
+    assert impact.begin(lean.store, plan, clock=lean.clock)
+    optimizer = Choosy(lean.train[0].fingerprint)
+    while lean.measure(optimizer):
         pass
-    before = impact.shown(desk.store, id=one.id).measurement
-    assert not impact.begin(desk.store, plan, clock=desk.clock)
-    assert impact.shown(desk.store, id=one.id).measurement == before
-    more = impact.planned(desk.store, id=one.id, seeds=2)
-    assert impact.begin(desk.store, more, clock=desk.clock)
+    before = impact.shown(lean.store, id=one.id).measurement
+    assert not impact.begin(lean.store, plan, clock=lean.clock)
+    assert impact.shown(lean.store, id=one.id).measurement == before
+    more = impact.planned(lean.store, id=one.id, seeds=2)
+    assert impact.begin(lean.store, more, clock=lean.clock)
 
 
 def test_a_measurement_that_is_cancelled_stops_the_run_under_way_and_can_be_begun_again(
-    desk: Desk,
+    lean: Desk,
 ) -> None:
-    one = desk.recommended()
-    plan = impact.planned(desk.store, id=one.id, seeds=1)
-    assert not impact.cancel(desk.store, id=one.id, clock=desk.clock)
-    impact.begin(desk.store, plan, clock=desk.clock)
+    one = to_retire(lean)
+    plan = impact.planned(lean.store, id=one.id, seeds=1)
+    assert not impact.cancel(lean.store, id=one.id, clock=lean.clock)
+    impact.begin(lean.store, plan, clock=lean.clock)
 
     class Slow(Choosy):
         stopped = False
@@ -321,33 +332,33 @@ def test_a_measurement_that_is_cancelled_stops_the_run_under_way_and_can_be_begu
         def optimize(self, *_: Any, **given: Any) -> Artefact:
             should_stop = given["should_stop"]
             assert not should_stop()
-            assert impact.cancel(desk.store, id=one.id, clock=desk.clock)
+            assert impact.cancel(lean.store, id=one.id, clock=lean.clock)
             wait_for(should_stop, what="the run to hear of it", seconds=3)
             self.stopped = True
             raise Cancelled("stopped", remedy="")
 
-    slow = Slow(desk.train[0].fingerprint)
-    assert desk.measure(slow) == 0
+    slow = Slow(lean.train[0].fingerprint)
+    assert lean.measure(slow) == 0
     assert slow.stopped
-    found = impact.shown(desk.store, id=one.id)
+    found = impact.shown(lean.store, id=one.id)
     assert found.measurement.state is AttributionState.CANCELLED
     assert found.measurement.reason == "cancelled on request"
-    assert not impact.cancel(desk.store, id=one.id, clock=desk.clock)
-    assert impact.begin(desk.store, plan, clock=desk.clock)
+    assert not impact.cancel(lean.store, id=one.id, clock=lean.clock)
+    assert impact.begin(lean.store, plan, clock=lean.clock)
 
 
-def test_a_pair_is_tested_as_the_program_that_was_made(desk: Desk) -> None:
-    one = desk.recommended()
-    with desk.store.begin() as tx:
+def test_a_pair_is_tested_as_the_program_that_was_made(lean: Desk) -> None:
+    one = to_retire(lean)
+    with lean.store.begin() as tx:
         ruled = Policy(program="theirs")
-        members = datasets.members(tx, version_id=desk.version.id)
-        number = policies.put(tx, domain=DOMAIN, policy=ruled, author="ann", now=desk.clock())
+        members = datasets.members(tx, version_id=lean.version.id)
+        number = policies.put(tx, domain=DOMAIN, policy=ruled, author="ann", now=lean.clock())
         version = datasets.freeze(
-            tx, domain=DOMAIN, fingerprint="another", signature=desk.version.signature,
-            policy_version=number, members=members, now=desk.clock(),
+            tx, domain=DOMAIN, fingerprint="another", signature=lean.version.signature,
+            policy_version=number, members=members, now=lean.clock(),
         )  # fmt: skip
         tx.execute(text("UPDATE recommendations SET version_id = :v"), {"v": version.id})
-    impact.begin(desk.store, impact.planned(desk.store, id=one.id, seeds=1), clock=desk.clock)
+    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
 
     class Telling(Choosy):
         told: str | None = None
@@ -356,21 +367,21 @@ def test_a_pair_is_tested_as_the_program_that_was_made(desk: Desk) -> None:
             self.told = recipe.program
             return super().evaluate(*given, **rest)
 
-    telling = Telling(desk.train[0].fingerprint)
-    assert desk.measure(telling) == 1
+    telling = Telling(lean.train[0].fingerprint)
+    assert lean.measure(telling) == 1
     assert telling.told == "theirs"
 
 
 @pytest.mark.parametrize("error", [InvalidInput("no metric", remedy=""), ValueError("a bug")])
 def test_a_measurement_that_cannot_be_made_fails_with_the_reason(
-    desk: Desk, error: Exception
+    lean: Desk, error: Exception
 ) -> None:
-    one = desk.recommended()
-    impact.begin(desk.store, impact.planned(desk.store, id=one.id, seeds=1), clock=desk.clock)
-    optimizer = Choosy(desk.train[0].fingerprint)
+    one = to_retire(lean)
+    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    optimizer = Choosy(lean.train[0].fingerprint)
     optimizer.raises = error
-    assert desk.measure(optimizer) == 1
-    found = impact.shown(desk.store, id=one.id).measurement
+    assert lean.measure(optimizer) == 1
+    found = impact.shown(lean.store, id=one.id).measurement
     assert found.state is AttributionState.FAILED
     assert str(error) in str(found.reason)
 
@@ -406,26 +417,26 @@ def advised(desk: Desk, key: str, kind: str, subject: str) -> Recommendation:
 
 
 def test_batches_that_have_ended_do_not_keep_a_collection_from_being_taken_back(
-    desk: Desk,
+    lean: Desk,
 ) -> None:
     two = COLLECT.replace("}]}", '}, {"topic": "division", "difficulty": "easy"}]}')
-    done = desk.apply(advised(desk, "c", "collect", two))
+    done = lean.apply(advised(lean, "c", "collect", two))
     assert len(done.batches) == 2
-    with desk.store.begin() as tx:
-        assert batches.cancel(tx, batch_id=UUID(done.batches[0]), now=desk.clock())
-    assert desk.revert(done.recommendation).state is AdviceState.REVERTED
-    with desk.store.begin() as tx:
+    with lean.store.begin() as tx:
+        assert batches.cancel(tx, batch_id=UUID(done.batches[0]), now=lean.clock())
+    assert lean.revert(done.recommendation).state is AdviceState.REVERTED
+    with lean.store.begin() as tx:
         states = tx.scalars(text("SELECT DISTINCT state FROM batches")).all()
     assert states == ["cancelled"]
 
 
 def test_whatever_following_one_did_is_done_and_on_record_in_one_transaction(
-    desk: Desk,
+    lean: Desk,
 ) -> None:
     """So that a worker that is killed has done all of it or nothing."""
-    for one in (desk.recommended(), advised(desk, "c", "collect", COLLECT)):
-        desk.apply(one)
-        with desk.store.begin() as tx:
+    for one in (to_retire(lean), advised(lean, "c", "collect", COLLECT)):
+        lean.apply(one)
+        with lean.store.begin() as tx:
             rows = tx.scalars(
                 text("""
                 SELECT xmin::text FROM recommendations WHERE id = :id
