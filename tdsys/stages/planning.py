@@ -142,6 +142,8 @@ def _queue(tx: Tx, domain: str, weighed: _Weighed, on: _On, now: datetime) -> Co
     found = weighed.facts
     # Held, so that no other run is added to what the day's may take.
     policies.hold(tx, domain=domain)
+    if policies.current(tx, domain=domain)[0] != found.policy_version:
+        raise Conflict("another policy was put in force meanwhile", remedy="it is looked at anew")
     per_call = found.known.spent.dollars_per_call
     spent = triggering.spent(tx, domain=domain, now=now, dollars_per_call=per_call)
     ruling = decide(found.known._replace(spent=spent))
