@@ -90,7 +90,7 @@ def test_what_cannot_be_activated_is_refused_and_changes_nothing(
         activate(store, three[1])
     with pytest.raises(NotFound, match="no program 999"):
         activate(store, 999)
-    with pytest.raises(NotReady):
+    with pytest.raises(InvalidInput, match="no domain 'other'"):
         activating.rollback(store, domain="other", actor="ann", reason="", now=NOW)
     assert active(store) == three[1]
     with pytest.raises(IntegrityError), store.begin() as tx:

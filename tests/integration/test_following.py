@@ -60,7 +60,7 @@ def test_spend_and_the_time_that_is_left_are_told_only_when_they_are_known() -> 
 
 
 def test_watching_tells_the_run_to_its_end_and_how_it_ended(here: Store, tdsys: Shell) -> None:
-    assert tdsys("optimize", "watch", "--domain", "sums").code == 3
+    assert tdsys("optimize", "watch", "--domain", "sums").code == 2
     with here.begin() as tx:
         admit(tx, make_captures(9, domain="sums"))
         run_id = enqueue(tx, freeze(tx, domain="sums"))
