@@ -125,7 +125,7 @@ def _retire(
         yield Advice(
             key=_key(Kind.RETIRE, "harmful", names),
             kind=Kind.RETIRE,
-            title=f"retire {_n(len(chosen), 'example')} that harm the prompts they are in",
+            title=f"retire {_n(len(chosen), 'example')} doing harm to the prompts they are in",
             reason="scores with them in the prompt are lower than without, beyond chance",
             examples=names,
             evidence=_details(chosen),
