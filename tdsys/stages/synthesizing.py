@@ -299,7 +299,7 @@ class _Desk(NamedTuple):
 
     def waiting(self) -> str:
         """Why it ends although nothing is to be made."""
-        return f"{self.found.waiting} wait for a person"
+        return f"{self.found.waiting} were left to a person"
 
     def end(self, reason: str | None) -> bool:
         """End the portion, and the batch with its last one."""
