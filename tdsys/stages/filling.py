@@ -175,11 +175,15 @@ def draft(store: Store, supply: Supply, request: Request) -> Drafted:
     for one in counts:
         held[Cell(one.topic, one.difficulty)] += one.n * (one.state in HELD)
     cells = _cells(request, policy, [c for c, n in held.items() if n], supply)
-    offers = _offers(request, supply, has_material=any(c.state == State.ADMITTED for c in counts))
+    admitted: Counter[Cell] = Counter()
+    for one in counts:
+        admitted[Cell(one.topic, one.difficulty)] += one.n * (one.state == State.ADMITTED)
+    offers = _offers(request, supply, has_material=admitted.total() > 0)
     wanted = quotas(cells, held, request.count, policy)
     planned = plan(
         wanted, offers, known, before={c: held[c] for c in cells},
         seed=request.count + sum(held.values()), price=request.price,
+        able=lambda offer, cell: offer.can_begin(cell, admitted, policy.difficulties),
     )  # fmt: skip
     limit = request.max_calls if request.max_calls is not None else planned.calls * SPARE_BUDGET
     ladders = {o.strategy: _ladder(o.strategy, offers, known) for o in offers}
