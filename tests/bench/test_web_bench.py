@@ -164,6 +164,7 @@ def _pages(store: Store) -> list[str]:
         *(f"/{name}.json" for name in plain.split()),
         "/reports/quality?domain=domain+0",
         "/reports/coverage?domain=domain+0",
+        "/reports/mix?domain=domain+0",
         f"/examples/{middle}",
         f"/imports/{import_id}",
         "/captures/batch?id=first",
