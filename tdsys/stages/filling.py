@@ -15,6 +15,7 @@ from tdsys.core.batch import (
     GENERATOR,
     PORTION,
     TEMPLATES,
+    CellState,
     Fallback,
     Kind,
     Standing,
@@ -96,7 +97,7 @@ class Drafted(NamedTuple):
 
 
 class CellReport(NamedTuple):
-    """One cell of a batch by one strategy; reason: why it ended with fewer than were wanted."""
+    """One cell of a batch by one strategy; reason: why it fell short, or why it has to wait."""
 
     topic: str
     difficulty: str
@@ -286,6 +287,13 @@ def progress(store: Store, *, batch_id: UUID) -> tuple[Batch, Standing]:
     with store.begin() as tx:
         batch = batches.find(tx, batch_id=batch_id)
         return batch, standing(batches.tallies(tx, batch_id=batch_id))
+
+
+def held_up(store: Store, *, batch_id: UUID) -> str | None:
+    """Why an open batch has to wait for a model; None where it does not."""
+    with store.begin() as tx:
+        portions = batches.portions(tx, batch_id=batch_id)
+    return next((p.reason for p in portions if p.state == CellState.DUE and p.reason), None)
 
 
 def report(store: Store, *, batch_id: UUID) -> Report:

@@ -277,17 +277,24 @@ class _Desk(NamedTuple):
     policy: Policy
     at: datetime
 
-    def wait(self, state: CellState, due_at: datetime, outages: int = 0) -> bool:
+    def wait(
+        self, state: CellState, due_at: datetime, outages: int = 0, reason: str | None = None
+    ) -> bool:
         """Let go of it until then."""
-        making.put_off(self.tx, claimed=self.now, state=state, due_at=due_at, outages=outages)
+        making.put_off(
+            self.tx, claimed=self.now, state=state, due_at=due_at, outages=outages, reason=reason
+        )
         return False
 
     def wait_for_model(self, refused: Refused) -> bool:
         """The model gave no answer: try again later, but not for ever."""
         outages = self.now.outages + 1
+        told = f"{refused.reason}: {refused.detail}"
         if outages >= MOST_OUTAGES:
-            return self.give_up(f"{refused.reason}: {refused.detail}")
-        return self.wait(CellState.DUE, self.at + backoff(outages), outages)
+            return self.give_up(told)
+        again = self.at + backoff(outages)
+        waits = f"{told}; asked {outages} of {MOST_OUTAGES} times, again at {again:%H:%M:%S} UTC"
+        return self.wait(CellState.DUE, again, outages, waits)
 
     def waiting(self) -> str:
         """Why it ends although nothing is to be made."""

@@ -259,7 +259,7 @@ def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) ->
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
-        .values(tries=batch_cells.c.tries + len(rows), outages=0)
+        .values(tries=batch_cells.c.tries + len(rows), outages=0, reason=None)
     )
     return len(found)
 
@@ -278,12 +278,20 @@ def _row(claimed: Claimed, one: Item, found: dict[UUID, int], now: datetime) -> 
     }
 
 
-def put_off(tx: Tx, *, claimed: Claimed, state: CellState, due_at: datetime, outages: int) -> None:
-    """Let go of a held portion for now."""
+def put_off(
+    tx: Tx,
+    *,
+    claimed: Claimed,
+    state: CellState,
+    due_at: datetime,
+    outages: int,
+    reason: str | None = None,
+) -> None:
+    """Let go of a held portion for now; `reason` is what it waits for, if for nobody's answer."""
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
-        .values(state=state.value, due_at=due_at, outages=outages)
+        .values(state=state.value, due_at=due_at, outages=outages, reason=reason)
     )
 
 
@@ -293,7 +301,7 @@ def fall_back(tx: Tx, *, claimed: Claimed, rung: int, fallback: Fallback) -> Non
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
-        .values(rung=rung, tries=0, outages=0, fallbacks=told)
+        .values(rung=rung, tries=0, outages=0, fallbacks=told, reason=None)
     )
 
 
