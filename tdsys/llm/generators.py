@@ -15,7 +15,7 @@ from contextvars import copy_context
 from importlib.metadata import entry_points
 from typing import Any
 
-from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Order, Refused
+from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Kin, Order, Refused
 from tdsys.core.example import Document, Malformed, check_document
 from tdsys.errors import InvalidInput, ModelUnavailable
 from tdsys.reference import DOMAINS, ReferenceGenerator
@@ -59,6 +59,7 @@ class GeneratorMaker:
 
     calls = 0
     parents = 0
+    kin = Kin.CELL
 
     def __init__(
         self,
@@ -135,6 +136,7 @@ class TemplateMaker:
     version = "templates-1"
     calls = 0
     parents = 0
+    kin = Kin.CELL
 
     def __init__(self) -> None:
         self._generator = ReferenceGenerator()

@@ -32,6 +32,7 @@ from tdsys.store.schema import (
     examples,
     flag,
     metadata,
+    of_example,
     one_of,
     time_,
     transitions,
@@ -132,13 +133,7 @@ score_counts = _counted(
 example_words = Table(
     "example_words",
     metadata,
-    Column(
-        "example_id",
-        BigInteger,
-        ForeignKey(examples.c.id, ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    of_example(),
     Column("words", TSVECTOR, nullable=False),
     # The mark of the problem without its numbers and names: equal ones are near-duplicates.
     Column("template", BigInteger, nullable=False),

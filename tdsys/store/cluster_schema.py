@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from tdsys.store.schema import domains, examples, metadata
+from tdsys.store.schema import domains, metadata, of_example
 
 # One row for all problems that differ in numbers and names only; `cluster` is the smallest id of
 # all templates it is connected with, and only ever falls.
@@ -52,13 +52,7 @@ template_numbers = Table(
 example_templates = Table(
     "example_templates",
     metadata,
-    Column(
-        "example_id",
-        BigInteger,
-        ForeignKey(examples.c.id, ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    of_example(),
     Column("template_id", BigInteger, ForeignKey(templates.c.id), nullable=False),
     # NULL where a problem's numbers say nothing.
     Column("numbers", BigInteger),

@@ -25,9 +25,9 @@ from tdsys.store.schema import (
     VERBATIM,
     count,
     domains,
-    examples,
     flag,
     metadata,
+    of_example,
     one_of,
     time_,
 )
@@ -123,13 +123,7 @@ import_templates = Table(
 trusted_examples = Table(
     "trusted_examples",
     metadata,
-    Column(
-        "example_id",
-        BigInteger,
-        ForeignKey(examples.c.id, ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    of_example(),
     Column("import_id", Uuid, ForeignKey(imports.c.id), nullable=False),
     Column("actor", Prose, nullable=False),
     Index(None, "import_id"),

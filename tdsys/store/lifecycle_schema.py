@@ -14,20 +14,14 @@ from sqlalchemy import (
     Uuid,
 )
 
-from tdsys.store.schema import domains, examples, flag, metadata, time_
+from tdsys.store.schema import domains, flag, metadata, of_example, time_
 from tdsys.store.values import Prose
 
 # Somebody said that pruning takes this last.
 pins = Table(
     "pins",
     metadata,
-    Column(
-        "example_id",
-        BigInteger,
-        ForeignKey(examples.c.id, ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    of_example(),
     Column("actor", Prose, nullable=False),
     Column("reason", Prose, nullable=False),
     time_("at"),

@@ -23,7 +23,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from tdsys.core.reviewing import Act
-from tdsys.store.schema import VERBATIM, count, examples, flag, metadata, one_of, time_, transitions
+from tdsys.store.schema import (
+    VERBATIM,
+    about_example,
+    count,
+    flag,
+    metadata,
+    of_example,
+    one_of,
+    time_,
+    transitions,
+)
 from tdsys.store.values import Prose
 
 # One row for each example that waits for a person, and for no other: a trigger of `examples`
@@ -31,13 +41,7 @@ from tdsys.store.values import Prose
 reviews = Table(
     "reviews",
     metadata,
-    Column(
-        "example_id",
-        BigInteger,
-        ForeignKey(examples.c.id, ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    of_example(),
     Column("domain", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("entry", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
@@ -67,7 +71,7 @@ review_events = Table(
     "review_events",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("example_id", BigInteger, ForeignKey(examples.c.id, ondelete="CASCADE"), nullable=False),
+    about_example(),
     Column("entry", Uuid, nullable=False),
     Column("token", Uuid, nullable=False),
     Column("person", Text, nullable=False),
@@ -94,7 +98,7 @@ review_events = Table(
 example_revisions = Table(
     "example_revisions",
     metadata,
-    Column("example_id", BigInteger, ForeignKey(examples.c.id, ondelete="CASCADE"), nullable=False),
+    about_example(),
     Column("number", Integer, nullable=False),
     Column("payload", VERBATIM, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
@@ -109,7 +113,7 @@ example_revisions = Table(
 review_drafts = Table(
     "review_drafts",
     metadata,
-    Column("example_id", BigInteger, ForeignKey(examples.c.id, ondelete="CASCADE"), nullable=False),
+    about_example(),
     Column("person", Text, nullable=False),
     Column("content", JSONB(none_as_null=True), nullable=False),
     time_("at"),
@@ -120,7 +124,7 @@ review_drafts = Table(
 review_skips = Table(
     "review_skips",
     metadata,
-    Column("example_id", BigInteger, ForeignKey(examples.c.id, ondelete="CASCADE"), nullable=False),
+    about_example(),
     Column("person", Text, nullable=False),
     time_("until"),
     PrimaryKeyConstraint("example_id", "person"),

@@ -94,6 +94,18 @@ def time_(name: str, *, nullable: bool = False) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=nullable)
 
 
+def of_example() -> Column[int]:
+    """What there is once for an example, and goes with it."""
+    goes = ForeignKey("examples.id", ondelete="CASCADE")
+    return Column("example_id", BigInteger, goes, primary_key=True, autoincrement=False)
+
+
+def about_example() -> Column[int]:
+    """What there is any number of times for an example, and goes with it."""
+    goes = ForeignKey("examples.id", ondelete="CASCADE")
+    return Column("example_id", BigInteger, goes, nullable=False)
+
+
 def count(name: str) -> Column[int]:
     """How many, from 0."""
     return Column(name, Integer, nullable=False, server_default=text("0"))
@@ -171,13 +183,7 @@ examples = Table(
 example_bodies = Table(
     "example_bodies",
     metadata,
-    Column(
-        "example_id",
-        BigInteger,
-        ForeignKey(examples.c.id, ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    of_example(),
     Column("payload", VERBATIM, nullable=False),
 )
 
@@ -235,7 +241,7 @@ scores = Table(
     "scores",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("example_id", BigInteger, ForeignKey(examples.c.id, ondelete="CASCADE"), nullable=False),
+    about_example(),
     Column("kind", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("verdict", _JSONB),
@@ -271,7 +277,7 @@ transitions = Table(
     "transitions",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("example_id", BigInteger, ForeignKey(examples.c.id, ondelete="CASCADE"), nullable=False),
+    about_example(),
     Column("from_state", Text, nullable=False),
     Column("to_state", Text, nullable=False),
     Column("move", Text, nullable=False),
