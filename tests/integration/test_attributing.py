@@ -215,7 +215,7 @@ def test_trials_of_a_run_by_another_metric_are_no_evidence(world: World) -> None
         items = tuple(ItemScore(uid=uid, value=0.2) for uid in world.val)
         trial = Trial(number=1, kind="full", score=0.2, instruction="Write.", demos=(),
                       items=items, seconds=1, calls=12)  # fmt: skip
-        runs.add_trial(tx, run_id=run.id, trial=trial)
+        write_trial(tx, run.id, trial)
     begun = world.begin(budget=100)
     with world.store.begin() as tx:
         assert attributing.evidence(tx, attributions.find(tx, id=begun)) == []
