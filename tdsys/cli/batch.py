@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain
 from tdsys.cli.printing import note, say, show_table
-from tdsys.core.batch import IMPORT, REVIEW, BatchState, Standing
+from tdsys.core.batch import IMPORT, RESUME, REVIEW, BatchState, Standing
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
 from tdsys.core.spending import dollars
@@ -37,6 +37,7 @@ CELLS = ("topic", "difficulty", "strategy", "wanted", "made", "admitted", "waiti
 RESORTS = {
     IMPORT: "nothing is left but to import: tdsys import FILE --domain '{domain}'",
     REVIEW: "look at them: tdsys examples list --state in_review --domain '{domain}'",
+    RESUME: "they are judged once it does, then go on: tdsys batch resume {batch}",
 }
 
 
@@ -206,7 +207,9 @@ def tell(report: Report, *, as_json: bool) -> None:
     if whole.reasons:
         say(f"not admitted: {', '.join(f'{n} × {why}' for why, n in whole.reasons.items())}")
     for one in report.fallbacks:
-        following = RESORTS.get(one.next, "then {next}").format(next=one.next, domain=batch.domain)
+        following = RESORTS.get(one.next, "then {next}").format(
+            next=one.next, domain=batch.domain, batch=batch.id
+        )
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")
 
