@@ -118,6 +118,7 @@ def resume(batch_id: UUID, *, detach: bool, as_json: bool, **limits: Any) -> Non
     here = runtime.current()
     more = filling.budget(**limits)
     again = filling.resume(here.store, batch_id=batch_id, more=more, clock=here.now)
+    here.ring(Task.SCORE)  # what no judge gave an answer on is asked about at once
     here.ring(Task.GENERATE)
     note(f"{again} portions of batch {batch_id} are due again")
     if not detach:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ from tdsys.core.sketching import LINKED, likeness, sketch
 from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.judge import fenced
 from tdsys.llm.prompting import Strategy, form
-from tdsys.llm.session import Model, SharedTracker, translate, using
+from tdsys.llm.session import Chat, Model, SharedTracker, crew, translate, using
 from tdsys.llm.session import Outcome as Answer
 
 SHOWN = 500
@@ -218,17 +217,11 @@ def asked(
             return Answer(None, error)
 
     # Not DSPy's own: its progress bar, though disabled, does not bear several at once.
-    with using(model.lm()) as tracker, dspy.context(adapter=_adapter()):
-        pool = _threads(os.getpid(), threads)
+    with using(model.lm()) as tracker, dspy.context(adapter=Chat(once=True)):
+        pool = crew(os.getpid(), threads)
         running = [pool.submit(copy_context().run, attempt, one) for one in requests]
         answers = [one.result() for one in running]
     return _shared(answers, tracker.tokens, tracker.micros(model.prices))
-
-
-@lru_cache(maxsize=2)
-def _threads(pid: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001  # the process is part
-    """Those of a process, whatever it makes: a new one would open files of DSPy's cache anew."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="tdsys-maker")
 
 
 def _shared(answers: list[Answer], tokens: int, micros: float | None) -> list[tuple[Answer, Paid]]:
@@ -247,11 +240,6 @@ def _is_away(answer: Answer) -> bool:
     """Whether nobody answered, so that nobody is paid."""
     error = answer.error
     return isinstance(error, dspy.LMError) and isinstance(translate(error), ModelUnavailable)
-
-
-def _adapter() -> Any:
-    # DSPy would ask a second time in another form, which no budget knows of.
-    return dspy.ChatAdapter(use_json_adapter_fallback=False)
 
 
 def _calculation(answer: Answer) -> str:

@@ -239,6 +239,12 @@ def begin(
     store: Store, drafted: Drafted, *, actor: str, clock: Clock, key: UUID | None = None
 ) -> UUID:
     """Open the batch; workers may begin at once. The same `key` opens it once."""
+    with store.begin() as tx:
+        return opened(tx, drafted, actor=actor, now=clock(), key=key)
+
+
+def opened(tx: Tx, drafted: Drafted, *, actor: str, now: datetime, key: UUID | None = None) -> UUID:
+    """As `begin`, together with what else this transaction does."""
     request, limits = drafted.request, drafted.request.budget()
     opening = Opening(
         domain=request.domain,
@@ -253,10 +259,9 @@ def begin(
         price=request.dearest,
         max_seconds=limits.seconds,
     )
-    with store.begin() as tx:
-        policies.ensure_domain(tx, domain=request.domain, now=clock())
-        version, _ = policies.current(tx, domain=request.domain)
-        return batches.open_(tx, opening=opening, policy_version=version, now=clock(), key=key)
+    policies.ensure_domain(tx, domain=request.domain, now=now)
+    version, _ = policies.current(tx, domain=request.domain)
+    return batches.open_(tx, opening=opening, policy_version=version, now=now, key=key)
 
 
 def _portions(drafted: Drafted) -> list[Portion]:

@@ -58,9 +58,6 @@ from tdsys.store.making import Claimed, Item
 log = logging.getLogger("tdsys.synthesizing")
 # Portions may be small: those of several cells are made side by side.
 PORTIONS_AT_ONCE = 4
-# The larger a block the cheaper: each is two transactions. All together order twice what is made at
-# once, so that while one portion writes another's calls are on their way.
-BLOCKS_AT_ONCE = 2
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -105,8 +102,8 @@ def make_due(
         return Worked(0, 0, 0, more=False)
     if is_more:
         share()
-    each = max(1, block // min(len(claimed), BLOCKS_AT_ONCE))
-    work = [_Portion(store, one, means, clock, lease, each) for one in claimed]
+    # Together they order more than is made at once: while one writes, the others' calls go on.
+    work = [_Portion(store, one, means, clock, lease, block) for one in claimed]
     with ThreadPoolExecutor(len(work), thread_name_prefix="tdsys-portion") as pool:
         # Every portion comes to its end, then the first that failed is heard.
         for done in [pool.submit(one.settle) for one in work]:
@@ -144,8 +141,9 @@ class _Portion:
     def settle(self) -> None:
         """Go on until it is complete, waits, or has fallen short; each way is written down."""
         try:
-            with self._store.begin() as tx:
-                making.forfeit(tx, claimed=self._claimed)
+            if self._claimed.reserved:
+                with self._store.begin() as tx:
+                    making.forfeit(tx, claimed=self._claimed)
             with kept(self._prolong, lease=self._lease):
                 while self._go_on_or_give_up():
                     pass
@@ -175,16 +173,21 @@ class _Portion:
     def _held(self) -> Iterator[_Desk]:
         """A transaction in which the portion and its batch are ours alone."""
         with self._store.begin() as tx:
-            batch, now = making.hold(tx, claimed=self._claimed)
-            found = standing(batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id))
-            _, policy = policies.current(tx, domain=batch.domain)
-            yield _Desk(tx, now, batch, found, policy, self._clock())
+            yield self._desk(tx)
+
+    def _desk(self, tx: Tx) -> _Desk:
+        batch, now = making.hold(tx, claimed=self._claimed)
+        found = standing(batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id))
+        _, policy = policies.current(tx, domain=batch.domain)
+        return _Desk(tx, now, batch, found, policy, self._clock())
 
     def _go_on(self) -> bool:
-        """One block of attempts, or one step down the ladder; False when nothing is left to do."""
+        """Blocks of attempts, then one step down the ladder; False when nothing is left to do."""
         with self._held() as desk:
             following = self._next(desk)
-        return self._attempt(following) if isinstance(following, _Block) else following
+        while isinstance(following, _Block):
+            following = self._attempt(following)
+        return following
 
     def _next(self, desk: _Desk) -> _Block | bool:
         """What to try next; True: look again, False: the portion has ended or waits."""
@@ -214,8 +217,8 @@ class _Portion:
             self._pools[maker.kin] = desk.drawn(maker.kin)
         return self._pools[maker.kin]
 
-    def _attempt(self, block: _Block) -> bool:
-        """Make a block and keep what it came to; False when the model has to be waited for."""
+    def _attempt(self, block: _Block) -> _Block | bool:
+        """Make a block, keep what it came to, and say what to try next."""
         began = time.monotonic()
         outcomes = self._outcomes(block)
         seconds = (time.monotonic() - began) / len(block.orders)
@@ -226,7 +229,11 @@ class _Portion:
         with self._held() as desk:
             self._keep(desk, block, pairs, seconds)
             later = [one for _, one in pairs if isinstance(one, Refused) and one.later]
-            return True if len(later) < len(pairs) else desk.wait_for_model(later[0])
+            return (
+                self._next(self._desk(desk.tx))
+                if len(later) < len(pairs)
+                else desk.wait_for_model(later[0])
+            )
 
     def _outcomes(self, block: _Block) -> list[Draft | Refused]:
         """What making and proving came to; a bug that they wake costs these attempts only."""
@@ -304,7 +311,7 @@ class _Desk(NamedTuple):
 
     def waiting(self) -> str:
         """Why it ends although nothing is to be made."""
-        return f"{self.found.waiting} wait for a person"
+        return f"{self.found.waiting} were left to a person"
 
     def unheard(self) -> str:
         """Why it ends although what was made may yet be admitted."""

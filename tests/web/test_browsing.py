@@ -162,6 +162,9 @@ def test_an_example_is_found_by_filter_search_and_pages(site: Site, signed_in: S
     page.get_by_role("button", name="Show").click()
     assert "text=bakery+regat" in page.url
     assert "state=admitted" in page.url
+    # What was not asked for is not in it, so that it can be read and sent to somebody.
+    assert "domain=" not in page.url
+    assert "quality_from" not in page.url
     shown = page.locator("tbody th a").all_inner_texts()
     assert shown
     assert all("bakery" in one and "regatta" in one for one in shown)

@@ -60,6 +60,7 @@ WHO: dict[str, Role | None] = {
     "POST /effectiveness/recommend": Role.OPERATOR,
     "POST /recommendations/{id:int}/apply": Role.OPERATOR,
     "POST /recommendations/{id:int}/revert": Role.OPERATOR,
+    "POST /recommendations/{id:int}/cancel": Role.OPERATOR,
     "GET /programs/{id:int}/download": Role.VIEWER,
     "GET /programs/{id:int}/envelope": Role.VIEWER,
     "GET /alerts": Role.VIEWER,
