@@ -152,7 +152,8 @@ def follow(batch_id: UUID) -> Report:
             )
             moved = (whole.tried, done, batch.spent)
             if standstill.is_out(moved, now=time.monotonic()):
-                note(NO_WORKER)
+                held_up = filling.held_up(here.store, batch_id=batch_id)
+                note(f"nothing happens: {held_up}" if held_up else NO_WORKER)
                 here.ring(Task.GENERATE)
             time.sleep(LOOK_EVERY)
 

@@ -134,10 +134,12 @@ def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool)
         told = {"recommendation": id_, "seeds": plan.seeds, "calls": plan.calls}
         say(json.dumps(told) if as_json else f"{2 * seeds} runs, at most {plan.calls} calls")
         return
-    impact.begin(here.store, plan, clock=here.now)
+    begun = impact.begin(here.store, plan, clock=here.now)
     here.ring(Task.ATTRIBUTE)
     if detach:
-        say(json.dumps({"recommendation": id_, "calls": plan.calls}) if as_json else "queued")
+        news = "queued" if begun else "it is open, or was measured with these seeds already"
+        told = {"recommendation": id_, "calls": plan.calls, "begun": begun}
+        say(json.dumps(told) if as_json else news)
         return
     _tell_impact(_measured(id_), as_json=as_json)
 

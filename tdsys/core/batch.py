@@ -54,6 +54,15 @@ class CellState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Kin(StrEnum):
+    """Which admitted examples of its topic a new one is made of; crowd: those most alike."""
+
+    CELL = "cell"
+    EASIER = "easier"
+    HARDER = "harder"
+    CROWD = "crowd"
+
+
 class Parent(NamedTuple):
     """An admitted example that a new one is made of."""
 
@@ -108,11 +117,15 @@ class Refused(NamedTuple):
 
 
 class Maker(Protocol):
-    """Makes examples in one way; `calls` is the most it asks a model for one of them."""
+    """Makes examples in one way; `calls` is the most it asks a model for one of them.
+
+    What it makes of a crowd must be unlike whatever is there.
+    """
 
     version: str
     calls: int
     parents: int
+    kin: Kin
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""

@@ -99,19 +99,27 @@ def suspects(
 def _harmful(
     members: Sequence[Known], contributions: Mapping[str, Contribution]
 ) -> Iterator[Suspect]:
-    for one in members:
-        found = contributions.get(one.example)
-        if found and found.verdict is Effect.HARMFUL:
-            yield Suspect(one, Fault.HARMFUL, f"a prompt with it scores {_told(found)}")
+    """The most harmful first."""
+    harmful = [
+        (found.value or 0.0, one, found)
+        for one in members
+        if (found := contributions.get(one.example)) and found.verdict is Effect.HARMFUL
+    ]
+    for _, one, found in sorted(harmful, key=lambda held: held[0]):
+        yield Suspect(one, Fault.HARMFUL, f"a prompt with it scores {_told(found)}")
 
 
 def _redundant(
     members: Sequence[Known], contributions: Mapping[str, Contribution]
 ) -> Iterator[Suspect]:
-    """Of near-duplicates in train the best stays; others need not if they do not help."""
+    """Of near-duplicates in train the best stays; others need not if they do not help.
+
+    What is harmful is no reason for another to go: it should go itself.
+    """
+    harmful = {name for name, one in contributions.items() if one.verdict is Effect.HARMFUL}
     clusters: dict[int, list[Known]] = defaultdict(list)
     for one in members:
-        if one.split is Split.TRAIN:
+        if one.split is Split.TRAIN and one.example not in harmful:
             clusters[one.cluster].append(one)
 
     def worth(one: Known) -> tuple[float, float, str]:

@@ -296,9 +296,15 @@ def test_a_model_that_is_away_is_waited_for_and_then_reported(store: Store) -> N
     for _ in range(3):
         line.make()
         line.clock.forward(seconds=30)
-    assert filling.report(store, batch_id=batch_id).whole.tried == 0
+    waiting = filling.report(store, batch_id=batch_id)
+    assert waiting.whole.tried == 0
+    (reason,) = {one.reason for one in waiting.cells}
+    assert reason == filling.held_up(store, batch_id=batch_id)
+    assert str(reason).startswith("model_unavailable: 503; asked 3 of 7 times, again at ")
     away.answer = paid
-    assert line.run(batch_id).batch.state == "finished"
+    done = line.run(batch_id)
+    assert (done.batch.state, {one.reason for one in done.cells}) == ("finished", {None})
+    assert filling.held_up(store, batch_id=batch_id) is None
     away.answer = lambda _: Refused("model_unavailable", "503", later=True)
     report = line.run(line.ask(2, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",)))
     assert report.batch.state == "partial"

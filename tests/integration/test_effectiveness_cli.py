@@ -102,6 +102,11 @@ def test_recommendations_are_made_followed_and_taken_back_by_command(
     id_ = str(one["id"])
     plan = tdsys("effectiveness", "impact", id_, "--seeds", "1", "--dry-run", "--json").document
     assert plan["calls"] > 0
+    assert tdsys("effectiveness", "cancel", "--impact", id_).code == 3
+    assert tdsys("effectiveness", "cancel").code == 2
+    assert "queued" in tdsys("effectiveness", "impact", id_, "--seeds", "1", "--detach").out
+    assert "already" in tdsys("effectiveness", "impact", id_, "--seeds", "1", "--detach").out
+    assert "is cancelled" in tdsys("effectiveness", "cancel", "--impact", id_).out
     shown = tdsys("effectiveness", "apply", id_, "--dry-run")
     assert "1 of them are admitted now" in shown.out
     done = tdsys("effectiveness", "apply", id_, "--json").document

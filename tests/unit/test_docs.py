@@ -99,6 +99,13 @@ def test_every_marker_names_a_criterion() -> None:
     assert set(requirements.shown()) <= set(requirements.numbers(requirements.DOCUMENT.read_text()))
 
 
+def test_every_criterion_is_shown_by_a_whole_system_of_processes() -> None:
+    whole = ("e2e/", "faults/", "web/")
+    shown = {number for number, tests in requirements.shown().items()
+             if any(name.startswith(whole) for name in tests)}  # fmt: skip
+    assert shown == set(requirements.numbers(requirements.DOCUMENT.read_text()))
+
+
 POLICY_GUIDE = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", POLICY_GUIDE, re.DOTALL)
 

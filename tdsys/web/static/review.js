@@ -74,6 +74,9 @@
     at("note").value = next.draft?.note || "";
     at("item").hidden = false;
     at("example").dataset.example = next.id;
+    tdsys.hush();
+    // Whoever had scrolled down would begin in the middle of the next one.
+    if (at("item").getBoundingClientRect().top < 0) at("item").scrollIntoView({ block: "start" });
     tdsysMath.renderAll(at("item"));
     if (next.draft?.edit) edit(next.draft.edit);
     tick();
@@ -109,8 +112,17 @@
     const told = make("p", { class: "soft" }, item.score.told);
     if (item.score.simulated) told.append(" ", make("span", { class: "badge is-simulated" }, "simulated"));
     at("score").replaceChildren(...item.score.dimensions.map((one) =>
-      make("div", { class: "review-score" }, make("p", {}, make("span", {}, one.name), make("strong", {}, one.value.toFixed(2))), untrusted(one.rationale, false), make("ul", { class: "review-doubts" }, ...one.doubts.map((doubt) => make("li", {}, doubt))))), told);
+      make("div", { class: "review-score" }, make("p", {}, make("span", {}, one.name), make("strong", {}, one.value.toFixed(2))), untrusted(one.rationale, false), ...doubts(one.doubts))), told);
     return undefined;
+  }
+
+  // A rubric may have fifty criteria: the first that do not hold are shown, the rest on demand.
+  const FIRST_DOUBTS = 5;
+  function doubts(all) {
+    const list = (some) => make("ul", { class: "review-doubts" }, ...some.map((doubt) => make("li", {}, doubt)));
+    if (all.length <= FIRST_DOUBTS + 1) return [list(all)];
+    const rest = all.slice(FIRST_DOUBTS);
+    return [list(all.slice(0, FIRST_DOUBTS)), make("details", {}, make("summary", {}, `and ${rest.length} more`), list(rest))];
   }
 
   async function similar(id) {
@@ -149,9 +161,10 @@
     if (wrong.status === 409 && !editing && item) {
       if (!/took back|taken back|happened|looking at/.test(wrong.message)) return state(sentence(wrong.message), sentence(wrong.remedy), "conflict");
     }
-    tdsys.say(`${wrong.message} — ${wrong.remedy}`, "bad");
-    const place = at("editing").querySelector("[data-wrong]");
-    if (editing && place) place.replaceChildren(make("div", { class: "notice bad", role: "alert" }, `${wrong.message} — ${wrong.remedy}`));
+    const told = `${wrong.message} — ${wrong.remedy}`;
+    const place = editing && at("editing").querySelector("[data-wrong]");
+    if (place) place.replaceChildren(make("div", { class: "notice bad", role: "alert" }, told));
+    else tdsys.say(told, "bad");
     return undefined;
   }
   const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
