@@ -8,6 +8,7 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, of_domain, person
+from tdsys.cli.late import LateGroup
 from tdsys.cli.printing import say, show_table
 from tdsys.core.budget import evaluations
 from tdsys.core.trigger import Ruling
@@ -16,8 +17,16 @@ from tdsys.stages import planning
 from tdsys.stages.planning import DomainStatus
 from tdsys.wire import Task
 
+ELSEWHERE = {
+    "activate": "activation.activate",
+    "rollback": "activation.rollback",
+    "history": "activation.history",
+    "watch": "watching.watch",
+    "extensions": "watching.extensions",
+}
 
-@click.group()
+
+@click.group(cls=LateGroup, late=ELSEWHERE)
 def optimize() -> None:
     """Optimization runs."""
 

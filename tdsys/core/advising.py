@@ -146,7 +146,7 @@ def _retire(harmful: Sequence[Suspect], predicted: Predicting) -> Iterator[Advic
         yield Advice(
             key=_key(Kind.RETIRE, "harmful", names),
             kind=Kind.RETIRE,
-            title=f"retire {_n(len(names), 'example')} that harm the prompts they are in",
+            title=f"retire {_n(len(names), 'example')} doing harm to the prompts they are in",
             reason="scores with them in the prompt are lower than without, beyond chance",
             examples=names,
             evidence=_details(harmful),

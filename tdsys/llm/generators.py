@@ -7,15 +7,18 @@ and what it returns is data.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextvars import copy_context
+from functools import partial
 from importlib.metadata import entry_points
+from queue import SimpleQueue
 from typing import Any
 
-from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Order, Refused
+from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Kin, Order, Refused
 from tdsys.core.example import Document, Malformed, check_document
 from tdsys.errors import InvalidInput, ModelUnavailable
 from tdsys.reference import DOMAINS, ReferenceGenerator
@@ -59,6 +62,7 @@ class GeneratorMaker:
 
     calls = 0
     parents = 0
+    kin = Kin.CELL
 
     def __init__(
         self,
@@ -72,15 +76,17 @@ class GeneratorMaker:
         self._name, self._generator, self._model = name, generator, model
         self._patience, self._threads = patience, threads
         self._hangs = False
+        self._idle: list[_Asker] = []
         self.version = f"{GENERATOR}{name}"
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""
         if not _is_dspy(self._generator):
             return [self._one(order) for order in orders]
-        from tdsys.llm.session import using  # noqa: PLC0415  # dspy is here already
+        from tdsys.llm.session import crew, using  # noqa: PLC0415  # dspy is here already
 
-        with using(self._model().lm()), ThreadPoolExecutor(self._threads) as pool:
+        with using(self._model().lm()):
+            pool = crew(os.getpid(), self._threads)
             running = [pool.submit(copy_context().run, self._one, order) for order in orders]
             return [one.result() for one in running]
 
@@ -119,14 +125,42 @@ class GeneratorMaker:
             except Exception as failed:  # noqa: BLE001  # `_one` hears of it
                 answer.set_exception(failed)
 
-        # Not a pool's: that would wait for it when this process ends.
-        context = copy_context()
-        threading.Thread(target=context.run, args=(ask,), daemon=True).start()
+        asker = _free(self._idle)
+        asker.give(partial(copy_context().run, ask))
         try:
             return answer.result(self._patience)
         except TimeoutError:
             self._hangs = not answer.done()
             raise
+        finally:
+            if answer.done():
+                self._idle.append(asker)
+
+
+class _Asker:
+    """A thread that is kept for the next question: a new one would open DSPy's cache anew.
+
+    No pool's: that would wait for one that hangs when this process ends.
+    """
+
+    def __init__(self) -> None:
+        self._questions: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        threading.Thread(target=self._serve, daemon=True, name="tdsys-asker").start()
+
+    def give(self, question: Callable[[], object]) -> None:
+        """Have it asked; one at a time."""
+        self._questions.put(question)
+
+    def _serve(self) -> None:
+        while True:
+            self._questions.get()()
+
+
+def _free(idle: list[_Asker]) -> _Asker:
+    try:
+        return idle.pop()
+    except IndexError:
+        return _Asker()
 
 
 class TemplateMaker:
@@ -135,6 +169,7 @@ class TemplateMaker:
     version = "templates-1"
     calls = 0
     parents = 0
+    kin = Kin.CELL
 
     def __init__(self) -> None:
         self._generator = ReferenceGenerator()

@@ -16,6 +16,7 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -142,11 +143,12 @@ class Resampling(BaseCallback):  # type: ignore[misc]
 class Chat(dspy.ChatAdapter):  # type: ignore[misc]
     """DSPy's way to write a prompt; describes each signature once, which is a third of the work.
 
-    `unanswered` is told what was asked and why there is no answer that can be read.
+    `unanswered` is told what was asked and why there is no answer that can be read; `once`: that is
+    not asked for a second time in another form, which no budget knows of.
     """
 
-    def __init__(self, unanswered: Unanswered | None = None) -> None:
-        super().__init__()
+    def __init__(self, unanswered: Unanswered | None = None, *, once: bool = False) -> None:
+        super().__init__(use_json_adapter_fallback=not once)
         self._unanswered = unanswered
 
     def __call__(  # noqa: D102  # DSPy's
@@ -214,6 +216,12 @@ def evict(evictions: Callable[[int], Sequence[tuple[int, str, bool]]]) -> int:
         return 0
     _prepared(os.getpid(), directory)
     return answers.evict(directory, told)
+
+
+@lru_cache(maxsize=2)
+def crew(pid: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001  # the process is part of it
+    """The threads of a process that make examples: a new one would open DSPy's cache anew."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="tdsys-maker")
 
 
 def run_all(program: Any, requests: Sequence[Mapping[str, Any]], *, threads: int) -> list[Outcome]:

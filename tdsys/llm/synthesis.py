@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ import dspy
 from tdsys.core import calculating
 from tdsys.core.answers import Equality, compare
 from tdsys.core.arithmetic import format_number, numbers
-from tdsys.core.batch import Draft, Order, Parent, Refused
+from tdsys.core.batch import Draft, Kin, Order, Parent, Refused
 from tdsys.core.calculating import Calculator
 from tdsys.core.example import Document, Malformed, check_document, level
 from tdsys.core.resolving import NOT_ASKED, Solution
@@ -28,7 +27,7 @@ from tdsys.core.sketching import LINKED, likeness, sketch
 from tdsys.errors import ConfigurationError, ModelUnavailable
 from tdsys.llm.judge import fenced
 from tdsys.llm.prompting import Strategy, form
-from tdsys.llm.session import Model, SharedTracker, translate, using
+from tdsys.llm.session import Chat, Model, SharedTracker, crew, translate, using
 from tdsys.llm.session import Outcome as Answer
 
 SHOWN = 500
@@ -37,6 +36,12 @@ UNKNOWN = "unknown"
 BYTES_PER_TOKEN = 2
 # What DSPy writes around instructions and fields.
 FORM_BYTES = 1200
+_OF = {
+    Kin.CELL: "the topic",
+    Kin.CROWD: "the topic",
+    Kin.EASIER: "the topic that are easier",
+    Kin.HARDER: "the topic that are harder",
+}
 # A shorter one would end in the middle of a problem.
 LEAST_ANSWER = 300
 
@@ -59,7 +64,7 @@ class ModelMaker:
         self._strategy, self._threads, self._calculator = strategy, threads, calculator
         self._model = model.for_rows()
         self.version = strategy.label
-        self.parents = strategy.parents
+        self.parents, self.kin = strategy.parents, strategy.kin
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""
@@ -74,7 +79,8 @@ class ModelMaker:
     def _cannot(self, order: Order) -> Refused | None:
         """Why a model is not asked at all."""
         if len(order.parents) < min(self.parents, _fewest(self)):
-            return Refused("no_material", f"{self.version} needs {self.parents} admitted examples")
+            told = f"{self.version} needs {self.parents} admitted examples of {_OF[self.kin]}"
+            return Refused("no_material", told)
         shown = self._shown(order)
         if capped(_program(self._strategy), shown, order.most_tokens) is None:
             told = f"the prompt leaves too little of {order.most_tokens} tokens for an answer"
@@ -211,17 +217,11 @@ def asked(
             return Answer(None, error)
 
     # Not DSPy's own: its progress bar, though disabled, does not bear several at once.
-    with using(model.lm()) as tracker, dspy.context(adapter=_adapter()):
-        pool = _threads(os.getpid(), threads)
+    with using(model.lm()) as tracker, dspy.context(adapter=Chat(once=True)):
+        pool = crew(os.getpid(), threads)
         running = [pool.submit(copy_context().run, attempt, one) for one in requests]
         answers = [one.result() for one in running]
     return _shared(answers, tracker.tokens, tracker.micros(model.prices))
-
-
-@lru_cache(maxsize=2)
-def _threads(pid: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001  # the process is part
-    """Those of a process, whatever it makes: a new one would open files of DSPy's cache anew."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="tdsys-maker")
 
 
 def _shared(answers: list[Answer], tokens: int, micros: float | None) -> list[tuple[Answer, Paid]]:
@@ -240,11 +240,6 @@ def _is_away(answer: Answer) -> bool:
     """Whether nobody answered, so that nobody is paid."""
     error = answer.error
     return isinstance(error, dspy.LMError) and isinstance(translate(error), ModelUnavailable)
-
-
-def _adapter() -> Any:
-    # DSPy would ask a second time in another form, which no budget knows of.
-    return dspy.ChatAdapter(use_json_adapter_fallback=False)
 
 
 def _calculation(answer: Answer) -> str:

@@ -6,6 +6,7 @@ One rule: an answer that evidence refutes already is not worth a further call.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tdsys.core.batch import Draft, Refused
@@ -43,19 +44,21 @@ def _solved(
     drafts: Sequence[Draft], solver: Solver, most_tokens: int | None
 ) -> list[list[Solution]]:
     """Two solutions of each, and a third where they do not agree."""
+    if not drafts:
+        return []
     problems = [text_of(one.outputs.get("problem")) for one in drafts]
-    solutions: list[list[Solution]] = [[] for _ in drafts]
-    for sample in range(SOLUTIONS + 1):
-        asked = [
-            place
-            for place, draft in enumerate(drafts)
-            if sample < SOLUTIONS or _needs_another(draft, solutions[place])
-        ]
-        if asked:
-            these = [problems[place] for place in asked]
-            answers = solver.solve(these, sample=sample, most_tokens=most_tokens)
-            for place, one in zip(asked, answers, strict=True):
-                solutions[place].append(one)
+
+    def solve(sample: int, of: Sequence[str] = problems) -> list[Solution]:
+        return solver.solve(of, sample=sample, most_tokens=most_tokens)
+
+    # Both are needed whatever either says, so nobody waits for the first.
+    with ThreadPoolExecutor(SOLUTIONS, thread_name_prefix="tdsys-solving") as pool:
+        solutions = [list(both) for both in zip(*pool.map(solve, range(SOLUTIONS)), strict=True)]
+    split = [place for place, one in enumerate(drafts) if _needs_another(one, solutions[place])]
+    if split:
+        thirds = solve(SOLUTIONS, [problems[place] for place in split])
+        for place, third in zip(split, thirds, strict=True):
+            solutions[place].append(third)
     return solutions
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from tdsys.llm.judge import fenced
 from tdsys.wire import Task
 from tests.processes import wait_for
 from tests.running import RunningStack
 from tests.stub_provider import StubProvider
 
 pytestmark = pytest.mark.xdist_group("stack")
-WANTED = 60
+WANTED = 300
+SOLVED = (0, 1)
+FENCE = re.compile(r"<<<DATA \w+")
 TAKE = re.compile(r'"take": (\d{4,})')
 COMMAND = (sys.executable, "-m", "tdsys")
 
@@ -60,10 +63,33 @@ def recorded(stack: RunningStack) -> set[int]:
     return {int(row[0]) for row in rows}
 
 
+def recorded_calls(stack: RunningStack) -> set[str]:
+    """How each solution and judgement that is kept was asked for: its data's fence names it."""
+    with stack.runtime.store.begin() as tx:
+        solved = tx.exec_driver_sql(
+            "SELECT payload -> 'outputs' ->> 'problem' FROM batch_items "
+            "JOIN example_bodies USING (example_id)"
+        ).scalars().all()  # fmt: skip
+        judged = tx.exec_driver_sql(
+            "SELECT payload -> 'outputs' FROM judgements "
+            "JOIN examples USING (fingerprint) JOIN example_bodies ON example_id = examples.id "
+            "WHERE outcome = 'scored'"
+        ).scalars().all()  # fmt: skip
+    asked = [{"problem": problem, "take": take} for problem in solved for take in SOLVED]
+    assert asked
+    assert judged
+    return {fenced(one).partition("\n")[0] for one in (*asked, *judged)}
+
+
 def made_requests(stub: StubProvider, since: int) -> list[int]:
     """Which attempts a model was asked for since then."""
     said = [str(request["messages"]) for request in stub.requests[since:]]
     return [int(number) for text in said for number in TAKE.findall(text)]
+
+
+def judgements(stack: RunningStack) -> int:
+    with stack.runtime.store.begin() as tx:
+        return int(tx.exec_driver_sql("SELECT count(*) FROM judgements").scalar_one())
 
 
 def finished(stack: RunningStack, command: subprocess.Popen[str]) -> dict[str, Any]:
@@ -71,7 +97,7 @@ def finished(stack: RunningStack, command: subprocess.Popen[str]) -> dict[str, A
         stack.runtime.ring(Task.GENERATE)
         return command.poll() is not None
 
-    wait_for(is_over, "the batch ends", seconds=120)
+    wait_for(is_over, "the batch ends", seconds=240)
     assert command.stdout
     found: dict[str, Any] = json.loads(command.stdout.read().splitlines()[-1])
     return found
@@ -82,18 +108,21 @@ def finished(stack: RunningStack, command: subprocess.Popen[str]) -> dict[str, A
 def test_kill_9_of_every_worker_loses_doubles_and_pays_nothing_twice(
     stack: RunningStack, stub: StubProvider
 ) -> None:
-    stub.behaviour.latency = 0.4
+    stub.behaviour.latency = 0.1
     words = ("--domain", "algebra", "--topics", "linear equations,number sequences")
     command = started(stack, "synthesize", *words, "--count", str(WANTED),
                       "--strategies", "persona,rationale-first")  # fmt: skip
-    wait_for(lambda: len(recorded(stack)) >= 10, "some attempts are kept", seconds=90)
+    wait_for(lambda: judgements(stack) >= 10, "some attempts are kept and judged", seconds=90)
     assert stack.kill_workers()
-    kept, asked = recorded(stack), len(stub.requests)
+    wait_for(lambda: not stub.running, "the provider has answered what was on its way")
+    kept, paid, asked = recorded(stack), recorded_calls(stack), len(stub.requests)
     assert len(kept) < WANTED
+    stub.behaviour.latency = 0.01
     result = finished(stack, command)
     again = made_requests(stub, asked)
     assert again, "the rest was made after the kill"
     assert not kept & set(again)
+    assert not paid & set(FENCE.findall(str(stub.requests[asked:])))
     assert result["state"] == "finished", json.dumps(result)
     assert result["admitted"] == WANTED
     assert result["calls"] <= result["max_calls"]

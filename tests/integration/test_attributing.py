@@ -19,7 +19,7 @@ from tdsys.store.attributions import Asked
 from tdsys.store.effect_schema import AttributionState
 from tests.attributed import DOMAIN, MODEL, World
 from tests.factories import NOW
-from tests.stored import LEASE, enqueue
+from tests.stored import LEASE, enqueue, write_trial
 
 
 @pytest.fixture
@@ -137,10 +137,10 @@ def test_an_optimizers_trials_are_evidence_too(world: World) -> None:
         run_id = enqueue(tx, world.version)
         assert run_id is not None
         tx.execute(text("UPDATE runs SET model = :m"), {"m": MODEL})
-        runs.add_trial(
+        write_trial(
             tx,
-            run_id=run_id,
-            trial=Trial(
+            run_id,
+            Trial(
                 number=1,
                 kind="full",
                 score=0.2,
@@ -215,7 +215,7 @@ def test_trials_of_a_run_by_another_metric_are_no_evidence(world: World) -> None
         items = tuple(ItemScore(uid=uid, value=0.2) for uid in world.val)
         trial = Trial(number=1, kind="full", score=0.2, instruction="Write.", demos=(),
                       items=items, seconds=1, calls=12)  # fmt: skip
-        runs.add_trial(tx, run_id=run.id, trial=trial)
+        write_trial(tx, run.id, trial)
     begun = world.begin(budget=100)
     with world.store.begin() as tx:
         assert attributing.evidence(tx, attributions.find(tx, id=begun)) == []

@@ -29,6 +29,7 @@ PAGES = (
     "/reports",
     "/reports/quality?domain=domain 0",
     "/reports/coverage?domain=domain 0",
+    "/reports/mix?domain=domain 0",
     "/reports/freshness",
     "/examples",
     "/examples?text=bakery&order=best",
@@ -65,6 +66,7 @@ HIDDEN = (
     "/programs/{program}/envelope",
     "/reports/quality?domain=domain 0",
     "/reports/coverage?domain=domain 0",
+    "/reports/mix?domain=domain 0",
 )
 
 
@@ -160,6 +162,9 @@ def test_an_example_is_found_by_filter_search_and_pages(site: Site, signed_in: S
     page.get_by_role("button", name="Show").click()
     assert "text=bakery+regat" in page.url
     assert "state=admitted" in page.url
+    # What was not asked for is not in it, so that it can be read and sent to somebody.
+    assert "domain=" not in page.url
+    assert "quality_from" not in page.url
     shown = page.locator("tbody th a").all_inner_texts()
     assert shown
     assert all("bakery" in one and "regatta" in one for one in shown)
@@ -482,3 +487,7 @@ def test_the_pages_show_the_numbers_of_the_reports(site: Site) -> None:
     assert sum(told["spreads"][0]["all"]) == told["scored"]
     cells = site.ask("/reports/coverage.json?domain=domain+0", token=token).document["cells"]
     assert sum(one["admitted"] for one in cells) == told["states"]["admitted"]
+    mix = site.ask("/reports/mix.json?domain=domain+0", token=token).document
+    assert sum(mix["arrived"][kind] for kind in mix["kinds"]) == 400
+    assert sum(one["admitted"] for one in mix["sources"]) == told["states"]["admitted"]
+    assert {**mix["admitted"], "day": mix["days"][-1]["day"]} == mix["days"][-1]

@@ -37,6 +37,7 @@ WHO: dict[str, Role | None] = {
     "GET /reports": Role.VIEWER,
     "GET /reports/quality": Role.VIEWER,
     "GET /reports/coverage": Role.VIEWER,
+    "GET /reports/mix": Role.VIEWER,
     "GET /reports/freshness": Role.VIEWER,
     "GET /examples": Role.VIEWER,
     "GET /examples/{id:int}": Role.VIEWER,
