@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tdsys.core.comparison import Comparison
 from tdsys.core.policy import Policy
 from tdsys.core.sections import Activation
-from tdsys.errors import Conflict, NotFound, NotReady
+from tdsys.errors import Conflict, InvalidInput, NotFound, NotReady
 from tdsys.stages import activating, policies
 from tdsys.store import Store, activations, programs, runs
 from tests.commanding import Shell
