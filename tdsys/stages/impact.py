@@ -315,6 +315,7 @@ def _recipe(found: _Material, train: Sequence[Item], seed: int) -> Recipe:
         max_calls=found.policy.max_calls,
         failed_share=found.policy.failed_share,
         answers=plan.evaluation_calls,
+        in_flight=found.policy.in_flight,
     )
 
 

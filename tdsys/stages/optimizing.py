@@ -211,7 +211,7 @@ class _Running:
             max_calls=policy.max_calls,
             failed_share=policy.failed_share,
             answers=plan.evaluation_calls,
-            in_flight=budget.in_flight(plan, self._means.threads),
+            in_flight=budget.in_flight(plan, self._means.threads, wanted=policy.in_flight),
         )
 
     def _planned(self, policy: Policy, version: DatasetVersion, sides: Sides) -> Plan:

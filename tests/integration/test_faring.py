@@ -11,6 +11,7 @@ from tdsys.core.program import ItemScore
 from tdsys.stages import activating, alerting, policies
 from tdsys.store import Store, alerts, measurements, runs
 from tests.attributed import DOMAIN, World
+from tests.commanding import Shell
 from tests.factories import NOW, make_captures
 from tests.integration.test_stages import captured, program_of, ready, record, run, score
 from tests.scripted import Clock, ScriptedOptimizer
@@ -53,7 +54,7 @@ def told(store: Store) -> dict[str, str]:
 
 @pytest.mark.criterion("9.5")
 def test_a_program_that_does_worse_than_when_it_was_made_is_told_of_until_it_does_not(
-    store: Store,
+    store: Store, tdsys: Shell
 ) -> None:
     clock = ready(store)
     run(store, ScriptedOptimizer(MADE), clock)
@@ -68,6 +69,9 @@ def test_a_program_that_does_worse_than_when_it_was_made_is_told_of_until_it_doe
     assert sum(one.items for one in cells) > sum(one.before_scored for one in cells) > 0
     assert {round(one.before, 6) for one in cells if one.before_scored and one.before} == {0.6}
     assert {(one.after, one.after_scored == one.items) for one in cells} == {(0.3, True)}
+    newest = tdsys("optimize", "history", "--domain", "d", "--json").document["runs"][0]
+    assert [one["before_scored"] for one in newest["slices"]] == [c.before_scored for c in cells]
+    assert "unscored" in tdsys("optimize", "history", "--domain", "d").out
     grown(store, clock, Fading(MADE), 400)
     assert told(store) == {}
 
