@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.late import LateGroup
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.attribution import WANTED_ERROR, Contribution, Effect
 from tdsys.errors import NotReady
@@ -28,7 +29,16 @@ SECONDS = 1.0
 FAILED = 1
 
 
-@click.group()
+ELSEWHERE = {
+    "problems": "recommending.problems",
+    "recommend": "recommending.recommend",
+    "apply": "recommending.apply",
+    "revert": "recommending.revert",
+    "impact": "recommending.impact_",
+}
+
+
+@click.group(cls=LateGroup, late=ELSEWHERE)
 def effectiveness() -> None:
     """What the training examples are worth."""
 

@@ -11,6 +11,7 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain
+from tdsys.cli.late import LateGroup
 from tdsys.cli.page import Bar, Bars, Cell, page, table
 from tdsys.cli.printing import note, say, show_table, write_text
 from tdsys.core.agreement import Raters
@@ -37,7 +38,16 @@ to_page = click.option(
 )
 
 
-@click.group()
+ELSEWHERE = {
+    "freshness": "freshness.freshness",
+    "diversity": "variety.diversity",
+    "mix": "variety.mix",
+    "checks": "checks.checks",
+    "yield": "yields.yield_",
+}
+
+
+@click.group(cls=LateGroup, late=ELSEWHERE)
 def report() -> None:
     """Reports on a domain."""
 

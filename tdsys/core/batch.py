@@ -20,7 +20,9 @@ from tdsys.core.rubric import Check
 TEMPLATES = "templates"
 GENERATOR = "generator:"
 # The last resorts of a cell; only a person can take them.
-IMPORT, REVIEW = "import", "review"
+IMPORT, REVIEW, RESUME = "import", "review", "resume"
+# Five seconds, doubling: a model that is away for five minutes ends a portion, maker or judge.
+MOST_OUTAGES = 7
 # So many attempts for each example that is wanted, before another strategy gets its turn.
 TRIES_PER_EXAMPLE = 3
 SPARE_TRIES = 3

@@ -54,6 +54,7 @@ def activate(
     NotFound for one that is not the domain's; Conflict when it is active already.
     """
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         policies.hold(tx, domain=domain)
         found = _of(tx, domain, program_id)
         if found.active:
@@ -67,6 +68,7 @@ def activate(
 def rollback(store: Store, *, domain: str, actor: str, reason: str, now: datetime) -> Activation:
     """Make the program active again that was so before; NotReady when there was none."""
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         policies.hold(tx, domain=domain)
         last = activations.newest(tx, domain=domain)
         if last is None or last.former_id is None:

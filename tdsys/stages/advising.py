@@ -76,12 +76,12 @@ class Applied(NamedTuple):
 def survey(store: Store, *, domain: str, clock: Clock) -> Survey:
     """Look at the newest version from every side; NotReady where there is none."""
     with store.begin() as tx:
+        _, policy = policies.current(tx, domain=domain)
         version = datasets.latest(tx, domain=domain)
         if version is None:
             raise NotReady(
                 f"{domain} has no dataset version yet", remedy="see `tdsys optimize status`"
             )
-        _, policy = policies.current(tx, domain=domain)
         judge = calibrations.newest_judge(tx, domain=domain)
         held = datasets.members(tx, version_id=version.id, whole=False)
         members = _known(tx, domain, held, policy, judge)
@@ -158,7 +158,10 @@ def revert(store: Store, *, id: int, actor: str, clock: Clock) -> Recommendation
     with store.begin() as tx:
         one = recommendations.find(tx, id=id, hold=True)
         if one.state is not AdviceState.APPLIED:
-            raise Conflict(f"recommendation {id} is {one.state}, not applied")
+            raise Conflict(
+                f"recommendation {id} is {one.state}, not applied",
+                remedy="there is nothing to take back",
+            )
         if one.kind in MOVES and one.kind not in CAN_GO_BACK:
             raise InvalidInput(
                 f"recommendation {id} put examples before the judge or a person",

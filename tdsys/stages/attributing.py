@@ -98,6 +98,7 @@ def planned(store: Store, *, domain: str, budget: int | None, model: str) -> Pla
     `model` is the name answers of the program's model are stored under.
     """
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         version = datasets.latest(tx, domain=domain)
         if version is None:
             raise NotReady(
@@ -119,8 +120,11 @@ def planned(store: Store, *, domain: str, budget: int | None, model: str) -> Pla
             remedy="add examples, or raise shares.train in the policy",
         )
     calls = attribution.usual_calls(len(pool)) if budget is None else budget
-    if calls < 1:
-        raise InvalidInput(f"a budget of {calls} calls buys nothing", remedy="give at least 1")
+    if calls < attributions.CALLS_AT_MOST:
+        raise InvalidInput(
+            f"a budget of {calls} buys nothing: one prompt may take {attributions.CALLS_AT_MOST}",
+            remedy=f"give at least {attribution.CALLS_PER_CANDIDATE} for each example",
+        )
     return Planned(
         version, pool, len(train) - len(pool),
         [m.example.fingerprint for m in members if m.split is Split.VAL],
@@ -171,6 +175,7 @@ def begin(
 def shown(store: Store, *, domain: str) -> Shown:
     """A domain's newest attribution that says something; an open one if none does yet."""
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         all_ = attributions.listed(tx, domain=domain, limit=50)
         if not all_:
             raise NotReady(

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from tdsys.core.batch import (
     GENERATOR,
+    MOST_OUTAGES,
     PORTION,
     TEMPLATES,
     CellState,
@@ -30,13 +31,15 @@ from tdsys.core.policy import Policy
 from tdsys.core.spending import MICROS
 from tdsys.errors import InvalidInput, NotReady
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, batches, examples, policies
+from tdsys.store import Store, Tx, batches, examples, making, policies
 from tdsys.store.batches import Batch, Budget, Kept, Opening, Portion
 
 DIFFICULTIES = ("easy", "medium", "hard")
 HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
 # By what was made so lately it is told how long the rest takes.
 LATELY = timedelta(minutes=2)
+# Once may be chance.
+ASKED_IN_VAIN = 2
 # Strategies may do worse than they did before by so much.
 SPARE_BUDGET = 3
 
@@ -298,7 +301,12 @@ def held_up(store: Store, *, batch_id: UUID) -> str | None:
     """Why an open batch has to wait for a model; None where it does not."""
     with store.begin() as tx:
         portions = batches.portions(tx, batch_id=batch_id)
-    return next((p.reason for p in portions if p.state == CellState.DUE and p.reason), None)
+        asked = making.times_asked(tx, batch_id=batch_id)
+    if reasons := [one.reason for one in portions if one.state == CellState.DUE and one.reason]:
+        return reasons[0]
+    if asked < ASKED_IN_VAIN:
+        return None
+    return f"the judge gives no answer on what was made; asked {asked} of {MOST_OUTAGES} times"
 
 
 def report(store: Store, *, batch_id: UUID) -> Report:

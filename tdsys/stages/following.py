@@ -34,6 +34,7 @@ class Followed(NamedTuple):
 def look(store: Store, *, domain: str, run_id: UUID | None, after: int = 0) -> Followed:
     """The run, or the domain's newest, with what is new; NotReady when there is none."""
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         found = runs.last_for(tx, domain=domain) if run_id is None else runs.run(tx, run_id=run_id)
         if found is None or found.domain != domain:
             raise NotReady(f"{domain} has no such run", remedy="see `tdsys optimize status`")

@@ -20,6 +20,8 @@ from uuid import UUID
 from tdsys.core.arrival import Arrival, from_capture
 from tdsys.core.batch import (
     IMPORT,
+    MOST_OUTAGES,
+    RESUME,
     REVIEW,
     CellState,
     Draft,
@@ -56,8 +58,6 @@ from tdsys.store.making import Claimed, Item
 log = logging.getLogger("tdsys.synthesizing")
 # Portions may be small: those of several cells are made side by side.
 PORTIONS_AT_ONCE = 4
-# Five seconds, doubling: a model that is away for five minutes ends a portion.
-MOST_OUTAGES = 7
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -195,7 +195,7 @@ class _Portion:
         lacking = found.lacking(now.wanted, is_manual=desk.policy.collection == "manual")
         left = most_tries(now.wanted) - now.tries
         if found.undecided and min(lacking, left) <= 0:
-            return desk.wait(CellState.JUDGING, desk.at)
+            return desk.wait_for_judge()
         if lacking <= 0:
             return desk.end(None if found.admitted >= now.wanted else desk.waiting())
         if desk.is_over():
@@ -293,6 +293,12 @@ class _Desk(NamedTuple):
         )
         return False
 
+    def wait_for_judge(self) -> bool:
+        """Until all that was made is decided, unless nobody gives an answer on it."""
+        if making.is_unheard(self.tx, cell_id=self.now.id):
+            return self.end(self.unheard())
+        return self.wait(CellState.JUDGING, self.at)
+
     def wait_for_model(self, refused: Refused) -> bool:
         """The model gave no answer: try again later, but not for ever."""
         outages = self.now.outages + 1
@@ -307,9 +313,13 @@ class _Desk(NamedTuple):
         """Why it ends although nothing is to be made."""
         return f"{self.found.waiting} were left to a person"
 
+    def unheard(self) -> str:
+        """Why it ends although what was made may yet be admitted."""
+        return f"{self.found.undecided} wait for the judge, which gives no answer"
+
     def end(self, reason: str | None) -> bool:
         """End the portion, and the batch with its last one."""
-        resort = REVIEW if reason == self.waiting() else IMPORT
+        resort = {self.waiting(): REVIEW, self.unheard(): RESUME}.get(reason or "", IMPORT)
         told = self._fallback(resort, reason) if reason else None
         making.end(self.tx, claimed=self.now, reason=reason, last=told)
         whole = standing(batches.tallies(self.tx, batch_id=self.batch.id))

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from tdsys.core.batch import CellState, Fallback, Parent
+from tdsys.core.batch import MOST_OUTAGES, CellState, Fallback, Parent
 from tdsys.core.example import Cell
 from tdsys.core.rubric import Check
 from tdsys.core.spending import Spend
@@ -103,14 +103,15 @@ class MadeAs(NamedTuple):
 
 
 def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claimed]:
-    """Take the portions that are due longest; those that wait for decisions once all are there."""
+    """Take the portions that are due longest.
+
+    Those that wait for decisions come once all are there, but for those no judge gives an answer
+    on.
+    """
     cell = batch_cells.c
     undecided = (
-        select(batch_items.c.number)
-        .join(examples, examples.c.id == batch_items.c.example_id)
-        .where(batch_items.c.cell_id == cell.id, examples.c.state == CANDIDATE)
-        .exists()
-    )
+        _undecided().where(batch_items.c.cell_id == cell.id, ~_IS_UNHEARD).correlate(batch_cells)
+    ).exists()
     due = (
         select(cell.id)
         .where(
@@ -130,6 +131,37 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claime
         .returning(batch_cells)
     ).mappings()
     return [Claimed.model_validate(row) for row in rows]
+
+
+# Asked about so often, over minutes, and never answered.
+_IS_UNHEARD = examples.c.attempts >= MOST_OUTAGES
+
+
+def _undecided() -> Select[Any]:
+    return (
+        select(batch_items.c.number)
+        .join(examples, examples.c.id == batch_items.c.example_id)
+        .where(examples.c.state == CANDIDATE)
+    )
+
+
+def is_unheard(tx: Tx, *, cell_id: int) -> bool:
+    """Whether the judge gives no answer on what a portion has made and is not decided."""
+    mine = _undecided().where(batch_items.c.cell_id == cell_id)
+    heard, unheard = (tx.scalar(mine.where(one).limit(1)) for one in (~_IS_UNHEARD, _IS_UNHEARD))
+    return heard is None and unheard is not None
+
+
+def times_asked(tx: Tx, *, batch_id: UUID) -> int:
+    """How often the judge was asked about what a batch has made and is not decided, at most."""
+    mine = (
+        select(func.max(examples.c.attempts))
+        .select_from(batch_items)
+        .join(examples, examples.c.id == batch_items.c.example_id)
+        .join(batch_cells, batch_cells.c.id == batch_items.c.cell_id)
+        .where(batch_cells.c.batch_id == batch_id, examples.c.state == CANDIDATE)
+    )
+    return tx.scalar(mine) or 0
 
 
 def hold(tx: Tx, *, claimed: Claimed) -> tuple[Batch, Claimed]:

@@ -61,8 +61,9 @@ def test_every_error_is_listed_and_exists() -> None:
 
 def commands(group: click.Group, prefix: str = "tdsys") -> set[str]:
     found: set[str] = set()
-    for name, command in group.commands.items():
-        path = f"{prefix} {name}"
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command, path = group.get_command(context, name), f"{prefix} {name}"
         found |= commands(command, path) if isinstance(command, click.Group) else {path}
     return found
 

@@ -197,6 +197,21 @@ def test_an_edit_is_checked_before_it_is_saved(site: Site, signed_in: SignedIn) 
     assert set(states(site).values()) == {"candidate"}
 
 
+def test_an_edit_that_is_not_saved_is_not_decided_over(site: Site, signed_in: SignedIn) -> None:
+    make_waiting(site.store, 2)
+    page = opened(signed_in(name="ann"))
+    first = example(page)
+    page.keyboard.press("e")
+    page.locator("#editing textarea").first.fill("How many buns are 3 trays?")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+    expect(page.locator("#said")).to_contain_text("your edit is not saved")
+    assert states(site)[int(first)] == "in_review"
+    page.get_by_role("button", name="Leave").click()
+    press(page, "a")
+    assert states(site)[int(first)] == "admitted"
+
+
 def test_who_comes_too_late_is_told_so_and_nothing_changes(
     site: Site, signed_in: SignedIn, clock: Clock
 ) -> None:

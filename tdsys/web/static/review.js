@@ -171,7 +171,10 @@
 
   function decide(act, more = {}) {
     if (!item) return;
+    // What was typed would be gone, and what it was to mend decided as it is.
+    if (act !== "edit" && isTyped()) return tdsys.say("your edit is not saved — check and save it, or leave it first", "bad");
     ask("/review/decide", { id: item.id, token: item.token, version: item.version, act, detail: at("note").value, ...more });
+    return undefined;
   }
 
   async function undo() {
@@ -190,7 +193,8 @@
     form.replaceChildren(
       ...item.fields.filter(isEditable).map(({ side, name, title, raw }) => {
         const text = make("textarea", { "data-side": side, "data-name": name });
-        text.value = typed[`${side}.${name}`] ?? (Array.isArray(raw) ? raw.join("\n") : raw);
+        text.defaultValue = (Array.isArray(raw) ? raw.join("\n") : raw).replace(/\r\n?/g, "\n");
+        text.value = typed[`${side}.${name}`] ?? text.defaultValue;
         text.rows = Math.min(14, Math.max(name === "problem" || name === "solution" ? 5 : 2, text.value.split("\n").length + 1));
         return make("label", {}, Array.isArray(raw) ? `${title}, one a line` : title, text);
       }),
@@ -210,6 +214,7 @@
     at("fields").hidden = false;
   }
 
+  const isTyped = () => editing && [...at("editing").querySelectorAll("textarea")].some((one) => one.value !== one.defaultValue);
   const typedEdit = () => Object.fromEntries([...at("editing").querySelectorAll("textarea")].map((one) => [`${one.dataset.side}.${one.dataset.name}`, one.value]));
 
   function save() {
