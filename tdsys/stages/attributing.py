@@ -405,7 +405,9 @@ def evidence(tx: Tx, whole: Attribution) -> list[Row]:
         rules = policies.document(tx, domain=run.domain, version=run.policy_version)
         metric = rules.get("metric")
         context = context_of(whole.model, fields, str(metric) if metric else None)
-        if context == whole.context and is_on(run.model, whole.model):
+        # Prompts of an installed program differ by more than their demos from the plain one here.
+        is_plain = not rules.get("program")
+        if is_plain and context == whole.context and is_on(run.model, whole.model):
             for trial in runs.trials(tx, run_id=run.id):
                 rows += trial_rows(str(run.id), trial)
     return rows

@@ -31,9 +31,10 @@ def harmful(tx: Tx, *, domain: str) -> list[Contribution]:
     """Examples shown in the active program's prompt that do harm, by a fresh attribution.
 
     Only whole examples: a bootstrapped demo has an example's inputs, but outputs of a program.
+    None of an installed program: attribution tries one plain prompt, and its demos are elsewhere.
     """
     live = programs.incumbent(tx, domain=domain)
-    shown = _shown(live) if live else set()
+    shown = _shown(live) if live and not live.envelope.get("program") else set()
     fresh = next(
         (
             one

@@ -160,6 +160,11 @@ def test_an_optimizers_trials_are_evidence_too(world: World) -> None:
     assert len(rows) == len(world.val)
     bootstrapped = f"{world.train[1].fingerprint}, bootstrapped"
     assert rows[0].demos == (world.train[0].fingerprint, bootstrapped)
+    theirs = Policy(program="theirs")
+    with world.store.begin() as tx:
+        policies.put(tx, domain=DOMAIN, author="ann", now=NOW, policy=theirs)
+        tx.execute(text("UPDATE runs SET policy_version = (SELECT max(version) FROM policies)"))
+        assert attributing.evidence(tx, attributions.find(tx, id=begun)) == []
 
 
 def test_contributions_are_stale_as_soon_as_the_data_is_another(world: World) -> None:

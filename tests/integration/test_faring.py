@@ -96,13 +96,14 @@ def test_a_demo_that_does_harm_is_told_of_while_the_attribution_is_fresh(store: 
     world.work()
     bad, good = (one.fingerprint for one in world.train[:2])
 
-    def served(*demos: tuple[str, str]) -> dict[str, str]:
+    def served(*demos: tuple[str, str], program: str | None = None) -> dict[str, str]:
         shown = [{"uid": uid, "role": role, "predictor": "self"} for uid, role in demos]
         with store.begin() as tx:
-            keep(tx, world.version, envelope={"demos": shown})
+            keep(tx, world.version, envelope={"demos": shown, "program": program})
         return told(store)
 
     assert served((bad, "bootstrapped"), (good, "labeled")) == {}
+    assert served((bad, "labeled"), program="theirs") == {}
     assert set(served((bad, "labeled"), (good, "labeled"))) == {f"harmful_demos: {DOMAIN}"}
     with store.begin() as tx:
         admit(tx, make_captures(48))

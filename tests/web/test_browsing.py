@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy import text
 
 from tdsys.core.alerting import Severity
+from tdsys.core.dataset import Split
 from tdsys.core.people import Role
 from tdsys.core.policy import Policy
+from tdsys.core.program import ItemScore
 from tdsys.core.sections import CellException, Cells
 from tdsys.intake import GuardedIntake
 from tdsys.stages import activating, browsing, importing, operating
-from tdsys.store import Store, alerts, datasets, policies, runs
+from tdsys.store import Store, alerts, datasets, measurements, policies, runs
 from tests.factories import NOW, make_captures
 from tests.many import fill
 from tests.stored import LEASE, admit, enqueue, freeze, ingest, keep
@@ -423,6 +425,10 @@ def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active
         assert later
         runs.finish(tx, run_id=later, state="finished", reason="", outcome={}, now=NOW)
         keep(tx, datasets.version(tx, id=ids["version"]), run_id=later, activate=False)
+        asked = [m.example.fingerprint for m in datasets.members(tx, version_id=ids["version"])
+                 if m.split is Split.TEST]  # fmt: skip
+        sides = [[ItemScore(uid=uid, value=value) for uid in asked] for value in (None, 0.5)]
+        measurements.keep(tx, run_id=later, before=sides[0], after=sides[1])
     activating.activate(site.store, domain="domain 0", program_id=None, actor="ann",
                         reason=HOSTILE, now=NOW)  # fmt: skip
     token = site.person(Role.ADMIN)
@@ -435,6 +441,8 @@ def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active
     assert told["trend"].count("<circle") == 2
     page = site.ask(f"/runs/{later}", token=token).body
     assert "by ann: &lt;img" in page
+    assert {(one["before"], one["after"]) for one in told["slices"]} == {(None, 0.5)}
+    assert '<td data-label="Before">unscored</td><td data-label="After">0.500</td>' in page
     assert HOSTILE not in page
     assert 'aria-label="Scores on the test split of 2 programs' in page
 
