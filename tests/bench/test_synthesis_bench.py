@@ -125,7 +125,7 @@ def test_two_workers_make_twice_as_much_where_the_provider_is_what_is_waited_for
     plant: Build,
 ) -> None:
     rates = []
-    with provider(0.5) as api_base:
+    with provider(0.3) as api_base:
         for count in (1, 2):
             here = plant(api_base, TDSYS_LM_THREADS="4", TDSYS_LM=f"openai/stub-{count}")
             for _ in range(count):
