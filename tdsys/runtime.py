@@ -37,11 +37,14 @@ if TYPE_CHECKING:
 
     from tdsys.core.attribution import Prober
     from tdsys.core.canaries import Canary
+    from tdsys.core.embedding import Embedder
     from tdsys.core.notices import Channel
+    from tdsys.core.policy import Policy
     from tdsys.core.program import Optimizer
     from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
     from tdsys.intake import GuardedIntake
+    from tdsys.llm.embedding import ModelEmbedder
     from tdsys.llm.gateway import Gateway
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
@@ -230,6 +233,21 @@ class Runtime:
         from tdsys.llm.judge import ModelJudge  # noqa: PLC0415  # dspy takes seconds to import
 
         return ModelJudge(self.judge_model, width=self.settings.lm_threads, named=self._panel_model)
+
+    def embedder(self) -> Embedder:
+        """Whoever embeds problems where a policy says so; a model or what is installed."""
+        return self._embedder
+
+    @cached_property
+    def _embedder(self) -> ModelEmbedder:
+        from tdsys.llm.embedding import ModelEmbedder  # noqa: PLC0415  # dspy takes seconds
+
+        return ModelEmbedder(self.gateway, api_base=self.settings.embedder_api_base)
+
+    def check_embedder(self, policy: Policy) -> None:
+        """Refuse a policy's embedder that nothing can come of; asks nobody."""
+        if policy.embedder is not None:
+            self._embedder.check(policy.embedder.model)
 
     @cached_property
     def canaries(self) -> tuple[Canary, ...]:

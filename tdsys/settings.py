@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     lm_seed: int = 7
     judge_lm: str | None = None
     judge_lm_api_base: str | None = None
+    embedder_api_base: str | None = None
     models: dict[str, ModelTerms] = Field(default_factory=dict)
     call_tokens: int = Field(8000, ge=2500)
     lm_threads: int = Field(16, ge=1)

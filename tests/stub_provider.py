@@ -29,6 +29,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 GARBAGE = "I'd be happy to help! Here is something else entirely."
 START_SECONDS = 20.0
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 NUMBERS = itertools.count(1)
 
 
@@ -111,11 +112,11 @@ class StubProvider:
         self._thread.join(5)
 
     async def app(self, scope: Message, receive: Receive, send: Send) -> None:
-        """The ASGI application: POST /v1/chat/completions."""
+        """The ASGI application: POST /v1/chat/completions, and /v1/embeddings by letters."""
         text = await _body(receive)
         if text is None:
             return
-        if not str(scope["path"]).endswith("/chat/completions"):
+        if not str(scope["path"]).endswith(("/chat/completions", "/embeddings")):
             await _send(send, 404, {"error": {"message": "no such path"}})
             return
         body = json.loads(text)
@@ -138,6 +139,8 @@ class StubProvider:
         if (status := self._status()) != 200:
             return status, {"error": {"message": "refused by the test"}}
         self.answered += 1
+        if "input" in body:
+            return 200, self._embeddings(body["input"])
         return 200, _completion(body, self._text(body))
 
     def _room(self) -> asyncio.Semaphore:
@@ -150,6 +153,14 @@ class StubProvider:
     def _status(self) -> int:
         lasts = self.behaviour.key_lasts
         return 401 if lasts is not None and self.answered >= lasts else self.behaviour.status
+
+    def _embeddings(self, texts: list[str]) -> Message:
+        """How often each letter stands in a text, the last text first."""
+        rows = [
+            {"index": place, "embedding": [text.lower().count(letter) for letter in LETTERS]}
+            for place, text in enumerate(texts)
+        ]
+        return {"data": rows[::-1]}
 
     def _text(self, body: Message) -> str:
         if self.behaviour.garbage_next > 0:

@@ -32,7 +32,7 @@ DONE = {
     Outcome.KEPT.value: "moved since by somebody",
 }
 TITLES = ("id", "domain", "topic", "difficulty", "reason", "problem")
-NEAR_TITLES = ("id", "likeness", "cluster", "numbers", "source", "state", "problem")
+NEAR_TITLES = ("id", "likeness", "embedding", "cluster", "numbers", "source", "state", "problem")
 PROBLEM_SHOWN = 80
 
 
@@ -271,6 +271,7 @@ def _neighbour(one: Neighbour) -> tuple[str, ...]:
     return (
         str(one.example_id),
         f"{one.likeness:.2f}",
+        "" if one.embedded is None else f"{one.embedded:.2f}",
         "same" if one.same_cluster else "",
         "same" if one.same_numbers else "",
         one.source,

@@ -91,6 +91,7 @@ def apply(file: str, *, dry_run: bool, as_json: bool) -> None:
     It holds for what comes after. A document that says what is in force already changes nothing.
     """
     found, here = _read(file, as_json=as_json), runtime.current()
+    here.check_embedder(found.policy)
     change = rules.apply(
         here.store,
         domain=found.domain,
@@ -156,6 +157,7 @@ def set_(domain: str, fields: tuple[str, ...]) -> None:
         known = policies.currents(tx, names=[domain])
     before = known[domain][1] if domain in known else Policy()
     after = changed(before, {name: _value(text) for name, text in given.items()})
+    here.check_embedder(after)
     version = rules.put(here.store, domain=domain, policy=after, author=person(), now=here.now())
     new = "" if domain in known else ", a new domain,"
     say(f"{domain}{new} has policy version {version}")

@@ -14,6 +14,7 @@ from tdsys.core.sections import (
     AlertRules,
     Cells,
     Conversion,
+    Embedding,
     Judges,
     Labels,
     Lifecycle,
@@ -145,6 +146,12 @@ class Policy(BaseModel):
         ge=1,
         description="how many near-duplicates of each other one version may hold; left out: any",
         examples=[3],
+    )
+    embedder: Embedding | None = Field(
+        None,
+        description="a model whose vectors tell near-duplicates, too; needs pgvector; left out: "
+        "words alone do",
+        examples=[Embedding(model="openai/text-embedding-3-small")],
     )
     shares: Shares = Field(
         Shares(), description="how a version is divided into train, val and test; 1 together"

@@ -97,6 +97,21 @@ class Cells(_Bounds):
         return next((one for one in self.exceptions if one.cell == cell), self)
 
 
+class Embedding(_Section):
+    """Who embeds a domain's problems, and when two are near-duplicates by that."""
+
+    model: str = Field(
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="PROVIDER/MODEL that answers as OpenAI's do, or an installed embedder of "
+        "`tdsys.embedders`",
+        examples=["openai/text-embedding-3-small"],
+    )
+    likeness: float = Field(
+        0.95, gt=0, lt=1, description="from this cosine on two problems are near-duplicates"
+    )
+
+
 Prompt = Literal["v2", "v2_doubting"]
 
 

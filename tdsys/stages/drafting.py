@@ -6,24 +6,30 @@ Reads first, then thinks, then writes: looking for near-duplicates must not hold
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from tdsys.core import dataset, versions
 from tdsys.core.dataset import Admitted, Split
 from tdsys.core.fitting import Misfit, fitted, misfits, renamed
 from tdsys.core.policy import Policy, Shares, Signature
+from tdsys.core.sketching import Forest
 from tdsys.core.sketching import clusters as connected
 from tdsys.core.versions import Before, Draft, Leaving, Pool, Tombstone
 from tdsys.errors import Conflict, NotReady
-from tdsys.stages import clustering
+from tdsys.stages import clustering, embedding
 from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, clusters, datasets, examples, policies
 from tdsys.store.datasets import DatasetVersion, Step
 
 # Somebody who takes examples out one by one should not leave a version for each.
 PATIENCE = timedelta(minutes=10)
+
+
+# Which two of some examples are near-duplicates by their embeddings; each is of a cluster.
+Links: TypeAlias = Callable[[Mapping[int, int]], list[tuple[int, int]]]
 
 
 class Known(NamedTuple):
@@ -37,6 +43,7 @@ class Known(NamedTuple):
     admitted: list[Admitted]
     placed: dict[str, Split]
     clusters: dict[int, int]
+    links: Links
 
 
 class Drafted(NamedTuple):
@@ -170,6 +177,7 @@ def _read(tx: Tx, domain: str) -> Known:
         examples.admitted(tx, domain=domain),
         datasets.ever_placed(tx, domain=domain),
         {},
+        lambda _: [],
     )
 
 
@@ -193,7 +201,8 @@ def _clustered(store: Store, known: Known) -> Known:
     # An example that was purged meanwhile is in none.
     rules = known.policy.conversion
     admitted = [renamed(one, rules) for one in known.admitted if one.id in found]
-    return known._replace(admitted=admitted, clusters=found)
+    links = partial(embedding.links, store, domain=known.domain, rules=known.policy.embedder)
+    return known._replace(admitted=admitted, clusters=found, links=links)
 
 
 def _pool(known: Known, signature: Signature) -> tuple[Pool, list[Misfit]]:
@@ -203,14 +212,16 @@ def _pool(known: Known, signature: Signature) -> tuple[Pool, list[Misfit]]:
         usable=[e for e in held if e.id not in unfit],
         unfit=[e for e in held if e.id in unfit],
         clusters=known.clusters,
-        grouped=lambda chosen: groups(chosen, known.clusters),
+        grouped=lambda chosen: groups(chosen, known.clusters, known.links),
         placed=known.placed,
     )
     return pool, [one for found in unfit.values() for one in found]
 
 
-def groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]:
-    """What of each cluster hangs together by what was chosen of it.
+def groups(
+    chosen: Sequence[Admitted], clusters: Mapping[int, int], links: Links = lambda _: []
+) -> list[int]:
+    """What of each cluster hangs together by what was chosen of it, by words or by embeddings.
 
     Only members of one cluster are compared. Of thousands of examples a cluster may be a long
     chain, and its ends, without what is between them, are no near-duplicates.
@@ -218,13 +229,15 @@ def groups(chosen: Sequence[Admitted], clusters: Mapping[int, int]) -> list[int]
     held: dict[int, list[int]] = defaultdict(list)
     for place, one in enumerate(chosen):
         held[clusters[one.id]].append(place)
-    found = list(range(len(chosen)))
-    for places in held.values():
-        if len(places) > 1:
-            named = connected([clustering.problem_of(chosen[place].outputs) for place in places])
-            for place, first in zip(places, named, strict=True):
-                found[place] = places[first]
-    return found
+    forest, several = Forest(), [places for places in held.values() if len(places) > 1]
+    for places in several:
+        named = connected([clustering.problem_of(chosen[place].outputs) for place in places])
+        for place, first in zip(places, named, strict=True):
+            forest.join(place, places[first])
+    at = {chosen[place].id: place for places in several for place in places}
+    for left, right in links({id_: clusters[id_] for id_ in at}):
+        forest.join(at[left], at[right])
+    return [forest.root(place) for place in range(len(chosen))]
 
 
 def because(known: Known, draft: Draft) -> str:

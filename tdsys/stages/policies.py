@@ -11,7 +11,7 @@ from tdsys.core.compatibility import Conflict, unlabelled
 from tdsys.core.mistakes import first_mistake
 from tdsys.core.policy import Difference, Policy, differences
 from tdsys.errors import InvalidInput
-from tdsys.store import Store, examples, policies
+from tdsys.store import Store, examples, policies, vectors
 from tdsys.store.policies import Version
 
 SEEN = 200
@@ -38,8 +38,13 @@ class Change(NamedTuple):
 
 
 def put(store: Store, *, domain: str, policy: Policy, author: str, now: datetime) -> int:
-    """Make `policy` the current version of `domain`, creating the domain; the version number."""
+    """Make `policy` the current version of `domain`, creating the domain; the version number.
+
+    InvalidInput for an embedder where pgvector is not to be had.
+    """
     with store.begin() as tx:
+        if policy.embedder is not None:
+            vectors.provide(tx)
         return policies.put(tx, domain=domain, policy=policy, author=author, now=now)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tdsys.core.canaries import Canary, unless_suspended
+from tdsys.core.embedding import Embedder
 from tdsys.core.example import Candidate, Source, fingerprint
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Policy
@@ -24,7 +25,7 @@ from tdsys.core.rubric import (
     veto,
 )
 from tdsys.errors import ConfigurationError
-from tdsys.stages import clustering
+from tdsys.stages import clustering, embedding
 from tdsys.stages.judging import Answered, Panel, unconfigured, verified
 from tdsys.stages.leases import Clock, kept
 from tdsys.store import Store, Tx, examples, judgements, making, policies
@@ -59,13 +60,15 @@ def score_due(
     clock: Clock,
     limits: Limits,
     canaries: Sequence[Canary] = (),
+    embedder: Callable[[], Embedder] | None = None,
 ) -> Scored:
     """Work through what is due; `more` when the bell should ring again.
 
     The next block is claimed while answers on the last one are still on their way, so the model
     always has as many questions as it takes at once.
     """
-    return _Scoring(store, judge, verifier, clock, limits, canaries).run()
+    placing = _Placing(store, embedder, clock)
+    return _Scoring(store, judge, verifier, clock, limits, canaries, placing).run()
 
 
 _Looked = tuple[Candidate, Verdict] | Answered
@@ -82,12 +85,14 @@ class _Scoring:
         clock: Clock,
         limits: Limits,
         canaries: Sequence[Canary],
+        placing: _Placing,
     ) -> None:
         self._store = store
         self._verifier = verifier
         self._clock = clock
         self._limits = limits
         self._canaries = canaries
+        self._placing = placing
         self._panel = Panel(store, judge, clock=clock)
         self._held: dict[int, Candidate] = {}
         self._blocks = BLOCKS_PER_BELL
@@ -121,7 +126,7 @@ class _Scoring:
         self._blocks -= 1
         self._exhausted = not claimed
         self._held |= {one.id: one for one in claimed}
-        _place(self._store, claimed)
+        self._placing.place(claimed)
         self._record(self._put(claimed))
         return bool(claimed)
 
@@ -172,11 +177,24 @@ class _Scoring:
         self._postponed += len(answered) - settled
 
 
-def _place(store: Store, claimed: Sequence[Candidate]) -> None:
-    """Look for near-duplicates first, so that whatever is decided is in its cluster."""
-    for domain in sorted({candidate.domain for candidate in claimed}):
-        members = [candidate for candidate in claimed if candidate.domain == domain]
-        clustering.place(store, domain=domain, examples=members)
+class _Placing:
+    """Looks for near-duplicates first, so that whatever is decided is in its cluster."""
+
+    def __init__(self, store: Store, embedder: Callable[[], Embedder] | None, clock: Clock) -> None:
+        self._store, self._embedder, self._clock = store, embedder, clock
+
+    def place(self, claimed: Sequence[Candidate]) -> None:
+        """Put a block into clusters, by its words and by its embeddings where there are any."""
+        for domain in sorted({candidate.domain for candidate in claimed}):
+            members = [candidate for candidate in claimed if candidate.domain == domain]
+            clustering.place(self._store, domain=domain, examples=members)
+            if self._embedder is not None:
+                ids = [one.id for one in members]
+                came = embedding.embed(
+                    self._store, self._embedder, domain=domain, now=self._clock(), among=ids
+                )
+                if came.away:  # no block of this bell waits for it again
+                    self._embedder = None
 
 
 class Rules:

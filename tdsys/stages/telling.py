@@ -103,7 +103,9 @@ def _use(one: Used) -> Iterator[Event]:
 
 def _neighbour(one: Neighbour) -> str:
     cluster = "the same cluster" if one.same_cluster else "another cluster"
-    return f"example {one.example_id}, {one.state}: likeness {one.likeness:.2f}, in {cluster}"
+    embedded = "" if one.embedded is None else f", {one.embedded:.2f} by embedding"
+    alike = f"likeness {one.likeness:.2f}{embedded}"
+    return f"example {one.example_id}, {one.state}: {alike}, in {cluster}"
 
 
 def _check(one: Check) -> str:

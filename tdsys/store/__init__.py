@@ -22,6 +22,7 @@ from tdsys.store import notice_schema as notice_schema
 from tdsys.store import people_schema as people_schema
 from tdsys.store import program_schema as program_schema
 from tdsys.store import review_schema as review_schema
+from tdsys.store import vector_schema as vector_schema
 from tdsys.store.engine import Store, Tx
 
 __all__ = ["Store", "Tx"]

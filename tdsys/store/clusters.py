@@ -6,7 +6,7 @@ are only ever joined, so whatever workers do at once comes to what one would hav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from tdsys.core.sketching import (
     restored,
     salted,
 )
+from tdsys.store import vectors
 from tdsys.store.engine import Tx
 
 # Any number of our own, beside the domain's.
@@ -39,7 +40,10 @@ NOT_PLACED = 0
 
 
 class Neighbour(NamedTuple):
-    """An example beside another; 1.0 in `likeness` is the same but for numbers and names."""
+    """An example beside another; 1.0 in `likeness` is the same but for numbers and names.
+
+    `embedded` is the cosine of their embeddings, None where that is not known.
+    """
 
     example_id: int
     likeness: float
@@ -48,6 +52,7 @@ class Neighbour(NamedTuple):
     state: str
     source: str
     problem: str
+    embedded: float | None = None
 
 
 class _Template(NamedTuple):
@@ -72,12 +77,17 @@ def unplaced(tx: Tx, *, example_ids: Iterable[int]) -> set[int]:
     return set(tx.scalars(_UNPLACED, {"ids": _list(example_ids)}))
 
 
+def hold(tx: Tx, *, domain: str) -> None:
+    """Wait until nobody else places examples of the domain; let go with the transaction."""
+    tx.execute(_LOCK, {"lock": LOCK, "domain": domain})
+
+
 def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> int:
     """Give examples of one domain their template and cluster; how many clusters were joined.
 
     An example that was placed before, or is gone, changes nothing.
     """
-    tx.execute(_LOCK, {"lock": LOCK, "domain": domain})
+    hold(tx, domain=domain)
     marks = {one.template: one for one in sketches.values()}
     fresh = _add_templates(tx, domain, marks)
     ids = {mark: id_ for id_, mark in tx.execute(_KNOWN, {"domain": domain, "marks": _list(marks)})}
@@ -92,14 +102,32 @@ def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
     return dict(tx.execute(_CLUSTERS, {"ids": _list(example_ids)}).all())
 
 
+def join(tx: Tx, *, pairs: Iterable[tuple[int, int]]) -> int:
+    """Join the clusters of every two of these examples, of a domain that is held; how many."""
+    ones = [pair for pair in pairs if pair[0] != pair[1]]
+    owners = clusters(tx, example_ids={id_ for pair in ones for id_ in pair})
+    forest = Forest()
+    for one, other in ones:
+        if one in owners and other in owners:
+            forest.join(owners[one], owners[other])
+    return _moved(tx, forest)
+
+
 def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
-    """The most similar examples of its domain, the nearest first; none when it has no template."""
+    """The most similar examples of its domain, the nearest first; none when it has no template.
+
+    Beside those of much the same words, those of its cluster that its embedding is nearest to.
+    """
     tx.execute(_INDEXED)
     row = tx.execute(_OWN, {"id": example_id}).one_or_none()
     if row is None:
         return []
     own = _Own(row.id, row.domain, row.numbers, restored(row.mark, row.features))
-    return _beside(tx, own, mine=row.cluster, example_id=example_id, limit=limit)
+    near = {one.other_id for one in vectors.beside(tx, example_id=example_id, limit=limit)}
+    found = _beside(tx, own, mine=row.cluster, example_id=example_id, limit=limit, also=near)
+    cosines = vectors.cosines(tx, example_id=example_id, others=[one.example_id for one in found])
+    told = [one._replace(embedded=cosines.get(one.example_id)) for one in found]
+    return sorted(told, key=lambda one: -max(one.likeness, one.embedded or 0.0))[:limit]
 
 
 def nearest_to(tx: Tx, *, domain: str, new: Sketch, limit: int) -> list[Neighbour]:
@@ -114,14 +142,27 @@ def nearest_to(tx: Tx, *, domain: str, new: Sketch, limit: int) -> list[Neighbou
     found = _beside(tx, own, mine=None, example_id=NOT_PLACED, limit=limit)
     return [
         one._replace(same_cluster=linked(one.likeness, same_numbers=one.same_numbers))
-        for one in found
+        for one in found[:limit]
     ]
 
 
-def _beside(tx: Tx, own: _Own, *, mine: int | None, example_id: int, limit: int) -> list[Neighbour]:
+def _beside(
+    tx: Tx,
+    own: _Own,
+    *,
+    mine: int | None,
+    example_id: int,
+    limit: int,
+    also: Collection[int] = (),
+) -> list[Neighbour]:
+    """So many by their words, and beside them those of `also` that are of its cluster."""
     near = _near_templates(tx, own)
     near.sort(key=lambda pair: -pair[1])
     found = {template.id: (template, alike) for template, alike in near[:limit]}
+    for template in _templates(tx, _owners(tx, also)):
+        if template.cluster == mine:
+            alike = likeness_to(own.sketch, kept(template.features))
+            found.setdefault(template.id, (template, alike))
     rows = tx.execute(_MEMBERS, {"ids": _list(found), "self": example_id, "limit": limit})
     beside = [
         Neighbour(
@@ -136,7 +177,7 @@ def _beside(tx: Tx, own: _Own, *, mine: int | None, example_id: int, limit: int)
         for row in rows
     ]
     beside.sort(key=lambda one: (-one.likeness, not one.same_numbers, one.example_id))
-    return beside[:limit]
+    return beside
 
 
 def _near_templates(tx: Tx, own: _Own) -> list[tuple[_Template, float]]:
@@ -221,6 +262,10 @@ def _join(
             read[other] = kept(known[other].features)
         if linked(likeness_to(placed[one], read[other]), same_numbers=pair in same):
             forest.join(*owners)
+    return _moved(tx, forest)
+
+
+def _moved(tx: Tx, forest: Forest) -> int:
     moved = forest.moved()
     if moved:
         tx.execute(_JOIN, {"high": _list(moved), "low": _list(moved.values())})
@@ -230,6 +275,11 @@ def _join(
 def _templates(tx: Tx, ids: Iterable[int]) -> list[_Template]:
     rows = tx.execute(_TEMPLATES, {"ids": _list(sorted(ids))}).all()
     return [_Template(row.id, row.cluster, row.features) for row in rows]
+
+
+def _owners(tx: Tx, example_ids: Collection[int]) -> set[int]:
+    """The templates of these examples."""
+    return set(tx.scalars(_TEMPLATES_OF, {"ids": _list(example_ids)})) if example_ids else set()
 
 
 def _list(numbers: Iterable[int]) -> str:
@@ -339,6 +389,11 @@ _CLUSTERS = text(
     SELECT placed.example_id, kept.cluster FROM example_templates AS placed
     JOIN templates AS kept ON kept.id = placed.template_id
     WHERE placed.example_id IN (SELECT {_numbers("ids")})
+    """  # noqa: S608
+)
+_TEMPLATES_OF = text(
+    f"""
+    SELECT template_id FROM example_templates WHERE example_id IN (SELECT {_numbers("ids")})
     """  # noqa: S608
 )
 _OWN = text(

@@ -10,6 +10,7 @@ from tdsys.stages import (
     browsing,
     capture,
     drifting,
+    embedding,
     forgetting,
     impact,
     importing,
@@ -83,13 +84,15 @@ def score() -> object:
         clock=here.now,
         limits=here.scoring_limits,
         canaries=here.canaries,
+        embedder=here.embedder,
     )
+    embedded = embedding.catch_up(here.store, here.embedder, now=here.now())
     if outcome.more:
         here.ring(Task.SCORE)
     if outcome.decided:  # a batch may have waited for it
         here.ring(Task.GENERATE)
     here.ring(Task.PLAN)
-    return outcome
+    return outcome, embedded
 
 
 @task(Task.PLAN)

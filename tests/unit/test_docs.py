@@ -13,7 +13,16 @@ from tdsys.cli import cli
 from tdsys.core import canaries, panel, rubric
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
-from tdsys.core.sections import Activation, AlertRules, Cells, Judges, Lifecycle, Member, Trigger
+from tdsys.core.sections import (
+    Activation,
+    AlertRules,
+    Cells,
+    Embedding,
+    Judges,
+    Lifecycle,
+    Member,
+    Trigger,
+)
 from tdsys.parsing.policyfile import policy_from
 from tdsys.settings import Settings
 from tdsys.stages import judging, scoring
@@ -115,7 +124,7 @@ def test_every_policy_in_the_guide_can_be_applied_and_every_field_is_in_one() ->
     written = "".join(EXAMPLES)
     for text in EXAMPLES:
         policy_from(text if text.startswith("domain:") else f"domain: a\n{text}")
-    sections = (Cells, Judges, Member, Lifecycle, AlertRules, Trigger, Activation)
+    sections = (Cells, Embedding, Judges, Member, Lifecycle, AlertRules, Trigger, Activation)
     for model in (Policy, *sections):
         for name in model.model_fields:
             assert re.search(rf"^ *(?:- )?{name}:", written, re.MULTILINE), name

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from tdsys.core.example import Source, level
 from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
-from tdsys.core.sections import AlertRules, CellException, Cells, Lifecycle, Purges, Trigger
+from tdsys.core.sections import (
+    AlertRules,
+    CellException,
+    Cells,
+    Embedding,
+    Lifecycle,
+    Purges,
+    Trigger,
+)
 from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
 
 SHARE = st.floats(0, 1)
@@ -56,6 +64,7 @@ def test_what_is_shut_in_the_first_document_can_be_opened() -> None:
         ("signature", Policy(signature=Signature())),
         ("lifecycle", Policy(lifecycle=LIFECYCLE)),
         ("cluster_cap", Policy(cluster_cap=3)),
+        ("embedder", Policy(embedder=Embedding(model="openai/text-embedding-3-small"))),
         ("max_daily_calls", Policy(max_daily_calls=20_000)),
     ):
         shut = text[text.index(f"# {name}:") :].split("\n\n")[0]
