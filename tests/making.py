@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from tdsys.core.batch import Draft, Maker, Order, Refused, calls_per_try
+from tdsys.core.batch import Draft, Kin, Maker, Order, Refused, calls_per_try
 from tdsys.core.filling import Offer
 from tdsys.core.resolving import Solution
 
@@ -30,8 +30,15 @@ class ScriptedMaker:
 
     version = "s-1"
 
-    def __init__(self, answer: Answer = drafted, *, calls: int = 0, parents: int = 0) -> None:
-        self.answer, self.calls, self.parents = answer, calls, parents
+    def __init__(
+        self,
+        answer: Answer = drafted,
+        *,
+        calls: int = 0,
+        parents: int = 0,
+        kin: Kin = Kin.CELL,
+    ) -> None:
+        self.answer, self.calls, self.parents, self.kin = answer, calls, parents, kin
         self.orders: list[Order] = []
         self.during: Callable[[], object] = lambda: None
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ from tdsys.core.dataset import Member, Split, fingerprint
 from tdsys.core.example import Candidate, Capture
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Signature
-from tdsys.core.program import Plan
+from tdsys.core.program import Plan, Trial
 from tdsys.core.rubric import Assessment, Decision, Unscored, Verdict
 from tdsys.store import Store, Tx, datasets, examples, imports, programs, runs
 from tdsys.store.datasets import DatasetVersion
@@ -152,6 +152,13 @@ def finished_run(tx: Tx, version: DatasetVersion) -> UUID:
     assert run_id is not None
     runs.finish(tx, run_id=run_id, state="finished", reason="done", outcome={}, now=NOW)
     return run_id
+
+
+def write_trial(tx: Tx, run_id: UUID, trial: Trial) -> None:
+    """As whoever has claimed the run last would."""
+    run = runs.run(tx, run_id=run_id)
+    assert run is not None
+    assert runs.tell(tx, run=run, document=run.progress, trial=trial)
 
 
 def keep(tx: Tx, version: DatasetVersion, *, run_id: UUID | None = None, **over: Any) -> int:

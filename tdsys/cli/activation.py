@@ -12,6 +12,7 @@ from tdsys.cli.printing import say, show_table
 from tdsys.stages import activating
 from tdsys.stages.activating import Told
 from tdsys.store.activations import Activation
+from tdsys.store.measurements import Slice
 from tdsys.store.runs import Run
 from tdsys.wire import Task
 
@@ -19,6 +20,7 @@ BARS = "▁▂▃▄▅▆▇█"
 TITLES = (
     "queued", "run", "data", "before", "after", "gain", "calls", "cost", "active", "captured of it",
 )  # fmt: skip
+SLICES = ("topic", "difficulty", "test examples", "before", "after")
 why = click.option("--reason", default="", help="Why, for those who read the history.")
 
 
@@ -69,7 +71,23 @@ def history(domain: str, *, as_json: bool) -> None:
     show_table(TITLES, map(_row, found))
     scores = [one.program.comparison.after for one in reversed(found) if one.program]
     if scores:
+        newest = next(one for one in found if one.program)
+        say("its newest program, by topic and difficulty of the test split:")
+        show_table(SLICES, map(_slice, newest.slices))
         say(f"on the test split, from the first to the newest: {spark(scores)}")
+
+
+def _slice(one: Slice) -> tuple[str, ...]:
+    """A cell of the test split; what has no score says so."""
+    return (one.topic, one.difficulty, f"{one.items}",
+            _mean(one.before, one.before_scored, one.items),
+            _mean(one.after, one.after_scored, one.items))  # fmt: skip
+
+
+def _mean(value: float | None, scored: int, items: int) -> str:
+    if value is None:
+        return "unscored"
+    return f"{value:.3f}" + (f", {items - scored} unscored" if scored < items else "")
 
 
 def spark(values: list[float]) -> str:
@@ -110,6 +128,7 @@ def _document(one: Told) -> dict[str, object]:
             "cost": _cost(one),
             **made.comparison.model_dump(),
         },
+        "slices": [each._asdict() for each in one.slices],
         "served": one.served and one.served._asdict(),
         "activations": [said.model_dump(mode="json") for said in one.activations],
     }  # fmt: skip

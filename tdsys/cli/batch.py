@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain
 from tdsys.cli.printing import note, say, show_table
-from tdsys.core.batch import IMPORT, REVIEW, BatchState, Standing
+from tdsys.core.batch import IMPORT, RESUME, REVIEW, BatchState, Standing
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
 from tdsys.core.spending import dollars
@@ -37,6 +37,7 @@ CELLS = ("topic", "difficulty", "strategy", "wanted", "made", "admitted", "waiti
 RESORTS = {
     IMPORT: "nothing is left but to import: tdsys import FILE --domain '{domain}'",
     REVIEW: "look at them: tdsys examples list --state in_review --domain '{domain}'",
+    RESUME: "they are judged once it does, then go on: tdsys batch resume {batch}",
 }
 
 
@@ -117,6 +118,7 @@ def resume(batch_id: UUID, *, detach: bool, as_json: bool, **limits: Any) -> Non
     here = runtime.current()
     more = filling.budget(**limits)
     again = filling.resume(here.store, batch_id=batch_id, more=more, clock=here.now)
+    here.ring(Task.SCORE)  # what no judge gave an answer on is asked about at once
     here.ring(Task.GENERATE)
     note(f"{again} portions of batch {batch_id} are due again")
     if not detach:
@@ -152,7 +154,8 @@ def follow(batch_id: UUID) -> Report:
             )
             moved = (whole.tried, done, batch.spent)
             if standstill.is_out(moved, now=time.monotonic()):
-                note(NO_WORKER)
+                held_up = filling.held_up(here.store, batch_id=batch_id)
+                note(f"nothing happens: {held_up}" if held_up else NO_WORKER)
                 here.ring(Task.GENERATE)
             time.sleep(LOOK_EVERY)
 
@@ -205,7 +208,9 @@ def tell(report: Report, *, as_json: bool) -> None:
     if whole.reasons:
         say(f"not admitted: {', '.join(f'{n} × {why}' for why, n in whole.reasons.items())}")
     for one in report.fallbacks:
-        following = RESORTS.get(one.next, "then {next}").format(next=one.next, domain=batch.domain)
+        following = RESORTS.get(one.next, "then {next}").format(
+            next=one.next, domain=batch.domain, batch=batch.id
+        )
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")
 

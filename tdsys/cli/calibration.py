@@ -48,10 +48,14 @@ def page_of(found: Calibration, policy: Policy) -> str:
     bins = [_bin(scale, one) for scale in found.findings.scales for one in scale.bins if one.n]
     parts = [
         figure(found.findings.scales),
-        table(SCALES, map(_scale, found.findings.scales)),
-        *([table(NUMBERS, _numbers(found))] if found.findings.numbers else []),
-        table(THRESHOLDS, map(_threshold, found.findings.thresholds)),
-        table(BINS, bins),
+        table(
+            THRESHOLDS,
+            map(_threshold, found.findings.thresholds),
+            "Thresholds that would do, each alone",
+        ),
+        table(SCALES, map(_scale, found.findings.scales), "How far each score is what it promises"),
+        table(NUMBERS, _numbers(found), "Numbers of people beside the judge's"),
+        table(BINS, bins, "The points of the plots, by tenths"),
     ]
     lead = [*in_words(found), recommendation(found, policy)]
     return page(f"Calibration: {found.domain}", lead, parts)
@@ -83,7 +87,7 @@ def recommendation(found: Calibration, policy: Policy) -> str:
     wanted = f"{found.findings.wanted:.0%} of what is accepted to be good"
     chosen = best(found.findings.thresholds)
     if chosen is None:
-        return f"no threshold makes {wanted} among these labels"
+        return f"no single threshold reaches what was wanted among these labels: {wanted}"
     return f"for {wanted}, by the {chosen.basis}: {command(found.domain, chosen, policy)}"
 
 

@@ -12,10 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.late import LateGroup
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.attribution import WANTED_ERROR, Contribution, Effect
 from tdsys.errors import NotReady
-from tdsys.stages import attributing
+from tdsys.stages import attributing, impact
 from tdsys.stages.attributing import Means, Planned, Shown
 from tdsys.store.effect_schema import AttributionState
 from tdsys.wire import Task
@@ -28,7 +29,16 @@ SECONDS = 1.0
 FAILED = 1
 
 
-@click.group()
+ELSEWHERE = {
+    "problems": "recommending.problems",
+    "recommend": "recommending.recommend",
+    "apply": "recommending.apply",
+    "revert": "recommending.revert",
+    "impact": "recommending.impact_",
+}
+
+
+@click.group(cls=LateGroup, late=ELSEWHERE)
 def effectiveness() -> None:
     """What the training examples are worth."""
 
@@ -79,13 +89,28 @@ def show(domain: str, *, as_json: bool) -> None:
 
 
 @effectiveness.command()
-@for_domain
-def cancel(domain: str) -> None:
-    """Stop the domain's open attribution; its scores stay as evidence."""
+@click.option("--domain", help="The domain whose open attribution ends.")
+@click.option(
+    "--impact", "id_", type=click.IntRange(1), metavar="ID",
+    help="The recommendation whose open measurement ends.",
+)  # fmt: skip
+@as_json
+def cancel(domain: str | None, id_: int | None, *, as_json: bool) -> None:
+    """Stop a domain's open attribution, whose scores stay as evidence, or an open measurement."""
     here = runtime.current()
-    if not attributing.cancel(here.store, domain=domain, clock=here.now):
-        raise NotReady(f"{domain} has no open attribution", remedy="see `effectiveness show`")
-    say(f"the attribution of {domain} is cancelled")
+    if (domain is None) == (id_ is None):
+        raise click.UsageError("say --domain for an attribution, or --impact for a measurement")
+    what = f"the attribution of {domain}"
+    if domain is not None and not attributing.cancel(here.store, domain=domain, clock=here.now):
+        raise NotReady(f"{domain} has no open attribution", remedy="see `tdsys effectiveness show`")
+    if id_ is not None:
+        what = f"measuring the impact of recommendation {id_}"
+        if not impact.cancel(here.store, id=id_, clock=here.now):
+            raise NotReady(
+                f"the impact of recommendation {id_} is not being measured",
+                remedy=f"`tdsys effectiveness impact {id_}` measures it, or shows what came of it",
+            )
+    say(json.dumps({"cancelled": what}) if as_json else f"{what} is cancelled")
 
 
 def _finished(begun: UUID) -> Shown:

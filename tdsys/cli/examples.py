@@ -226,7 +226,7 @@ def operations(*, limit: int, as_json: bool) -> None:
 def _followed(operation_id: int) -> Operation:
     """Go on with it here until it waits for a word, showing how far it is."""
     here = runtime.current()
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("examples", total=None)
 
         def tell(one: Operation) -> None:

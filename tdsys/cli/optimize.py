@@ -8,6 +8,7 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, of_domain, person
+from tdsys.cli.late import LateGroup
 from tdsys.cli.printing import say, show_table
 from tdsys.core.budget import evaluations
 from tdsys.core.trigger import Ruling
@@ -16,8 +17,16 @@ from tdsys.stages import planning
 from tdsys.stages.planning import DomainStatus
 from tdsys.wire import Task
 
+ELSEWHERE = {
+    "activate": "activation.activate",
+    "rollback": "activation.rollback",
+    "history": "activation.history",
+    "watch": "watching.watch",
+    "extensions": "watching.extensions",
+}
 
-@click.group()
+
+@click.group(cls=LateGroup, late=ELSEWHERE)
 def optimize() -> None:
     """Optimization runs."""
 
@@ -59,22 +68,29 @@ def plan(domain: str, *, as_json: bool) -> None:
 
 @optimize.command()
 @for_domain
-def cancel(domain: str) -> None:
+@as_json
+def cancel(domain: str, *, as_json: bool) -> None:
     """Stop the domain's open run; its trials stay."""
     if not planning.cancel(runtime.current().store, domain=domain):
         raise NotReady(f"{domain} has no open run", remedy="see `tdsys optimize status`")
-    say(f"the run of {domain} is asked to stop")
+    told = {"domain": domain, "asked_to_stop": True}
+    say(json.dumps(told) if as_json else f"the run of {domain} is asked to stop")
 
 
 @optimize.command()
 @for_domain
-def retry(domain: str) -> None:
+@as_json
+def retry(domain: str, *, as_json: bool) -> None:
     """Queue another run on the newest version, also where nothing has grown since the last."""
     here = runtime.current()
     found = planning.retry(
         here.store, domain=domain, model=here.settings.lm, clock=here.now, actor=person()
     )
     here.ring(Task.OPTIMIZE)
+    if as_json:
+        told = {"domain": domain, "run": str(found.run_id), "because": found.because}
+        say(json.dumps(told))
+        return
     say(f"run {found.run_id} of {domain} is queued: {'; '.join(found.because)}")
 
 

@@ -22,9 +22,13 @@ HEAD = """<!doctype html>
   --bar: #7ea6f4; --paper: #14181f }} }}
 body {{ font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse; margin: 1.5rem 0; width: 100% }}
+h2 {{ font-size: 1.1rem; margin: 2rem 0 0 }}
+table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; width: 100% }}
 th, td {{ text-align: left; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line) }}
-th {{ color: var(--soft); font-weight: 500 }}
+th {{ color: var(--soft); font-weight: 500; vertical-align: bottom }}
+.bar {{ width: 9rem; height: .7rem; border-radius: 99px; background: var(--line);
+  overflow: hidden }}
+.bar i {{ display: block; height: 100%; background: var(--bar) }}
 p {{ color: var(--soft) }}
 .bars {{ display: flex; align-items: flex-end; gap: 2px; height: 2.2rem; width: 11rem }}
 .bars i {{ flex: 1; background: var(--bar); min-height: 1px }}
@@ -49,7 +53,13 @@ class Bars(NamedTuple):
     counts: Sequence[int]
 
 
-Cell = str | int | Bars
+class Bar(NamedTuple):
+    """A share of 0 to 1, drawn; None: there is nothing it is a share of."""
+
+    share: float | None
+
+
+Cell = str | int | Bars | Bar
 
 
 def page(title: str, lead: Iterable[str], tables: Iterable[str]) -> str:
@@ -58,13 +68,17 @@ def page(title: str, lead: Iterable[str], tables: Iterable[str]) -> str:
     return HEAD.format(title=_shown(title)) + sentences + "".join(tables) + TAIL
 
 
-def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """A table that scrolls by itself where the screen is narrow."""
-    head = "".join(f'<th scope="col">{_shown(one)}</th>' for one in titles)
+def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str = "") -> str:
+    """A table under its caption that scrolls by itself where the screen is narrow; none of none."""
     body = "".join(
         "<tr>" + "".join(f"<td>{_drawn(cell)}</td>" for cell in row) + "</tr>\n" for row in rows
     )
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n{body}</table></div>\n'
+    if not body:
+        return ""
+    head = "".join(f'<th scope="col">{_shown(one)}</th>' for one in titles)
+    above = f"<h2>{_shown(caption)}</h2>\n" if caption else ""
+    whole = f"<table><thead><tr>{head}</tr></thead>\n{body}</table>"
+    return f'{above}<div class="wide" tabindex="0">{whole}</div>\n'
 
 
 def picture(title: str, chart: Markup, names: Sequence[str]) -> str:
@@ -74,6 +88,12 @@ def picture(title: str, chart: Markup, names: Sequence[str]) -> str:
 
 
 def _drawn(cell: Cell) -> str:
+    if isinstance(cell, Bar):
+        return (
+            ""
+            if cell.share is None
+            else f'<div class="bar"><i style="width:{cell.share:.0%}"></i></div>'
+        )
     if not isinstance(cell, Bars):
         return _shown(str(cell))
     most = max(cell.counts, default=0) or 1

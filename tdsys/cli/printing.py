@@ -31,10 +31,10 @@ def note(line: str) -> None:
 
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table as wide as the terminal."""
-    table = Table(*(Column(header=Text(title)) for title in titles))
+    """A table as wide as the terminal; a cell may have lines, and what is long goes on below."""
+    table = Table(*(Column(header=Text(title), overflow="fold") for title in titles))
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
     Console().print(table)
 
 

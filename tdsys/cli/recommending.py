@@ -11,7 +11,7 @@ import click
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
 from tdsys.cli.printing import note, say, show_table
-from tdsys.core.advising import Predicted
+from tdsys.core.advising import Kind, Predicted
 from tdsys.stages import advising, impact
 from tdsys.stages.advising import Applied
 from tdsys.store.effect_schema import AttributionState, ProbeState
@@ -22,6 +22,7 @@ PROBLEMS = ("example", "id", "split", "fault", "because")
 ADVICE = ("id", "state", "what", "why", "predicted effect")
 LOOK_EVERY = 0.5
 FAILED = 1
+STAYS = "what is admitted already stays until `tdsys replay`"
 number = click.argument("id_", type=click.IntRange(1), metavar="ID")
 
 
@@ -134,10 +135,12 @@ def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool)
         told = {"recommendation": id_, "seeds": plan.seeds, "calls": plan.calls}
         say(json.dumps(told) if as_json else f"{2 * seeds} runs, at most {plan.calls} calls")
         return
-    impact.begin(here.store, plan, clock=here.now)
+    begun = impact.begin(here.store, plan, clock=here.now)
     here.ring(Task.ATTRIBUTE)
     if detach:
-        say(json.dumps({"recommendation": id_, "calls": plan.calls}) if as_json else "queued")
+        news = "queued" if begun else "it is open, or was measured with these seeds already"
+        told = {"recommendation": id_, "calls": plan.calls, "begun": begun}
+        say(json.dumps(told) if as_json else news)
         return
     _tell_impact(_measured(id_), as_json=as_json)
 
@@ -184,13 +187,24 @@ def _tell_applied(done: Applied, *, as_json: bool) -> None:
         )
         return
     if done.dry_run:
-        say(f"would {one.title}: {len(done.moved)} of them are admitted now")
+        say(f"would {one.title}: {_foreseen(done)}")
         return
     news = [f"{len(done.moved)} examples moved"] if done.moved else []
     news += [f"dataset version {version.number} is frozen"] if version else []
     news += [f"policy version {done.policy_version}"] if done.policy_version else []
-    news += [f"batch {one}" for one in done.batches]
+    news += [STAYS] if one.kind is Kind.CHANGE_THRESHOLD else []
+    news += [f"batch {batch}" for batch in done.batches]
     say(f"recommendation {one.id} is applied: {', '.join(news) or 'nothing was left to do'}")
+
+
+def _foreseen(done: Applied) -> str:
+    one = done.recommendation
+    if one.kind is Kind.COLLECT:
+        cells = "; ".join(f"{topic}, {difficulty}" for topic, difficulty in one.cells)
+        return f"a batch for each of {cells}"
+    if one.kind is Kind.CHANGE_THRESHOLD:
+        return f"a new version of the policy; {STAYS}"
+    return f"{len(done.moved)} of them are admitted now"
 
 
 def _tell_impact(found: impact.Shown, *, as_json: bool) -> None:

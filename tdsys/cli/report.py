@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,15 +11,16 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain
-from tdsys.cli.page import Bars, page, table
+from tdsys.cli.late import LateGroup
+from tdsys.cli.page import Bar, Bars, Cell, page, table
 from tdsys.cli.printing import note, say, show_table, write_text
 from tdsys.core.agreement import Raters
 from tdsys.stages import reporting
 from tdsys.stages.reporting import Agreed, Coverage, Covered, Quality, Spread
 
 BARS = " ▁▂▃▄▅▆▇█"
-WIDEST = 30
-DIMENSIONS = ("dimension", "0 .. 1", "admitted", "rejected below", "admitted from")
+WIDEST = 8
+DIMENSIONS = ("dimension", "all, 0 to 1", "admitted, 0 to 1", "rejected below", "admitted from")
 REASONS = ("state", "reason", "examples")
 CELLS = (
     "topic",
@@ -36,7 +38,16 @@ to_page = click.option(
 )
 
 
-@click.group()
+ELSEWHERE = {
+    "freshness": "freshness.freshness",
+    "diversity": "variety.diversity",
+    "mix": "variety.mix",
+    "checks": "checks.checks",
+    "yield": "yields.yield_",
+}
+
+
+@click.group(cls=LateGroup, late=ELSEWHERE)
 def report() -> None:
     """Reports on a domain."""
 
@@ -60,8 +71,10 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
     reasons = [(state, reason, str(n)) for state, reason, n in found.reasons]
     if path:
         spreads = [(o.dimension, Bars(o.all), Bars(o.admitted), *_limits(o)) for o in found.spreads]
-        write_page(path, page(f"Quality: {domain}", lead, [table(DIMENSIONS, spreads),
-                                                       table(REASONS, reasons)]))  # fmt: skip
+        write_page(path, page(f"Quality: {domain}", lead, [
+            table(DIMENSIONS, spreads, "Scores, by tenths from 0 to 1"),
+            table(REASONS, reasons, "What became of them, and why"),
+        ]))  # fmt: skip
     if as_json:
         told = [dict(zip(("state", "reason", "n"), row, strict=True)) for row in found.reasons]
         spread = [one._asdict() for one in found.spreads]
@@ -84,15 +97,22 @@ def coverage(domain: str, path: Path | None, *, as_json: bool) -> None:
     """Show each topic and difficulty: admitted, waiting, rejected, and what is lacking."""
     found = reporting.coverage(runtime.current().store, domain=domain)
     most = max((one.admitted for one in found.cells), default=0)
-    rows = [_cell(one, most) for one in found.cells]
+    titles, rows = _with_something(CELLS, [_cell(one, most) for one in found.cells])
     lead = _coverage_in_words(found)
     if path:
-        write_page(path, page(f"Coverage: {domain}", [lead], [table(CELLS, rows)]))
+        drawn: list[tuple[Cell, ...]] = [
+            (*row[:3], Bar(_full(one)), *row[4:])
+            for row, one in zip(rows, found.cells, strict=True)
+        ]
+        cells = table(
+            (*titles[:3], "of its share", *titles[4:]), drawn, "Cells, the emptiest first"
+        )
+        write_page(path, page(f"Coverage: {domain}", [lead], [cells]))
     if as_json:
         say(json.dumps({**found._asdict(), "cells": [one._asdict() for one in found.cells]}))
     elif not path:
         say(lead)
-        show_table(CELLS, rows)
+        show_table(titles, rows)
 
 
 def _quality_in_words(found: Quality) -> list[str]:
@@ -164,6 +184,19 @@ def _cell(one: Covered, most: int) -> tuple[str, ...]:
     bounds = bounds if one.wanted else ("not wanted", "", "")
     rest = (str(one.waiting), str(one.rejected), *bounds)
     return one.topic, one.difficulty, str(one.admitted), bar, *rest
+
+
+def _full(one: Covered) -> float | None:
+    """How much of what it should have a cell has."""
+    return min(1.0, one.admitted / one.goal) if one.goal else None
+
+
+def _with_something(
+    titles: Sequence[str], rows: list[tuple[str, ...]]
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The columns in which any row says something."""
+    kept = [n for n in range(len(titles)) if any(row[n] for row in rows)]
+    return [titles[n] for n in kept], [tuple(row[n] for n in kept) for row in rows]
 
 
 def _listed(counts: dict[str, int]) -> str:

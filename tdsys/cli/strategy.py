@@ -8,6 +8,7 @@ import click
 
 from tdsys.cli.arguments import as_json
 from tdsys.cli.printing import say, show_table
+from tdsys.core.batch import Kin
 from tdsys.llm.prompting import Strategy, form, named, strategies
 
 TITLES = ("strategy", "version", "material", "used", "idea", "after")
@@ -48,5 +49,7 @@ def show(name: str, *, as_json: bool) -> None:
 
 def _row(one: Strategy) -> tuple[str, ...]:
     used = "when named" if one.off else "yes"
-    material = f"{one.parents} examples" if one.parents else "none"
+    which = f" {one.kin}" if one.kin in {Kin.EASIER, Kin.HARDER} else ""
+    examples = "example" if one.parents == 1 else "examples"
+    material = f"{one.parents}{which} {examples}" if one.parents else "none"
     return one.name, one.version, material, used, one.idea, one.source

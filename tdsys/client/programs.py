@@ -92,6 +92,7 @@ class Programs:
         self._known: dict[str, _Kept] = {}
         self._asked: dict[str, float] = {}
         self._looked: dict[str, threading.Event] = {}
+        self._first: dict[str, float] = {}
         self._news: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._warned: set[str] = set()
@@ -132,12 +133,16 @@ class Programs:
         if looked is None:
             with self._lock:
                 looked = self._looked.setdefault(domain, threading.Event())
+                self._first.setdefault(domain, time.monotonic())
             importlib.import_module("hashlib")
             self._news.put(None)
         self._asked[domain] = time.monotonic()
         self._start()
         if not looked.is_set():
-            looked.wait(wait)
+            # From the first call on, so a broker that hangs does not hold up every call.
+            left = self._first.get(domain, 0.0) + wait - time.monotonic()
+            if left > 0:
+                looked.wait(left)
 
     def _start(self) -> None:
         if self._thread is not None and self._thread.is_alive() and not self._ending:
@@ -173,10 +178,11 @@ class Programs:
             if self._ending or self._thread not in {None, threading.current_thread()}:
                 return False
             late = time.monotonic() - WANTED_SECONDS
-            for domain in [one for one, at in self._asked.items() if at < late]:
+            for domain in [one for one, at in list(self._asked.items()) if at < late]:
                 del self._asked[domain]
                 if domain not in self._known:
                     self._looked.pop(domain, None)
+                    self._first.pop(domain, None)
             if not self._asked:
                 self._thread = None
             return bool(self._asked)

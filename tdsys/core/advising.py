@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
 from statistics import fmean
 
@@ -88,13 +88,21 @@ def advice(
     for one in suspects:
         by[one.fault].append(one)
     pool = [m.example for m in members if m.split is Split.TRAIN]
+    measured = {one.example for one in contributions if one.value is not None}
+
+    def predicted(gone: Sequence[str]) -> Predicted | None:
+        return _predicted(gone, pool, measured, contrast)
+
+    spare = max(0, len(pool) - FEWEST_LEFT)
+    harmful = [one for one in by[Fault.HARMFUL] if one.known.split is Split.TRAIN][:spare]
+    redundant = by[Fault.REDUNDANT][: spare - len(harmful)]
     return [
-        *_retire(by[Fault.HARMFUL], pool, contrast),
-        *_retire_redundant(by[Fault.REDUNDANT], pool, contrast),
+        *_retire(harmful, predicted),
+        *_retire_redundant(redundant, predicted),
         *_fix_labels([*by[Fault.CONTRADICTORY], *by[Fault.MISLABELLED]]),
         *_rejudge(by[Fault.STALE], by[Fault.DISPUTED]),
         *_collect(members, tested),
-        *_change_threshold(members, contributions, policy, contrast),
+        *_change_threshold(members, contributions, policy, predicted),
     ]
 
 
@@ -114,39 +122,49 @@ def effect_of_leaving(
     return Predicted(value=value, low=low, high=high, meaning=meaning)
 
 
-def _retire(
-    harmful: Sequence[Suspect], pool: Sequence[str], contrast: Contrast
-) -> Iterator[Advice]:
+def _predicted(
+    gone: Sequence[str], pool: Sequence[str], measured: Collection[str], contrast: Contrast
+) -> Predicted | None:
+    """As `effect_of_leaving`, among those that were measured; None where some that go were not."""
+    if not set(gone) <= set(measured):
+        return None
+    among = [name for name in pool if name in measured]
+    found = effect_of_leaving(gone, among, contrast)
+    if found is None or len(among) == len(pool):
+        return found
+    meaning = f"{found.meaning}; {len(pool) - len(among)} others were not measured"
+    return found.model_copy(update={"meaning": meaning})
+
+
+Predicting = Callable[[Sequence[str]], Predicted | None]
+
+
+def _retire(harmful: Sequence[Suspect], predicted: Predicting) -> Iterator[Advice]:
     """The most harmful ones, as long as enough remains."""
-    chosen = [one for one in harmful if one.known.split is Split.TRAIN]
-    chosen = chosen[: max(0, len(pool) - FEWEST_LEFT)]
-    if chosen:
-        names = tuple(one.known.example for one in chosen)
+    if harmful:
+        names = tuple(one.known.example for one in harmful)
         yield Advice(
             key=_key(Kind.RETIRE, "harmful", names),
             kind=Kind.RETIRE,
-            title=f"retire {_n(len(chosen), 'example')} that harm the prompts they are in",
+            title=f"retire {_n(len(names), 'example')} doing harm to the prompts they are in",
             reason="scores with them in the prompt are lower than without, beyond chance",
             examples=names,
-            evidence=_details(chosen),
-            predicted=effect_of_leaving(names, pool, contrast),
+            evidence=_details(harmful),
+            predicted=predicted(names),
         )
 
 
-def _retire_redundant(
-    redundant: Sequence[Suspect], pool: Sequence[str], contrast: Contrast
-) -> Iterator[Advice]:
-    chosen = redundant[: max(0, len(pool) - FEWEST_LEFT)]
-    if chosen:
-        names = tuple(one.known.example for one in chosen)
+def _retire_redundant(redundant: Sequence[Suspect], predicted: Predicting) -> Iterator[Advice]:
+    if redundant:
+        names = tuple(one.known.example for one in redundant)
         yield Advice(
             key=_key(Kind.RETIRE, "redundant", names),
             kind=Kind.RETIRE,
-            title=f"retire {_n(len(chosen), 'near-duplicate')} without a worth of their own",
-            reason="each is like a better one that stays, and does not help by itself",
+            title=f"retire {_n(len(names), 'near-duplicate')} without a worth of their own",
+            reason="each is like a better one that stays, and none is known to help by itself",
             examples=names,
-            evidence=_details(chosen),
-            predicted=effect_of_leaving(names, pool, contrast),
+            evidence=_details(redundant),
+            predicted=predicted(names),
         )
 
 
@@ -197,7 +215,7 @@ def _collect(members: Sequence[Known], tested: Sequence[ProgramScore]) -> Iterat
         yield Advice(
             key=_key(Kind.COLLECT, "weak", tuple(f"{c.topic}/{c.difficulty}" for c in weak)),
             kind=Kind.COLLECT,
-            title=f"collect {COLLECTED} more examples in {_n(len(weak), 'cell')}",
+            title=f"collect {COLLECTED} more examples in {_each(len(weak), 'cell')}",
             reason=f"their requests are answered worst: cells score {mean:.2f} on average",
             cells=tuple(weak),
             change={"count": COLLECTED},
@@ -213,7 +231,7 @@ def _change_threshold(
     members: Sequence[Known],
     contributions: Sequence[Contribution],
     policy: Policy,
-    contrast: Contrast,
+    predicted: Predicting,
 ) -> Iterator[Advice]:
     """A higher `admit_quality`, where most of what it would have kept out does harm."""
     found = {one.example: one for one in contributions}
@@ -225,12 +243,12 @@ def _change_threshold(
     for place in range(1, len(pool)):
         below = [found[m.example].verdict for m in pool[:place]]
         harmful, helpful = below.count(Effect.HARMFUL), below.count(Effect.HELPFUL)
-        apart = pool[place].quality > max(pool[place - 1].quality, policy.admit_quality)
+        apart = _between(pool[place - 1], pool[place], policy) is not None
         if apart and harmful >= FEWEST_BELOW and 2 * harmful >= place and not helpful:
             best = max(best or (0, 0), (harmful, place))
-    if best:
+    limit = _between(pool[best[1] - 1], pool[best[1]], policy) if best else None
+    if best and limit is not None:
         harmful, place = best
-        limit = round((pool[place - 1].quality + pool[place].quality) / 2, 3)
         names = tuple(m.example for m in pool[:place])
         yield Advice(
             key=_key(Kind.CHANGE_THRESHOLD, f"admit_quality={limit}", names),
@@ -241,8 +259,15 @@ def _change_threshold(
             change={"admit_quality": limit},
             evidence=tuple(f"{m.example[:16]}: quality {m.quality:.3f}, "
                            f"{found[m.example].verdict}" for m in pool[:place]),
-            predicted=effect_of_leaving(names, [m.example for m in pool], contrast),
+            predicted=predicted(names),
         )  # fmt: skip
+
+
+def _between(below: Known, above: Known, policy: Policy) -> float | None:
+    """A threshold that is higher than the policy's and keeps out the one and not the other."""
+    least = max(below.quality, policy.admit_quality)
+    middle = (least + above.quality) / 2
+    return next((n for n in (round(middle, 3), middle) if least < n <= above.quality), None)
 
 
 def _key(kind: Kind, what: str, names: Sequence[str]) -> str:
@@ -251,6 +276,10 @@ def _key(kind: Kind, what: str, names: Sequence[str]) -> str:
 
 def _details(found: Sequence[Suspect]) -> tuple[str, ...]:
     return tuple(f"{one.known.example[:16]}: {one.fault}: {one.detail}" for one in found)
+
+
+def _each(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"each of {count} {what}s"
 
 
 def _n(count: int, what: str) -> str:

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from tdsys.core.attribution import Contribution
 from tdsys.core.dataset import lacking
 from tdsys.core.example import Cell
 from tdsys.core.policy import Policy
+from tdsys.core.regressing import Regression
 from tdsys.core.sections import AlertRules
 from tdsys.core.trends import Shift, balance
 
@@ -20,6 +22,8 @@ RULES = (
     "backlog",
     "backlog_days",
     "failed_run",
+    "regression",
+    "harmful_demos",
     "short_cell",
     "stale",
     "stale_program",
@@ -68,8 +72,8 @@ class Observed(NamedTuple):
 
     `heard_of`: its newest capture, or when the domain was made; `failed`: the newest run's reason.
     `decided` and `rejected` are of the newest decisions; `outdated`: when the active program was
-    made, if its data changed since; `planned`: calls of 24 hours. What no rule asks for is left
-    out.
+    made, if its data changed since; `planned`: calls of 24 hours; `harmful`: demos of the active
+    program. What no rule asks for is left out.
     """
 
     domain: str
@@ -88,6 +92,8 @@ class Observed(NamedTuple):
     planned: int = 0
     imported: Imported | None = None
     stored_bytes: int = 0
+    regressed: Regression | None = None
+    harmful: Sequence[Contribution] = ()
 
 
 class Trouble(NamedTuple):
@@ -113,6 +119,7 @@ def troubles(seen: Observed, policy: Policy, *, now: datetime) -> list[Trouble]:
         *_about_decisions(seen, rules),
         *_about_people(seen, rules, now),
         *_about_runs(seen, rules),
+        *_about_the_program(seen, rules),
         *_about_cells(seen, policy),
         *_about_age(seen, rules, now),
         *_about_quality(seen, rules, now),
@@ -186,6 +193,35 @@ def _about_runs(seen: Observed, rules: AlertRules) -> Iterator[Trouble]:
             seen.failed,
             "mend the cause, then `tdsys optimize retry`; it is tried again each hour",
         )
+
+
+def _about_the_program(seen: Observed, rules: AlertRules) -> Iterator[Trouble]:
+    worse = seen.regressed
+    if rules.regression and worse is not None and worse.is_certain:
+        yield Trouble(
+            "regression",
+            Severity.CRITICAL,
+            f"the active program of {seen.domain} is worse than {worse.against}",
+            f"{worse.gain:+.3f} ({worse.low:+.3f} to {worse.high:+.3f}) on the same test items, "
+            f"{worse.requests} distinct requests",
+            f"`tdsys optimize rollback --domain {seen.domain}` or activate a better one from "
+            "`tdsys optimize history`; did the model, its settings or the metric change?",
+        )
+    if rules.harmful_demos and seen.harmful:
+        yield Trouble(
+            "harmful_demos",
+            Severity.WARNING,
+            f"the active program of {seen.domain} shows examples that do harm",
+            "; ".join(f"{one.example[:12]} {_points(one)}" for one in seen.harmful),
+            f"see `tdsys effectiveness recommend --domain {seen.domain}`: applied, they retire, "
+            "and the next run makes a program without them",
+        )
+
+
+def _points(one: Contribution) -> str:
+    if one.value is None or one.ci_low is None or one.ci_high is None:
+        return ""
+    return f"{one.value:+.3f} ({one.ci_low:+.3f} to {one.ci_high:+.3f})"
 
 
 def _about_cells(seen: Observed, policy: Policy) -> Iterator[Trouble]:

@@ -104,8 +104,7 @@ def probes(pool: Sequence[str], items: Sequence[str], *, calls: int, seed: int) 
     """
     draw = random.Random(seed)  # noqa: S311  # a design, not a secret
     examples, requests = _Deck(pool, draw), _Deck(items, draw)
-    most = min(MOST_DEMOS, max(1, len(pool) // 2))
-    least = min(FEWEST_DEMOS, most)
+    least, most = _sizes(len(pool))
     found = []
     while calls > 0:
         asked = min(REQUESTS_PER_SUBSET, len(items), calls)
@@ -117,11 +116,16 @@ def probes(pool: Sequence[str], items: Sequence[str], *, calls: int, seed: int) 
 
 def mean_size(pool: int) -> float:
     """How many demos a probe has on average, from a pool of that size."""
-    most = min(MOST_DEMOS, max(1, pool // 2))
-    least = min(FEWEST_DEMOS, most)
+    least, most = _sizes(pool)
     n = most - least + 1
     chances = (((k + 1) / n) ** DRAWS_OF_SIZE - (k / n) ** DRAWS_OF_SIZE for k in range(n))
     return least + sum(k * chance for k, chance in enumerate(chances))
+
+
+def _sizes(pool: int) -> tuple[int, int]:
+    """The fewest and the most demos of a probe: two sizes at least, also of the smallest pool."""
+    most = min(MOST_DEMOS, max(1, pool // 2))
+    return min(FEWEST_DEMOS, max(1, most - 1)), most
 
 
 def expected_error(calls: int, pool: int) -> float:

@@ -20,7 +20,9 @@ from tdsys.core.rubric import Check
 TEMPLATES = "templates"
 GENERATOR = "generator:"
 # The last resorts of a cell; only a person can take them.
-IMPORT, REVIEW = "import", "review"
+IMPORT, REVIEW, RESUME = "import", "review", "resume"
+# Five seconds, doubling: a model that is away for five minutes ends a portion, maker or judge.
+MOST_OUTAGES = 7
 # So many attempts for each example that is wanted, before another strategy gets its turn.
 TRIES_PER_EXAMPLE = 3
 SPARE_TRIES = 3
@@ -52,6 +54,15 @@ class CellState(StrEnum):
     DONE = "done"
     SHORT = "short"
     CANCELLED = "cancelled"
+
+
+class Kin(StrEnum):
+    """Which admitted examples of its topic a new one is made of; crowd: those most alike."""
+
+    CELL = "cell"
+    EASIER = "easier"
+    HARDER = "harder"
+    CROWD = "crowd"
 
 
 class Parent(NamedTuple):
@@ -108,11 +119,15 @@ class Refused(NamedTuple):
 
 
 class Maker(Protocol):
-    """Makes examples in one way; `calls` is the most it asks a model for one of them."""
+    """Makes examples in one way; `calls` is the most it asks a model for one of them.
+
+    What it makes of a crowd must be unlike whatever is there.
+    """
 
     version: str
     calls: int
     parents: int
+    kin: Kin
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""

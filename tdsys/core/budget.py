@@ -99,8 +99,13 @@ def evaluations(plan: Plan) -> int:
     return 1 + plan.trials + (_full(plan.trials) if plan.minibatch else 0)
 
 
-def in_flight(plan: Plan, threads: int) -> int:
-    """How many calls of a run may be under way at once, so that a kill costs next to nothing."""
+def in_flight(plan: Plan, threads: int, *, wanted: int | None = None) -> int:
+    """How many calls of a run are under way at once: those that are wanted, as far as threads go.
+
+    Left to us so few that a kill, which loses what is under way, costs next to nothing.
+    """
+    if wanted is not None:
+        return min(threads, wanted)
     sure = plan.evaluation_calls * PAID_SHARE
     return min(threads, max(1, int(sure * SHARE_IN_FLIGHT)))
 

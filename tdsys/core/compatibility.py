@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tdsys.core import budget
 from tdsys.core.dataset import SMALLEST_SPLIT, holds
 from tdsys.core.example import Document
-from tdsys.core.policy import PerDimension, Policy, Shares, Signature
+from tdsys.core.policy import PerDimension, Policy, Signature
 from tdsys.core.screening import NEEDED
 
 _MEMBERS = """
@@ -42,17 +42,20 @@ class Conflict(NamedTuple):
     remedy: str
 
 
-def conflicts(policy: Policy) -> list[Conflict]:
-    """All of them, in the order of the policy's fields; empty when a run can follow it."""
-    return [
-        *(_in_signature(policy.signature) if policy.signature else ()),
-        *_in_cells(policy),
-        *_in_thresholds(policy.reject_below, policy.admit_from),
-        *_in_shares(policy.shares, policy.min_examples, policy.trigger.min_per_split),
-        *_in_comparison(policy),
-        *_in_calls(policy),
-        *_in_lifecycle(policy),
-    ]
+class Check(NamedTuple):
+    """Finds conflicts of one kind, which depend on the fields it reads and on no other."""
+
+    reads: frozenset[str]
+    find: Callable[[Policy], Iterable[Conflict]]
+
+
+def conflicts(policy: Policy, *, unknown: Collection[str] = ()) -> list[Conflict]:
+    """All of them, in the order of the policy's fields; empty when a run can follow it.
+
+    Of fields whose values are `unknown` nothing is said, nor of what depends on them.
+    """
+    able = [one for one in CHECKS if one.reads.isdisjoint(unknown)]
+    return [conflict for one in able for conflict in one.find(policy)]
 
 
 def unlabelled(signature: Signature, examples: Sequence[Document]) -> list[Conflict]:
@@ -81,7 +84,9 @@ def misnamed(signature: Signature) -> Iterator[Conflict]:
                 yield Conflict(f"signature.{side}.{name}", why, "give the field another name")
 
 
-def _in_signature(signature: Signature) -> Iterator[Conflict]:
+def _in_signature(policy: Policy) -> Iterator[Conflict]:
+    if (signature := policy.signature) is None:
+        return
     yield from misnamed(signature)
     if not signature.instructions.strip():
         yield Conflict(
@@ -182,9 +187,9 @@ def _in_lifecycle(policy: Policy) -> Iterator[Conflict]:
         )
 
 
-def _in_thresholds(reject_below: PerDimension, admit_from: PerDimension) -> Iterator[Conflict]:
+def _in_thresholds(policy: Policy) -> Iterator[Conflict]:
     for dimension in PerDimension.model_fields:
-        lowest, enough = reject_below.of(dimension), admit_from.of(dimension)
+        lowest, enough = policy.reject_below.of(dimension), policy.admit_from.of(dimension)
         if lowest > enough:
             yield Conflict(
                 f"admit_from.{dimension}",
@@ -193,8 +198,9 @@ def _in_thresholds(reject_below: PerDimension, admit_from: PerDimension) -> Iter
             )
 
 
-def _in_shares(shares: Shares, examples: int, least: int) -> Iterator[Conflict]:
-    for split, share in shares.model_dump().items():
+def _in_shares(policy: Policy) -> Iterator[Conflict]:
+    examples, least = policy.min_examples, policy.trigger.min_per_split
+    for split, share in policy.shares.model_dump().items():
         if (held := round(share * examples)) < least:
             yield Conflict(
                 f"shares.{split}",
@@ -223,3 +229,18 @@ def _in_calls(policy: Policy) -> Iterator[Conflict]:
             "a run that may be queued would wait for ever",
             f"raise it to {policy.max_calls} or lower max_calls",
         )
+
+
+_SPLITS = frozenset({"min_examples", "shares"})
+_CELLS = frozenset({"min_examples", "cells", "topics", "difficulties"})
+CHECKS = (
+    Check(frozenset({"signature"}), _in_signature),
+    Check(_CELLS | {"max_examples"}, _in_cells),
+    Check(frozenset({"reject_below", "admit_from"}), _in_thresholds),
+    Check(_SPLITS | {"trigger"}, _in_shares),
+    Check(_SPLITS | {"optimizer", "auto"}, _in_comparison),
+    Check(
+        _SPLITS | {"optimizer", "auto", "max_examples", "max_calls", "max_daily_calls"}, _in_calls
+    ),
+    Check(_CELLS | {"lifecycle"}, _in_lifecycle),
+)

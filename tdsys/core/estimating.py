@@ -21,6 +21,8 @@ FEWEST_SCORES = 20
 FEWEST_FREEDOM = 60
 # Of what is in prompts but not asked about, effects are presumed to spread so far around zero.
 SPREAD = 0.1
+# Scores of an item that differ by no more than rounding do not differ.
+ALIKE = 1e-12
 Numbers = NDArray[np.float64]
 
 
@@ -110,12 +112,10 @@ def _sentence(known: int, pool: int, error: float) -> str:
 
 def _nothing(rows: Sequence[Row], pool: Sequence[str], seen: Mapping[str, int]) -> Estimate:
     nothing = [_contribution(name, None, seen.get(name, 0)) for name in pool]
-    return Estimate(
-        nothing,
-        len(rows),
-        None,
-        f"not enough evidence: {len(rows)} scores for {len(pool)} examples",
-    )
+    because = f"not enough evidence: {len(rows)} scores for {len(pool)} examples"
+    if len(rows) > len({(row.item, row.value) for row in rows}) == len({r.item for r in rows}):
+        because = f"not enough evidence: {len(rows)} scores, no two of one request differ"
+    return Estimate(nothing, len(rows), None, because)
 
 
 def _contribution(
@@ -136,10 +136,12 @@ def _fitted(rows: Sequence[Row], known: Sequence[str]) -> _Fit | None:
     who = np.zeros((len(rows), len(columns)))
     for place, row in enumerate(rows):
         who[place, [columns[name] for name in row.demos]] = 1.0
-    contexts = _indicators([row.context for row in rows])[:, 1:]
+    contexts = _indicators([row.context for row in rows])[:, _beside(rows)]
     items = _numbered([row.item for row in rows])
     z = _within(np.column_stack([who, contexts]), items)
     y = _within(np.array([[row.value for row in rows]]).T, items)[:, 0]
+    if float(y @ y) < ALIKE * len(y):
+        return None
     penalty = np.zeros(z.shape[1])
     # Whoever is in prompts but not asked about is presumed to do little: a random effect.
     penalty[len(known) : len(columns)] = max(float(y @ y) / len(y), 1e-6) / SPREAD**2
@@ -173,6 +175,29 @@ def _within(values: Numbers, items: NDArray[np.int64]) -> Numbers:
     counts = np.bincount(items).astype(float)
     taken: Numbers = values - (sums / counts[:, None])[items]
     return taken
+
+
+def _beside(rows: Sequence[Row]) -> list[int]:
+    """The contexts that are told beside another one, by number.
+
+    Of contexts that share items, also by way of others, one is the measure of the rest. Those of
+    another major version share none and have one of their own.
+    """
+    places = {name: place for place, name in enumerate(dict.fromkeys(r.context for r in rows))}
+    leads = list(range(len(places)))
+
+    def leader(place: int) -> int:
+        while leads[place] != place:
+            place = leads[place]
+        return place
+
+    asked: dict[str, int] = {}
+    for item, context in dict.fromkeys((row.item, row.context) for row in rows):
+        one, other = sorted(
+            (leader(places[context]), leader(asked.setdefault(item, places[context])))
+        )
+        leads[other] = one
+    return [place for place, lead in enumerate(leads) if lead != place]
 
 
 def _numbered(names: Sequence[Hashable]) -> NDArray[np.int64]:

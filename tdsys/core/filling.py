@@ -9,10 +9,12 @@ import hashlib
 import heapq
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from tdsys.core.batch import Kin
 from tdsys.core.example import Cell
+from tdsys.core.hardness import beside
 from tdsys.core.policy import Policy
 from tdsys.errors import InvalidInput
 
@@ -43,7 +45,21 @@ class Offer(NamedTuple):
 
     strategy: str
     calls: int
-    needs_material: bool = False
+    parents: int = 0
+    kin: Kin = Kin.CELL
+
+    @property
+    def needs_material(self) -> bool:
+        """Whether it makes nothing out of nothing."""
+        return self.parents > 0
+
+    def can_begin(self, cell: Cell, admitted: Mapping[Cell, int], listed: Sequence[str]) -> bool:
+        """Whether there is enough material for a cell; `listed` as in `easier_first`."""
+        topic = {c.difficulty: n for c, n in admitted.items() if c.topic == cell.topic and n}
+        if self.kin in {Kin.EASIER, Kin.HARDER}:
+            side = beside(cell.difficulty, topic, listed, harder=self.kin is Kin.HARDER)
+            return any(topic[one] >= self.parents for one in side)
+        return sum(topic.values()) >= self.parents
 
 
 class Planned(NamedTuple):
@@ -114,15 +130,18 @@ def plan(
     before: Mapping[Cell, int],
     seed: int = 0,
     price: float | None = None,
+    able: Callable[[Offer, Cell], bool] = lambda _, __: True,
 ) -> FillingPlan:
     """Strategies for each cell, and what the whole is expected to take.
 
-    `price` is in US dollars for a million tokens.
+    `price` is in US dollars for a million tokens. Where none is `able` to begin in a cell all are
+    given it, so that its end says what lacked.
     """
     cells = [
         Planned(*cell, offer.strategy, n, math.ceil(n * calls_per_example(offer, cell, experience)))
         for cell, count in wanted.items()
-        for offer, n in _dealt(cell, count, offers, experience, seed)
+        for those in [[one for one in offers if able(one, cell)] or offers]
+        for offer, n in _dealt(cell, count, those, experience, seed)
     ]
     calls = sum(one.calls for one in cells)
     tokens = round(calls * _tokens_per_call(experience))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from statistics import fmean
 
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tdsys.core.comparison import FEWEST_REQUESTS
 
+# Where fewer pairs than this were answered, what is missing could turn what is there.
+ANSWERED_SHARE = 0.9
 RESAMPLES = 4000
 TAIL = 0.025
 SEED = 5
@@ -62,37 +64,52 @@ def impact(pairs: Sequence[Pair], requests: Sequence[str]) -> Impact | None:
     Efron and Tibshirani 1993, chapter 8: pairs stay pairs. Items that ask for the same get the
     same answer, so requests are drawn, not items.
     """
-    gains: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    held: tuple[list[float], list[float]] = ([], [])
+    found: dict[str, dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     missing = 0
     for seed, pair in enumerate(pairs):
         for before, after, request in zip(pair.with_, pair.without, requests, strict=True):
             if before is None or after is None:
                 missing += 1
-                continue
-            held[0].append(before)
-            held[1].append(after)
-            gains[request][seed].append(after - before)
-    if not gains:
+            else:
+                found[request][seed].append((before, after))
+    if not found:
         return None
-    table = [{seed: fmean(found) for seed, found in by.items()} for by in gains.values()]
+    olds, news = (_means(found, side) for side in (0, 1))
+    table = [
+        {seed: new[seed] - old[seed] for seed in new} for old, new in zip(olds, news, strict=True)
+    ]
     low, high = _interval(table, len(pairs))
     return Impact(
-        with_=fmean(held[0]),
-        without=fmean(held[1]),
-        gain=fmean(value for by in table for value in by.values()),
+        with_=_mean(olds),
+        without=_mean(news),
+        gain=_mean(table),
         gain_low=low,
         gain_high=high,
         items=len(requests),
         requests=len(table),
         seeds=len(pairs),
         unanswered=missing,
-        finding=_finding(low, high, len(table)),
+        finding=_finding(low, high, len(table), missing / (len(pairs) * len(requests))),
     )
 
 
-def _finding(low: float, high: float, requests: int) -> Finding:
-    if requests < FEWEST_REQUESTS:
+_Table = list[dict[int, float]]
+
+
+def _means(found: Mapping[str, Mapping[int, list[tuple[float, float]]]], side: int) -> _Table:
+    """For each request and seed the mean score of one side."""
+    return [
+        {seed: fmean(pair[side] for pair in held) for seed, held in by.items()}
+        for by in found.values()
+    ]
+
+
+def _mean(table: _Table) -> float:
+    return fmean(value for by in table for value in by.values())
+
+
+def _finding(low: float, high: float, requests: int, unanswered: float) -> Finding:
+    if requests < FEWEST_REQUESTS or unanswered > 1 - ANSWERED_SHARE:
         return Finding.NOT_ENOUGH
     if low > 0:
         return Finding.IMPROVED

@@ -74,8 +74,13 @@ class Person(NamedTuple):
             raise hidden(domain)
         if right not in self.rights:
             least = next(role for role, rights in ROLES.items() if right in rights)
+            if right in ROLES[self.role]:
+                raise NotAllowed(
+                    f"this needs the right to {right}, which this token leaves out",
+                    remedy=f"use a token of the role {least}",
+                )
             raise NotAllowed(
-                f"this needs the right to {right}, and a {self.role} has not got it",
+                f"this needs the right to {right}, which the role {self.role} has not got",
                 remedy=f"ask an admin for the role {least}",
             )
 

@@ -183,6 +183,13 @@ class Policy(BaseModel):
     max_calls: int = Field(
         5000, ge=1, description="a run planned above it is not queued, one that asks for more ends"
     )
+    in_flight: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="calls of a run under way at once; left out: as few as a kill may lose",
+        examples=[16],
+    )
     max_daily_calls: int | None = Field(
         None,
         ge=1,
@@ -233,6 +240,7 @@ class Policy(BaseModel):
 # What another version of a policy may say without a run coming out otherwise.
 _BESIDES_RUNS = frozenset({
     "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
+    "in_flight",
     "max_daily_calls", "lifecycle", "alerts", "judges", "second_reviews", "blind_reviews",
     "trigger", "activation",
 })  # fmt: skip

@@ -287,6 +287,12 @@ class AlertRules(_Section):
         14, gt=0, description="one waits for a person longer than so many days"
     )
     failed_run: bool = Field(default=True, description="the newest run failed")
+    regression: bool = Field(
+        default=True, description="the active program is worse than the one before, or than it was"
+    )
+    harmful_demos: bool = Field(
+        default=True, description="a demo of the active program does harm, by a fresh attribution"
+    )
     short_cell: bool = Field(
         default=True, description="a cell has fewer than its minimum after the first version"
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ from tdsys.core.example import level
 FEWEST_PROGRAMS = 4
 GOOD_PROGRAM = 0.5
 FAILED = 0.25
+# So many of the examples that a fault is beside are told.
+NAMED = 5
 
 
 class Fault(StrEnum):
@@ -54,7 +57,7 @@ class Known(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """An example with a fault; `others` are the examples that it is a fault beside."""
+    """An example with a fault; `others` are some of the examples that it is a fault beside."""
 
     known: Known
     fault: Fault
@@ -99,19 +102,27 @@ def suspects(
 def _harmful(
     members: Sequence[Known], contributions: Mapping[str, Contribution]
 ) -> Iterator[Suspect]:
-    for one in members:
-        found = contributions.get(one.example)
-        if found and found.verdict is Effect.HARMFUL:
-            yield Suspect(one, Fault.HARMFUL, f"a prompt with it scores {_told(found)}")
+    """The most harmful first."""
+    harmful = [
+        (found.value or 0.0, one, found)
+        for one in members
+        if (found := contributions.get(one.example)) and found.verdict is Effect.HARMFUL
+    ]
+    for _, one, found in sorted(harmful, key=lambda held: held[0]):
+        yield Suspect(one, Fault.HARMFUL, f"a prompt with it scores {_told(found)}")
 
 
 def _redundant(
     members: Sequence[Known], contributions: Mapping[str, Contribution]
 ) -> Iterator[Suspect]:
-    """Of near-duplicates in train the best stays; others need not if they do not help."""
+    """Of near-duplicates in train the best stays; others need not if they do not help.
+
+    What is harmful is no reason for another to go: it should go itself.
+    """
+    harmful = {name for name, one in contributions.items() if one.verdict is Effect.HARMFUL}
     clusters: dict[int, list[Known]] = defaultdict(list)
     for one in members:
-        if one.split is Split.TRAIN:
+        if one.split is Split.TRAIN and one.example not in harmful:
             clusters[one.cluster].append(one)
 
     def worth(one: Known) -> tuple[float, float, str]:
@@ -135,18 +146,25 @@ def _contradictory(members: Sequence[Known]) -> Iterator[Suspect]:
     for one in members:
         same[level(one.problem)].append(one)
     for text, alike in same.items():
-        for one in alike if text else ():
-            others = [
-                other
-                for other in alike
-                if other is not one and compare(one.answer, other.answer) is Equality.UNEQUAL
-            ]
-            if others:
-                names = tuple(other.example for other in others)
+        answers = Counter(one.answer for one in alike)
+        if not text or len(answers) == 1:
+            continue
+        # Of many copies answers are compared, not copies.
+        unlike = {
+            answer: [n for n in answers if compare(answer, n) is Equality.UNEQUAL]
+            for answer in answers
+        }
+        by_answer: dict[str, list[str]] = defaultdict(list)
+        for one in alike:
+            by_answer[one.answer].append(one.example)
+        for one in alike:
+            count = sum(answers[n] for n in unlike[one.answer])
+            held = (name for n in unlike[one.answer] for name in by_answer[n])
+            if names := tuple(islice(held, NAMED)):
+                more = f" and {count - len(names)} others" if count > len(names) else ""
                 # No answer is told here: what is forgotten must not live on in a recommendation.
-                detail = (
-                    f"the same problem has another answer in {', '.join(n[:16] for n in names)}"
-                )
+                listed = ", ".join(n[:16] for n in names)
+                detail = f"the same problem has another answer in {listed}{more}"
                 yield Suspect(one, Fault.CONTRADICTORY, detail, names)
 
 

@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from queue import SimpleQueue
 from typing import Any
 
-from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Order, Refused
+from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Kin, Order, Refused
 from tdsys.core.example import Document, Malformed, check_document
 from tdsys.errors import InvalidInput, ModelUnavailable
 from tdsys.reference import DOMAINS, ReferenceGenerator
@@ -62,6 +62,7 @@ class GeneratorMaker:
 
     calls = 0
     parents = 0
+    kin = Kin.CELL
 
     def __init__(
         self,
@@ -168,6 +169,7 @@ class TemplateMaker:
     version = "templates-1"
     calls = 0
     parents = 0
+    kin = Kin.CELL
 
     def __init__(self) -> None:
         self._generator = ReferenceGenerator()

@@ -1,9 +1,10 @@
 """Strategies: prompt files by which a model makes problems, ours and those users install.
 
 A file begins with `name: value` lines: version, source, idea, parents (0 to 5), and where they
-apply answer (kept: the material's, given: one of its numbers), keeps (problem), differs (yes: from
-its material), calculation (yes: a program is wanted first, and what it comes to is the answer) and
-off (yes: only when it is named). After `---` comes the prompt.
+apply material (easier, harder: than what is wanted), answer (kept: the material's, given: one of
+its numbers), keeps (problem), differs (yes: from its material and from all that is there),
+calculation (yes: a program is wanted first, and what it comes to is the answer) and off (yes: only
+when it is named). After `---` comes the prompt.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tdsys.core.batch import Kin
 from tdsys.core.mistakes import first_mistake
 from tdsys.errors import ConfigurationError, InvalidInput
 
@@ -36,11 +38,17 @@ class Strategy(BaseModel):
     idea: str
     parents: int = Field(0, ge=0, le=MOST_PARENTS)
     answer: Literal["free", "kept", "given"] = "free"
+    material: Literal[Kin.CELL, Kin.EASIER, Kin.HARDER] = Kin.CELL
     keeps: Literal["", "problem"] = ""
     differs: bool = False
     calculation: bool = False
     off: bool = False
     prompt: str = Field(min_length=1)
+
+    @property
+    def kin(self) -> Kin:
+        """Which examples it is shown."""
+        return Kin.CROWD if self.differs else self.material
 
     @property
     def label(self) -> str:

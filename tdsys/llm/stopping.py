@@ -59,27 +59,29 @@ class Turns:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._under_way: dict[Hashable, threading.Event] = {}
+        self._under_way: dict[Hashable, threading.Lock] = {}
         self._taken: dict[str, Hashable] = {}
 
     def take(self, call_id: str, asked: Hashable, check: Callable[[], None]) -> None:
         """Wait until nobody asks the same; `check` may end the wait by raising."""
+        ours = threading.Lock()
+        ours.acquire()
         while True:
             with self._lock:
-                other = self._under_way.get(asked)
-                if other is None:
-                    self._under_way[asked] = threading.Event()
+                other = self._under_way.setdefault(asked, ours)
+                if other is ours:
                     self._taken[call_id] = asked
                     return
-            while not other.wait(CHECK_SECONDS):
+            while not other.acquire(timeout=CHECK_SECONDS):
                 check()
+            other.release()
 
     def give_back(self, call_id: str) -> None:
         """Let the next one go on."""
         with self._lock:
             asked = self._taken.pop(call_id, None)
             if asked is not None:
-                self._under_way.pop(asked).set()
+                self._under_way.pop(asked).release()
 
 
 class Gate(BaseCallback):  # type: ignore[misc]
@@ -97,14 +99,9 @@ class Gate(BaseCallback):  # type: ignore[misc]
         self._ledger.check()
         if (asked := _asked(instance, inputs)) is not None:
             self._turns.take(call_id, asked, self._ledger.check)
-            self._ledger_or_back(call_id)
-
-    def _ledger_or_back(self, call_id: str) -> None:
-        try:
-            self._ledger.check()
-        except Stopped:
-            self._turns.give_back(call_id)  # nobody will hear how a call ended that never began
-            raise
+            if self._ledger.reason is not None:
+                self._turns.give_back(call_id)  # nobody will hear how it ended: it never began
+                raise Stopped
 
     def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:  # noqa: ARG002
         """A model that does not answer ends the work; one prompt it cannot take does not."""
@@ -127,10 +124,15 @@ class Pausing(list[Any]):
 
 def _asked(instance: Any, inputs: dict[str, Any]) -> Hashable | None:
     """What a call asks, to be compared with others; None where that cannot be told cheaply."""
-    given = {**instance.kwargs, **(inputs.get("kwargs") or {})}
+    given, usual = inputs.get("kwargs") or {}, instance.kwargs
     try:
-        said = tuple(one["content"] for one in inputs.get("messages") or ())
-        asked = (instance.model, said, given.get("temperature"), given.get("rollout_id"))
+        said = tuple([one["content"] for one in inputs.get("messages") or ()])
+        asked = (
+            instance.model,
+            said,
+            given.get("temperature", usual.get("temperature")),
+            given.get("rollout_id", usual.get("rollout_id")),
+        )
         hash(asked)
     except (KeyError, TypeError):
         return None

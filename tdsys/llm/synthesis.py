@@ -17,7 +17,7 @@ import dspy
 from tdsys.core import calculating
 from tdsys.core.answers import Equality, compare
 from tdsys.core.arithmetic import format_number, numbers
-from tdsys.core.batch import Draft, Order, Parent, Refused
+from tdsys.core.batch import Draft, Kin, Order, Parent, Refused
 from tdsys.core.calculating import Calculator
 from tdsys.core.example import Document, Malformed, check_document, level
 from tdsys.core.resolving import NOT_ASKED, Solution
@@ -36,6 +36,12 @@ UNKNOWN = "unknown"
 BYTES_PER_TOKEN = 2
 # What DSPy writes around instructions and fields.
 FORM_BYTES = 1200
+_OF = {
+    Kin.CELL: "the topic",
+    Kin.CROWD: "the topic",
+    Kin.EASIER: "the topic that are easier",
+    Kin.HARDER: "the topic that are harder",
+}
 # A shorter one would end in the middle of a problem.
 LEAST_ANSWER = 300
 
@@ -58,7 +64,7 @@ class ModelMaker:
         self._strategy, self._threads, self._calculator = strategy, threads, calculator
         self._model = model.for_rows()
         self.version = strategy.label
-        self.parents = strategy.parents
+        self.parents, self.kin = strategy.parents, strategy.kin
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""
@@ -73,7 +79,8 @@ class ModelMaker:
     def _cannot(self, order: Order) -> Refused | None:
         """Why a model is not asked at all."""
         if len(order.parents) < min(self.parents, _fewest(self)):
-            return Refused("no_material", f"{self.version} needs {self.parents} admitted examples")
+            told = f"{self.version} needs {self.parents} admitted examples of {_OF[self.kin]}"
+            return Refused("no_material", told)
         shown = self._shown(order)
         if capped(_program(self._strategy), shown, order.most_tokens) is None:
             told = f"the prompt leaves too little of {order.most_tokens} tokens for an answer"

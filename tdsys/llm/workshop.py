@@ -32,7 +32,8 @@ class ModelWorkshop:
         if strategy == TEMPLATES or strategy.startswith(GENERATOR):
             return Offer(strategy, calls_per_try(self.maker(strategy).calls))
         wanted = named(strategy)
-        return Offer(strategy, calls_per_try(1), wanted.parents > 0 and not wanted.differs)
+        parents = 0 if wanted.differs else wanted.parents
+        return Offer(strategy, calls_per_try(1), parents, wanted.kin)
 
     def topics(self, generator: str, domain: str) -> Sequence[str]:
         """What a generator says it knows of a domain; empty when it says nothing."""

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from tdsys.core.compatibility import conflicts
 from tdsys.core.example import check_domain
+from tdsys.core.mistakes import in_words
 from tdsys.core.policy import Policy
 from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput
@@ -25,6 +27,12 @@ from tdsys.parsing.yamlvalue import may_be_number
 
 WIDTH = 96
 DOMAIN = "domain"
+BOUNDS = {
+    "ge": "use {} or more",
+    "gt": "use more than {}",
+    "le": "use {} or less",
+    "lt": "use less than {}",
+}
 
 
 class Mistake(NamedTuple):
@@ -63,14 +71,11 @@ def policy_from(text: str) -> Written:
         raise Refused([_mistake(document, (), "not a list of `field: value`", "see policy init")])
     rules = {name: value for name, value in given.items() if name != DOMAIN}
     mistakes = [*_in_domain(document, given), *_in_rules(document, rules)]
-    if mistakes:
+    found, unknown = _readable(rules, mistakes)
+    clashes = conflicts(found, unknown=unknown) if found else []
+    mistakes += [_mistake(document, _path(one.field), one.message, one.remedy) for one in clashes]
+    if mistakes or not found:
         raise Refused(sorted(mistakes))
-    found = Policy.model_validate(rules)
-    clashes = [
-        _mistake(document, _path(one.field), one.message, one.remedy) for one in conflicts(found)
-    ]
-    if clashes:
-        raise Refused(sorted(clashes))
     return Written(str(given[DOMAIN]), found)
 
 
@@ -132,10 +137,26 @@ def _in_rules(document: Document, rules: Mapping[str, JsonValue]) -> Iterator[Mi
         Policy.model_validate_json(json.dumps(rules), strict=True)
     except ValidationError as bad:
         for error in bad.errors():
-            yield _explained(document, error["loc"], error["type"], error["msg"])
+            yield _explained(document, error)
 
 
-def _explained(document: Document, path: Path, kind: str, message: str) -> Mistake:
+def _readable(
+    rules: Mapping[str, JsonValue], mistakes: Sequence[Mistake]
+) -> tuple[Policy | None, frozenset[str]]:
+    """The policy with defaults where fields are wrong, and which those are; None: wrong together.
+
+    What is right is looked at for conflicts at once, so that nobody mends a document twice.
+    """
+    wrong = frozenset(one.field.partition(".")[0] for one in mistakes)
+    right = {name: value for name, value in rules.items() if name not in wrong}
+    try:
+        return Policy.model_validate_json(json.dumps(right), strict=True), wrong
+    except ValidationError:
+        return None, wrong
+
+
+def _explained(document: Document, error: ErrorDetails) -> Mistake:
+    path, kind = error["loc"], error["type"]
     if kind == "extra_forbidden":
         known = _fields(path[:-1])
         close = get_close_matches(str(path[-1]), known, n=1)
@@ -143,7 +164,17 @@ def _explained(document: Document, path: Path, kind: str, message: str) -> Mista
         return _mistake(document, path, "there is no such field", remedy, of_name=True)
     if kind == "missing":
         return _mistake(document, path, "it is missing", "add it", of_name=True)
-    return _mistake(document, path, message.removeprefix("Value error, "), "correct the value")
+    return _mistake(document, path, in_words(error), _bound(path, error.get("ctx", {})))
+
+
+def _bound(path: Path, limits: Mapping[str, Any]) -> str:
+    """What a value may be, where a number bounds it, and what the field means."""
+    for name, words in BOUNDS.items():
+        if name in limits:
+            field = Policy.model_fields.get(str(path[0])) if len(path) == 1 else None
+            means = f" ({field.description})" if field and field.description else ""
+            return words.format(f"{limits[name]:g}") + means
+    return "correct the value"
 
 
 def _mistake(

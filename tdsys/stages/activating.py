@@ -12,6 +12,7 @@ from tdsys.store import (
     Tx,
     activations,
     datasets,
+    measurements,
     policies,
     programs,
     runs,
@@ -20,6 +21,7 @@ from tdsys.store import (
 )
 from tdsys.store.activations import Activation
 from tdsys.store.datasets import DatasetVersion
+from tdsys.store.measurements import Slice
 from tdsys.store.program_schema import Activated
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
@@ -31,6 +33,7 @@ LISTED = 100
 class Told(NamedTuple):
     """One run, what it learned from and made, when its program was put in force, and its captures.
 
+    `slices`: how its program and the one before did on the test split, by topic and difficulty.
     `served` is None where no generator said that the program had made what was captured.
     """
 
@@ -40,6 +43,7 @@ class Told(NamedTuple):
     because: tuple[str, ...]
     activations: tuple[Activation, ...]
     served: Served | None
+    slices: tuple[Slice, ...] = ()
 
 
 def activate(
@@ -50,6 +54,7 @@ def activate(
     NotFound for one that is not the domain's; Conflict when it is active already.
     """
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         policies.hold(tx, domain=domain)
         found = _of(tx, domain, program_id)
         if found.active:
@@ -63,6 +68,7 @@ def activate(
 def rollback(store: Store, *, domain: str, actor: str, reason: str, now: datetime) -> Activation:
     """Make the program active again that was so before; NotReady when there was none."""
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         policies.hold(tx, domain=domain)
         last = activations.newest(tx, domain=domain)
         if last is None or last.former_id is None:
@@ -88,9 +94,12 @@ def history(store: Store, *, domain: str, domains: Collection[str] | None = None
         found = runs.runs(tx, domain=domain, limit=LISTED)
         answers = served.by_program(tx, domain=domain)
         causes = {one.id: triggers.cause(tx, run_id=one.id) for one in found}
+        slices = {one: tuple(measurements.slices(tx, run_id=one)) for one in made}
     told = [_told(one, versions, made.get(one.id), causes[one.id], put) for one in found]
     return [
-        one._replace(served=answers.get(str(one.program.id))) if one.program else one
+        one._replace(served=answers.get(str(one.program.id)), slices=slices[one.run.id])
+        if one.program
+        else one
         for one in told
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from typing import NamedTuple
+from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -17,7 +18,7 @@ from tdsys.core.calibration import JudgeVersion
 from tdsys.core.dataset import Member, Split
 from tdsys.core.lifecycle import Move, State, way
 from tdsys.core.policy import Policy
-from tdsys.core.program import Item
+from tdsys.core.program import Item, Trial
 from tdsys.core.rubric import decide
 from tdsys.core.suspecting import Known, ProgramScore, Standards, Suspect, suspects
 from tdsys.core.versions import Leaving, Tombstone
@@ -29,6 +30,7 @@ from tdsys.store import (
     Store,
     Tx,
     attributions,
+    batches,
     calibrations,
     datasets,
     examples,
@@ -39,7 +41,7 @@ from tdsys.store import (
 from tdsys.store.attributions import Attribution
 from tdsys.store.datasets import DatasetVersion, Step
 from tdsys.store.effect_schema import AttributionState
-from tdsys.store.recommendations import Recommendation
+from tdsys.store.recommendations import Fact, Recommendation
 
 RUNS_LOOKED_AT = 10
 BECAUSE = "recommended"
@@ -60,27 +62,29 @@ class Survey(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What following a recommendation did, or would do."""
+    """What following a recommendation did, or would do; `before` was the newest version then."""
 
     recommendation: Recommendation
     moved: list[int]
-    version: DatasetVersion | None
-    policy_version: int | None
-    batches: list[str]
-    dry_run: bool
+    version: DatasetVersion | None = None
+    before: int | None = None
+    policy_version: int | None = None
+    batches: Sequence[str] = ()
+    dry_run: bool = False
 
 
 def survey(store: Store, *, domain: str, clock: Clock) -> Survey:
     """Look at the newest version from every side; NotReady where there is none."""
     with store.begin() as tx:
+        _, policy = policies.current(tx, domain=domain)
         version = datasets.latest(tx, domain=domain)
         if version is None:
             raise NotReady(
                 f"{domain} has no dataset version yet", remedy="see `tdsys optimize status`"
             )
-        _, policy = policies.current(tx, domain=domain)
         judge = calibrations.newest_judge(tx, domain=domain)
-        members = _known(tx, domain, datasets.members(tx, version_id=version.id), policy, judge)
+        held = datasets.members(tx, version_id=version.id, whole=False)
+        members = _known(tx, domain, held, policy, judge)
         whole = _newest(tx, domain)
         found = attributions.contributions(tx, id=whole.id) if whole else []
         tested = _tested(tx, domain)
@@ -133,8 +137,8 @@ def apply(
     if one.state is not AdviceState.OPEN:
         raise Conflict(f"recommendation {id} is {one.state}", remedy="ask for fresh ones")
     if dry_run:
-        return Applied(one, _movable(store, one), None, None, [], dry_run=True)
-    done = Applied(one, [], None, None, [], dry_run=False)
+        return Applied(one, _movable(store, one), dry_run=True)
+    done = Applied(one, [])
     if one.kind in MOVES:
         done = _moved(store, done, actor, clock)
     elif one.kind is Kind.CHANGE_THRESHOLD:
@@ -142,7 +146,6 @@ def apply(
     else:
         done = _with_batches(store, done, supply(), model, actor, clock)
     with store.begin() as tx:
-        recommendations.amend(tx, id=id, done=_kept(done))
         return done._replace(recommendation=recommendations.find(tx, id=id))
 
 
@@ -155,7 +158,10 @@ def revert(store: Store, *, id: int, actor: str, clock: Clock) -> Recommendation
     with store.begin() as tx:
         one = recommendations.find(tx, id=id, hold=True)
         if one.state is not AdviceState.APPLIED:
-            raise Conflict(f"recommendation {id} is {one.state}, not applied")
+            raise Conflict(
+                f"recommendation {id} is {one.state}, not applied",
+                remedy="there is nothing to take back",
+            )
         if one.kind in MOVES and one.kind not in CAN_GO_BACK:
             raise InvalidInput(
                 f"recommendation {id} put examples before the judge or a person",
@@ -164,23 +170,29 @@ def revert(store: Store, *, id: int, actor: str, clock: Clock) -> Recommendation
         _restore(tx, one, actor, clock)
         _freeze_again(tx, one, clock)
         _put_back(tx, one, actor, clock)
+        for batch_id in _texts(one, "batches"):
+            batches.cancel(tx, batch_id=UUID(batch_id), now=clock())  # one that ended stays
         recommendations.reverted(tx, id=id, now=clock())
-        after = recommendations.find(tx, id=id)
-    for batch_id in _texts(one, "batches"):
-        filling.cancel(store, batch_id=filling.meant(store, prefix=batch_id), clock=clock)
-    return after
+        return recommendations.find(tx, id=id)
 
 
-def freeze(tx: Tx, *, version: DatasetVersion, because: str, now: datetime) -> DatasetVersion:
+def freeze(
+    tx: Tx,
+    *,
+    version: DatasetVersion,
+    because: str,
+    now: datetime,
+    after: DatasetVersion | None = None,
+) -> DatasetVersion:
     """Freeze a version's members that are admitted still, each in its split; NotReady if few are.
 
-    A minor version: nothing else changes, so what comes of the next run comes of their leaving.
-    What was admitted meanwhile is planning's business.
+    A minor version `after` the newest, by itself that very one: nothing else changes, so what
+    comes of the next run comes of their leaving. What was admitted meanwhile is planning's
+    business.
     """
-    members = datasets.members(tx, version_id=version.id)
+    members = datasets.members(tx, version_id=version.id, whole=False)
     facts = recommendations.facts(tx, example_ids=[m.example.id for m in members])
-    held = {id_ for id_, fact in facts.items() if fact.state == State.ADMITTED}
-    left = [m for m in members if m.example.id in held]
+    left = [m for m in members if _is_there(m, facts)]
     for split in Split:
         if (count := sum(m.split is split for m in left)) < dataset.SMALLEST_SPLIT:
             raise NotReady(
@@ -189,8 +201,8 @@ def freeze(tx: Tx, *, version: DatasetVersion, because: str, now: datetime) -> D
             )
     gone = [
         Tombstone(m.example.id, m.example.fingerprint, m.split, Leaving.LEFT, because)
-        for m in members
-        if m.example.id not in held
+        for m in (datasets.members(tx, version_id=after.id, whole=False) if after else members)
+        if not _is_there(m, facts)
     ]
     return datasets.freeze(
         tx,
@@ -200,7 +212,16 @@ def freeze(tx: Tx, *, version: DatasetVersion, because: str, now: datetime) -> D
         policy_version=version.policy_version,
         members=left,
         now=now,
-        step=Step(version.id, major=False, because=because, removed=gone),
+        step=Step((after or version).id, major=False, because=because, removed=gone),
+    )
+
+
+def _is_there(member: Member, facts: Mapping[int, Fact]) -> bool:
+    """Whether it is admitted still, as what it was: an edited example is another one."""
+    fact, example = facts.get(member.example.id), member.example
+    return fact is not None and (fact.state, fact.fingerprint) == (
+        State.ADMITTED,
+        example.fingerprint,
     )
 
 
@@ -225,27 +246,31 @@ def _known(
         for one in reviewed
     }
     found = []
-    for member in members:
-        example, fact = member.example, facts.get(member.example.id)
+    for member in (one for one in members if _is_there(one, facts)):
+        example, fact = member.example, facts[member.example.id]
         approved, accepted = words.get(example.id, (None, None))
         found.append(
             Known(
                 example.fingerprint, example.id, member.split, member.cluster, example.topic,
                 example.difficulty, example.quality, clustering.problem_of(example.outputs),
-                str(example.outputs.get("answer", "")), fact.stored_at if fact else None,
-                fact.rubric if fact else None, approved, accepted,
+                str(example.outputs.get("answer", "")), fact.stored_at,
+                fact.rubric, approved, accepted,
             )
         )  # fmt: skip
     return found
 
 
 def _tested(tx: Tx, domain: str) -> list[ProgramScore]:
-    """Scores of whole validation splits by the programs that runs tried."""
+    """Scores of whole validation splits by the programs that runs tried, each program once."""
+    tried: dict[object, tuple[str, Trial]] = {}
+    for run in runs.runs(tx, domain=domain, limit=RUNS_LOOKED_AT):
+        for trial in runs.trials(tx, run_id=run.id):
+            if trial.kind == "full":
+                prompt = (run.version_id, run.model, trial.instruction, trial.demos)
+                tried.setdefault(prompt, (f"{run.id}/{trial.number}", trial))
     return [
-        ProgramScore(f"{run.id}/{trial.number}", trial.score, item.uid, item.value)
-        for run in runs.runs(tx, domain=domain, limit=RUNS_LOOKED_AT)
-        for trial in runs.trials(tx, run_id=run.id)
-        if trial.kind == "full"
+        ProgramScore(name, trial.score, item.uid, item.value)
+        for name, trial in tried.values()
         for item in trial.items
         if item.value is not None
     ]
@@ -285,16 +310,21 @@ def _admitted(tx: Tx, one: Recommendation) -> list[int]:
     placed = datasets.placed(tx, version_id=one.version_id)
     ids = sorted(found.example_id for name, found in placed.items() if name in wanted)
     facts = recommendations.facts(tx, example_ids=ids)
-    return [id_ for id_ in ids if id_ in facts and facts[id_].state == State.ADMITTED]
+    return [
+        id_
+        for id_, fact in sorted(facts.items())
+        if fact.state == State.ADMITTED and fact.fingerprint in wanted
+    ]
 
 
 def _moved(store: Store, done: Applied, actor: str, clock: Clock) -> Applied:
     """Move its examples, all or none, the reason on record with each."""
     one = done.recommendation
     with store.begin() as tx:
+        policies.hold(tx, domain=one.domain)
         version, _ = policies.current(tx, domain=one.domain)
         done = done._replace(moved=_admitted(tx, one))
-        recommendations.applied(tx, id=one.id, done=_kept(done), actor=actor, now=clock())
+        recommendations.applied(tx, id=one.id, actor=actor, now=clock())
         for example_id in done.moved:
             examples.move(
                 tx, example_id=example_id, move=MOVES[one.kind], reason=BECAUSE,
@@ -303,23 +333,26 @@ def _moved(store: Store, done: Applied, actor: str, clock: Clock) -> Applied:
             )  # fmt: skip
         latest = datasets.latest(tx, domain=one.domain)
         if one.kind is Kind.RETIRE and latest:
-            done = done._replace(
-                version=freeze(
-                    tx, version=latest, because=f"recommendation {one.id}: {one.title}", now=clock()
-                )
-            )
-        return done
+            said = f"recommendation {one.id}: {one.title}"
+            made = freeze(tx, version=latest, because=said, now=clock())
+            done = done._replace(before=latest.id, version=made)
+        return _noted(tx, done)
 
 
 def _with_policy(store: Store, done: Applied, actor: str, clock: Clock) -> Applied:
     one = done.recommendation
     with store.begin() as tx:
+        policies.hold(tx, domain=one.domain)
         _, policy = policies.current(tx, domain=one.domain)
+        limit = _change(one).get("admit_quality")
+        if isinstance(limit, int | float) and limit <= policy.admit_quality:
+            raise Conflict(
+                f"admit_quality is {policy.admit_quality:g} by now", remedy="ask for fresh ones"
+            )
         changed = Policy.model_validate({**policy.model_dump(), **_change(one)})
         version = policies.put(tx, domain=one.domain, policy=changed, author=actor, now=clock())
-        done = done._replace(policy_version=version)
-        recommendations.applied(tx, id=one.id, done=_kept(done), actor=actor, now=clock())
-        return done
+        recommendations.applied(tx, id=one.id, actor=actor, now=clock())
+        return _noted(tx, done._replace(policy_version=version))
 
 
 def _with_batches(
@@ -339,15 +372,21 @@ def _with_batches(
         for topic, difficulty in one.cells
     ]  # fmt: skip
     with store.begin() as tx:
-        recommendations.applied(tx, id=one.id, done=_kept(done), actor=actor, now=clock())
-    begun = [str(filling.begin(store, each, actor=actor, clock=clock)) for each in drafted]
-    return done._replace(batches=begun)
+        recommendations.applied(tx, id=one.id, actor=actor, now=clock())
+        begun = [str(filling.opened(tx, each, actor=actor, now=clock())) for each in drafted]
+        return _noted(tx, done._replace(batches=begun))
+
+
+def _noted(tx: Tx, done: Applied) -> Applied:
+    """Written down in the transaction that did it, or it could not be taken back."""
+    recommendations.amend(tx, id=done.recommendation.id, done=_kept(done))
+    return done
 
 
 def _kept(done: Applied) -> dict[str, JsonValue]:
     return {
         "moved": list[JsonValue](done.moved),
-        "version_before": done.recommendation.version_id,
+        "version_before": done.before,
         "version_after": done.version.id if done.version else None,
         "policy_version": done.policy_version,
         "batches": list[JsonValue](done.batches),
@@ -371,31 +410,27 @@ def _restore(tx: Tx, one: Recommendation, actor: str, clock: Clock) -> None:
 def _freeze_again(tx: Tx, one: Recommendation, clock: Clock) -> None:
     """The version of before, unless planning went on from what was made of it."""
     latest = datasets.latest(tx, domain=one.domain)
-    made = (one.done or {}).get("version_after")
-    if one.kind is not Kind.RETIRE or latest is None or latest.id != made:
+    made, former = ((one.done or {}).get(f"version_{when}") for when in ("after", "before"))
+    if one.kind is not Kind.RETIRE or latest is None or latest.id != made or former is None:
         return
-    before = datasets.version(tx, id=one.version_id)
-    datasets.freeze(
-        tx,
-        domain=before.domain,
-        fingerprint=before.fingerprint,
-        signature=before.signature,
-        policy_version=before.policy_version,
-        members=datasets.members(tx, version_id=before.id),
-        now=clock(),
-    )
+    before = datasets.version(tx, id=int(str(former)))
+    if before.id != latest.id:
+        because = f"recommendation {one.id} was taken back"
+        freeze(tx, version=before, because=because, now=clock(), after=latest)
 
 
 def _put_back(tx: Tx, one: Recommendation, actor: str, clock: Clock) -> None:
-    """The field as it was before; what somebody changed since stays."""
+    """The field as it was before; where somebody changed it since, theirs stays."""
     if one.kind is not Kind.CHANGE_THRESHOLD or one.done is None:
         return
-    number, (_, policy) = (
-        int(str(one.done["policy_version"])),
-        policies.current(tx, domain=one.domain),
-    )
+    number = int(str(one.done["policy_version"]))
+    policies.hold(tx, domain=one.domain)
+    _, policy = policies.current(tx, domain=one.domain)
     former = policies.document(tx, domain=one.domain, version=number - 1)
-    fields = {name: former.get(name, policy.model_dump()[name]) for name in _change(one)}
+    now = policy.model_dump()
+    fields = {name: former[name] for name, ours in _change(one).items() if now[name] == ours}
+    if not fields:
+        return
     changed = Policy.model_validate({**policy.model_dump(), **fields})
     policies.put(tx, domain=one.domain, policy=changed, author=actor, now=clock())
 

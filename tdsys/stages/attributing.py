@@ -25,6 +25,7 @@ from tdsys.errors import (
     InvalidInput,
     ModelUnavailable,
     NotReady,
+    StoreUnavailable,
 )
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.scoring import backoff
@@ -97,6 +98,7 @@ def planned(store: Store, *, domain: str, budget: int | None, model: str) -> Pla
     `model` is the name answers of the program's model are stored under.
     """
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         version = datasets.latest(tx, domain=domain)
         if version is None:
             raise NotReady(
@@ -118,8 +120,11 @@ def planned(store: Store, *, domain: str, budget: int | None, model: str) -> Pla
             remedy="add examples, or raise shares.train in the policy",
         )
     calls = attribution.usual_calls(len(pool)) if budget is None else budget
-    if calls < 1:
-        raise InvalidInput(f"a budget of {calls} calls buys nothing", remedy="give at least 1")
+    if calls < attributions.CALLS_AT_MOST:
+        raise InvalidInput(
+            f"a budget of {calls} buys nothing: one prompt may take {attributions.CALLS_AT_MOST}",
+            remedy=f"give at least {attribution.CALLS_PER_CANDIDATE} for each example",
+        )
     return Planned(
         version, pool, len(train) - len(pool),
         [m.example.fingerprint for m in members if m.split is Split.VAL],
@@ -132,8 +137,20 @@ def planned(store: Store, *, domain: str, budget: int | None, model: str) -> Pla
 def begin(
     store: Store, plan: Planned, *, model: str, simulated: bool, actor: str, clock: Clock
 ) -> UUID:
-    """Queue the prompts of a plan; NotReady where the domain's last attribution is still open."""
+    """Queue the prompts of a plan; NotReady where one is open.
+
+    Also where the data is another by now: what would be stale from its first call on is not
+    worth any.
+    """
     with store.begin() as tx:
+        policies.hold(tx, domain=plan.version.domain)
+        if programs.is_outdated(tx, domain=plan.version.domain, version_id=plan.version.id):
+            raise NotReady(
+                f"the data of {plan.version.domain} is another than version {plan.version.name} by "
+                "now, so what would be found is out of date",
+                remedy="a newer one comes by itself once examples settle, or by "
+                f"`tdsys dataset build --domain {plan.version.domain!r}`",
+            )
         earlier = attributions.listed(tx, domain=plan.version.domain, limit=1000)
         context = context_of(model, plan.version.signature, _metric(tx, plan.version.domain))
         # Another seed each time: prompts that were tried before would tell nothing new.
@@ -158,6 +175,7 @@ def begin(
 def shown(store: Store, *, domain: str) -> Shown:
     """A domain's newest attribution that says something; an open one if none does yet."""
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         all_ = attributions.listed(tx, domain=domain, limit=50)
         if not all_:
             raise NotReady(
@@ -245,6 +263,7 @@ class _Material(NamedTuple):
     items: dict[str, Item]
     signature: Signature
     grader: Grader
+    metric: str | None
 
 
 class _Trying:
@@ -286,10 +305,15 @@ class _Trying:
                 probed = self._probed(claimed, stop.is_set)
         except Cancelled:
             return Worked(0, 0, more=False)
-        except (NotReady, ConfigurationError, Conflict) as never:
+        except (NotReady, ConfigurationError, Conflict, InvalidInput) as never:
             return self._fail(str(never))
         except ModelUnavailable as away:
             return self._again(claimed, str(away))
+        except StoreUnavailable:
+            raise
+        except Exception as bug:
+            log.exception("attribution %s failed", self._whole.id)
+            return self._fail(f"{type(bug).__name__}: {bug}")
         with self._store.begin() as tx:
             asked = [
                 Asked(one, told.scores, told.calls)
@@ -305,6 +329,9 @@ class _Trying:
         if version not in self._known:
             self._known[version] = _material(self._store, self._means, version)
         material = self._known[version]
+        now = context_of(self._whole.model, material.signature, material.metric)
+        if now != self._whole.context:
+            raise NotReady("the policy's metric is another since it was begun", remedy="begin anew")
         tries = [
             ([material.items[uid] for uid in one.probe.demos],
              [material.items[uid] for uid in one.probe.items])
@@ -372,11 +399,15 @@ class _Trying:
 
 def evidence(tx: Tx, whole: Attribution) -> list[Row]:
     """All that speaks about the pool: scores of this and earlier attributions, and of runs."""
-    version = datasets.version(tx, id=whole.version_id)
     rows = attributions.evidence(tx, domain=whole.domain, context=whole.context)
     for run in runs.runs(tx, domain=whole.domain, limit=TRIALS_OF_RUNS):
-        tested = datasets.version(tx, id=run.version_id)
-        if tested.signature == version.signature and is_on(run.model, whole.model):
+        fields = datasets.version(tx, id=run.version_id).signature
+        rules = policies.document(tx, domain=run.domain, version=run.policy_version)
+        metric = rules.get("metric")
+        context = context_of(whole.model, fields, str(metric) if metric else None)
+        # Prompts of an installed program differ by more than their demos from the plain one here.
+        is_plain = not rules.get("program")
+        if is_plain and context == whole.context and is_on(run.model, whole.model):
             for trial in runs.trials(tx, run_id=run.id):
                 rows += trial_rows(str(run.id), trial)
     return rows
@@ -421,7 +452,7 @@ def _material(store: Store, means: Means, version_id: int) -> _Material:
     grader: Grader = GenerationGrader(version.domain, known, means.verifier)
     if name is not None and means.metric is not None:
         grader = means.metric(name)
-    return _Material({item.uid: item for item in known}, version.signature, grader)
+    return _Material({item.uid: item for item in known}, version.signature, grader, name)
 
 
 def items_of(members: Sequence[Member], split: Split, signature: Signature) -> list[Item]:

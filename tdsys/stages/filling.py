@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from tdsys.core.batch import (
     GENERATOR,
+    MOST_OUTAGES,
     PORTION,
     TEMPLATES,
+    CellState,
     Fallback,
     Kind,
     Standing,
@@ -29,13 +31,15 @@ from tdsys.core.policy import Policy
 from tdsys.core.spending import MICROS
 from tdsys.errors import InvalidInput, NotReady
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, batches, examples, policies
+from tdsys.store import Store, Tx, batches, examples, making, policies
 from tdsys.store.batches import Batch, Budget, Kept, Opening, Portion
 
 DIFFICULTIES = ("easy", "medium", "hard")
 HELD = (State.ADMITTED, State.CANDIDATE, State.IN_REVIEW)
 # By what was made so lately it is told how long the rest takes.
 LATELY = timedelta(minutes=2)
+# Once may be chance.
+ASKED_IN_VAIN = 2
 # Strategies may do worse than they did before by so much.
 SPARE_BUDGET = 3
 
@@ -96,7 +100,7 @@ class Drafted(NamedTuple):
 
 
 class CellReport(NamedTuple):
-    """One cell of a batch by one strategy; reason: why it ended with fewer than were wanted."""
+    """One cell of a batch by one strategy; reason: why it fell short, or why it has to wait."""
 
     topic: str
     difficulty: str
@@ -175,11 +179,15 @@ def draft(store: Store, supply: Supply, request: Request) -> Drafted:
     for one in counts:
         held[Cell(one.topic, one.difficulty)] += one.n * (one.state in HELD)
     cells = _cells(request, policy, [c for c, n in held.items() if n], supply)
-    offers = _offers(request, supply, has_material=any(c.state == State.ADMITTED for c in counts))
+    admitted: Counter[Cell] = Counter()
+    for one in counts:
+        admitted[Cell(one.topic, one.difficulty)] += one.n * (one.state == State.ADMITTED)
+    offers = _offers(request, supply, has_material=admitted.total() > 0)
     wanted = quotas(cells, held, request.count, policy)
     planned = plan(
         wanted, offers, known, before={c: held[c] for c in cells},
         seed=request.count + sum(held.values()), price=request.price,
+        able=lambda offer, cell: offer.can_begin(cell, admitted, policy.difficulties),
     )  # fmt: skip
     limit = request.max_calls if request.max_calls is not None else planned.calls * SPARE_BUDGET
     ladders = {o.strategy: _ladder(o.strategy, offers, known) for o in offers}
@@ -231,6 +239,12 @@ def begin(
     store: Store, drafted: Drafted, *, actor: str, clock: Clock, key: UUID | None = None
 ) -> UUID:
     """Open the batch; workers may begin at once. The same `key` opens it once."""
+    with store.begin() as tx:
+        return opened(tx, drafted, actor=actor, now=clock(), key=key)
+
+
+def opened(tx: Tx, drafted: Drafted, *, actor: str, now: datetime, key: UUID | None = None) -> UUID:
+    """As `begin`, together with what else this transaction does."""
     request, limits = drafted.request, drafted.request.budget()
     opening = Opening(
         domain=request.domain,
@@ -245,10 +259,9 @@ def begin(
         price=request.dearest,
         max_seconds=limits.seconds,
     )
-    with store.begin() as tx:
-        policies.ensure_domain(tx, domain=request.domain, now=clock())
-        version, _ = policies.current(tx, domain=request.domain)
-        return batches.open_(tx, opening=opening, policy_version=version, now=clock(), key=key)
+    policies.ensure_domain(tx, domain=request.domain, now=now)
+    version, _ = policies.current(tx, domain=request.domain)
+    return batches.open_(tx, opening=opening, policy_version=version, now=now, key=key)
 
 
 def _portions(drafted: Drafted) -> list[Portion]:
@@ -282,6 +295,18 @@ def progress(store: Store, *, batch_id: UUID) -> tuple[Batch, Standing]:
     with store.begin() as tx:
         batch = batches.find(tx, batch_id=batch_id)
         return batch, standing(batches.tallies(tx, batch_id=batch_id))
+
+
+def held_up(store: Store, *, batch_id: UUID) -> str | None:
+    """Why an open batch has to wait for a model; None where it does not."""
+    with store.begin() as tx:
+        portions = batches.portions(tx, batch_id=batch_id)
+        asked = making.times_asked(tx, batch_id=batch_id)
+    if reasons := [one.reason for one in portions if one.state == CellState.DUE and one.reason]:
+        return reasons[0]
+    if asked < ASKED_IN_VAIN:
+        return None
+    return f"the judge gives no answer on what was made; asked {asked} of {MOST_OUTAGES} times"
 
 
 def report(store: Store, *, batch_id: UUID) -> Report:

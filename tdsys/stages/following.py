@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -34,6 +34,7 @@ class Followed(NamedTuple):
 def look(store: Store, *, domain: str, run_id: UUID | None, after: int = 0) -> Followed:
     """The run, or the domain's newest, with what is new; NotReady when there is none."""
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         found = runs.last_for(tx, domain=domain) if run_id is None else runs.run(tx, run_id=run_id)
         if found is None or found.domain != domain:
             raise NotReady(f"{domain} has no such run", remedy="see `tdsys optimize status`")
@@ -86,9 +87,7 @@ class Follower:
     def trial(self, trial: Trial) -> None:
         """Write a trial and what is known with it."""
         self._known = following.after_trial(self._known, trial)
-        with self.held() as tx:
-            runs.add_trial(tx, run_id=self._run.id, trial=trial)
-            self._write(tx)
+        self._tell(trial)
 
     def spent(self, spent: Spent) -> None:
         """Write what the run took, once a second; Cancelled when it is not wanted any more."""
@@ -128,10 +127,10 @@ class Follower:
         self._looked = now
         return True
 
-    def _tell(self) -> None:
-        with self.held() as tx:
-            self._write(tx)
-
-    def _write(self, tx: Tx) -> None:
-        told = self._known.model_copy(update={"at": self._clock()})
-        runs.progress(tx, run_id=self._run.id, document=told.document())
+    def _tell(self, trial: Trial | None = None) -> None:
+        told = self._known.model_copy(update={"at": self._clock()}).document()
+        with suppress(StoreUnavailable), self._store.single() as tx:
+            if runs.tell(tx, run=self._run, document=told, trial=trial):
+                return
+        with self.held() as tx:  # says why not; or the connection was an old one
+            runs.tell(tx, run=self._run, document=told, trial=trial)

@@ -7,12 +7,16 @@ without the examples it retires: the same seed, validation and test split, metri
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
+
+from pydantic import JsonValue
 
 from tdsys.core import budget
 from tdsys.core.advising import Kind
+from tdsys.core.comparison import FEWEST_REQUESTS
 from tdsys.core.dataset import Split
 from tdsys.core.example import canonical
 from tdsys.core.grading import GenerationGrader
@@ -28,6 +32,7 @@ from tdsys.errors import (
     InvalidInput,
     ModelUnavailable,
     NotReady,
+    StoreUnavailable,
 )
 from tdsys.stages.advising import items_without
 from tdsys.stages.attributing import items_of
@@ -35,12 +40,13 @@ from tdsys.stages.leases import Clock, kept
 from tdsys.stages.scoring import backoff
 from tdsys.store import Store, datasets, impacts, policies, recommendations
 from tdsys.store.datasets import DatasetVersion
-from tdsys.store.effect_schema import Arm, AttributionState, ProbeState
+from tdsys.store.effect_schema import Arm, AttributionState
 from tdsys.store.impacts import Claimed, Measurement, Run
 from tdsys.store.recommendations import Recommendation
 
 MOST_DEATHS = 5
 SEEDS = 2
+LOOK_EVERY = 1.0
 
 log = logging.getLogger("tdsys.impact")
 
@@ -88,13 +94,33 @@ def planned(store: Store, *, id: int, seeds: int = SEEDS) -> Planned:  # noqa: A
     return Planned(one, list(range(first, first + seeds)), calls)
 
 
-def begin(store: Store, plan: Planned, *, clock: Clock) -> None:
-    """Queue the pairs; nothing where a measurement is open."""
+def begin(store: Store, plan: Planned, *, clock: Clock) -> bool:
+    """Queue the pairs; False where one is open, or where these very pairs were compared."""
     one = plan.recommendation.id
     with store.begin() as tx:
-        impacts.open_(
+        last = impacts.of(tx, recommendation_id=one)
+        if last and last.state is AttributionState.FINISHED:
+            seeds = {run.seed for run in impacts.runs(tx, impact_id=last.id)}
+            if seeds == set(plan.seeds):
+                return False
+        new = impacts.open_(
             tx, recommendation_id=one, seeds=plan.seeds, planned_calls=plan.calls, now=clock()
         )
+    return new is not None
+
+
+def cancel(store: Store, *, id: int, clock: Clock) -> bool:  # noqa: A002
+    """End a recommendation's open measurement; a run that is under way ends within seconds.
+
+    False: there is none.
+    """
+    with store.begin() as tx:
+        recommendations.find(tx, id=id)
+        found = impacts.of(tx, recommendation_id=id)
+        if found is None or found.state is not AttributionState.OPEN:
+            return False
+    reason = "cancelled on request"
+    return _end(store, found.id, AttributionState.CANCELLED, reason, now=clock())
 
 
 def shown(store: Store, *, id: int) -> Shown:  # noqa: A002
@@ -116,9 +142,57 @@ def work_due(
     """Make one run that is due, and close what is complete; how many were made, 0 or 1."""
     with store.begin() as tx:
         claimed = impacts.claim(tx, lease=lease, now=clock())
-    if claimed is None:
-        return 0
-    return _Running(store, claimed, optimizer, verifier, clock, lease).settle()
+    made = 0
+    if claimed is not None:
+        made = _Running(store, claimed, optimizer, verifier, clock, lease).settle()
+    # Also what somebody else made and did not live to compare.
+    _close_complete(store, simulated=optimizer.simulated, clock=clock)
+    return made
+
+
+def _close_complete(store: Store, *, simulated: bool, clock: Clock) -> None:
+    with store.begin() as tx:
+        complete = impacts.complete(tx)
+    for one in complete:
+        try:
+            result = _compared(store, one)
+        except Conflict as lost:
+            _end(store, one.id, AttributionState.FAILED, str(lost), now=clock())
+            continue
+        state = AttributionState.FINISHED if result else AttributionState.FAILED
+        reason = told(result) if result else "no test item got an answer"
+        outcome = {**result.model_dump(mode="json"), "simulated": simulated} if result else None
+        _end(store, one.id, state, reason, now=clock(), outcome=outcome)
+
+
+def _compared(store: Store, one: Measurement) -> Impact | None:
+    with store.begin() as tx:
+        asked = recommendations.find(tx, id=one.recommendation_id)
+        all_ = impacts.runs(tx, impact_id=one.id)
+    values = {(run.seed, run.arm): tuple(s.value for s in run.scores or ()) for run in all_}
+    seeds = sorted({run.seed for run in all_})
+    pairs = [Pair(with_=values[s, Arm.WITH], without=values[s, Arm.WITHOUT]) for s in seeds]
+    test = _read(store, asked).test
+    return compared(pairs, [canonical(item.inputs).decode() for item in test])
+
+
+def _end(
+    store: Store,
+    id_: int,
+    state: AttributionState,
+    reason: str,
+    *,
+    now: datetime,
+    outcome: dict[str, JsonValue] | None = None,
+) -> bool:
+    """Close a measurement; False where somebody else had."""
+    try:
+        with store.begin() as tx:
+            impacts.close(tx, impact_id=id_, state=state, outcome=outcome, reason=reason, now=now)
+    except Conflict as ended:
+        log.info("%s", ended)
+        return False
+    return True
 
 
 class _Running:
@@ -146,16 +220,20 @@ class _Running:
         try:
             found = _read(self._store, one)
             with kept(self._extend, lease=self._lease) as stop:
-                scores, calls = self._scores(found, stop.is_set)
+                scores, calls = self._scores(found, self._unwanted(stop.is_set))
         except Cancelled:
             return 0
-        except (NotReady, ConfigurationError, Conflict) as blocked:
+        except (NotReady, ConfigurationError, Conflict, InvalidInput) as blocked:
             return self._fail(str(blocked))
         except ModelUnavailable:
             return self._again()
+        except StoreUnavailable:
+            raise
+        except Exception as bug:
+            log.exception("a run of measurement %s failed", self._run.impact_id)
+            return self._fail(f"{type(bug).__name__}: {bug}")
         with self._store.begin() as tx:
             impacts.record(tx, run=self._run, scores=scores, calls=calls)
-        self._close(found)
         return 1
 
     def _scores(
@@ -170,50 +248,50 @@ class _Running:
             else self._optimizer.metric(name)
         )
         fields, train = found.version.signature, found.train[self._run.arm]
+        recipe = _recipe(found, train, self._run.seed)
         made = self._optimizer.optimize(
             fields,
             train,
             found.val,
             grader=grader,
-            recipe=_recipe(found, train, self._run.seed),
+            recipe=recipe,
             on_trial=lambda _: None,
             on_progress=lambda _: None,
             should_stop=should_stop,
         )
         scores = self._optimizer.evaluate(
-            fields, made.state, found.test, grader=grader, should_stop=should_stop
+            fields,
+            made.state,
+            found.test,
+            grader=grader,
+            should_stop=should_stop,
+            recipe=recipe,
         )
         return scores, made.calls + len(scores)
 
-    def _close(self, found: _Material) -> None:
-        """Compare, once every run is done; whoever made the last one does it."""
-        with self._store.begin() as tx:
-            all_ = impacts.runs(tx, impact_id=self._run.impact_id)
-        if any(one.state is not ProbeState.DONE for one in all_):
-            return
-        values = {(one.seed, one.arm): tuple(s.value for s in one.scores or ()) for one in all_}
-        seeds = sorted({one.seed for one in all_})
-        pairs = [Pair(with_=values[s, Arm.WITH], without=values[s, Arm.WITHOUT]) for s in seeds]
-        result = compared(pairs, [canonical(item.inputs).decode() for item in found.test])
-        state = AttributionState.FINISHED if result else AttributionState.FAILED
-        self._end(state, result, told(result) if result else "no test item got an answer")
-
-    def _end(self, state: AttributionState, result: Impact | None, reason: str) -> None:
-        outcome = result.model_dump(mode="json") if result else None
-        if outcome is not None:
-            outcome["simulated"] = self._optimizer.simulated
-        try:
-            with self._store.begin() as tx:
-                impacts.close(
-                    tx, impact_id=self._run.impact_id, state=state, outcome=outcome,
-                    reason=reason, now=self._clock(),
-                )  # fmt: skip
-        except Conflict as ended:
-            log.info("%s", ended)
-
     def _fail(self, reason: str) -> int:
-        self._end(AttributionState.FAILED, None, reason)
+        id_ = self._run.impact_id
+        _end(self._store, id_, AttributionState.FAILED, reason, now=self._clock())
         return 1
+
+    def _unwanted(self, lost: Callable[[], bool]) -> Callable[[], bool]:
+        """Whether the work should stop: the lease is `lost`, or the measurement is over."""
+        looked = time.monotonic()
+
+        def ask() -> bool:
+            nonlocal looked
+            if lost():
+                return True
+            if time.monotonic() - looked < LOOK_EVERY:
+                return False
+            looked = time.monotonic()
+            try:
+                with self._store.begin() as tx:
+                    return impacts.is_lost(tx, run=self._run)
+            except StoreUnavailable:
+                return False  # the lease tells whether it is still ours
+
+        return ask
 
     def _extend(self) -> bool:
         with self._store.begin() as tx:
@@ -237,17 +315,22 @@ def _recipe(found: _Material, train: Sequence[Item], seed: int) -> Recipe:
         max_calls=found.policy.max_calls,
         failed_share=found.policy.failed_share,
         answers=plan.evaluation_calls,
+        in_flight=found.policy.in_flight,
     )
 
 
 def told(found: Impact) -> str:
     """The verdict in one sentence."""
-    if found.finding is Finding.NOT_ENOUGH:
+    pairs = found.seeds * found.items
+    if found.finding is Finding.NOT_ENOUGH and found.requests < FEWEST_REQUESTS:
         return f"{found.finding}: only {found.requests} distinct requests in the test split"
+    if found.finding is Finding.NOT_ENOUGH:
+        return f"{found.finding}: {found.unanswered} of {pairs} pairs of answers cannot be read"
+    missing = f"; {found.unanswered} of {pairs} pairs unanswered" if found.unanswered else ""
     return (
         f"{found.finding}: {found.with_:.3f} with them, {found.without:.3f} without; gain "
         f"{found.gain:+.3f}, 95 % between {found.gain_low:+.3f} and {found.gain_high:+.3f}, over "
-        f"{found.requests} requests and {found.seeds} seeds"
+        f"{found.requests} requests and {found.seeds} seeds{missing}"
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from tdsys.core import budget, dataset
+from tdsys.core import budget, dataset, regressing
 from tdsys.core.comparison import Comparison, compare
 from tdsys.core.dataset import Member, Split
 from tdsys.core.example import canonical
@@ -30,7 +30,7 @@ from tdsys.errors import (
 from tdsys.stages.following import Follower
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.scoring import backoff
-from tdsys.store import Store, Tx, datasets, policies, programs, runs
+from tdsys.store import Store, Tx, datasets, measurements, policies, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
@@ -69,6 +69,8 @@ class _Tested(NamedTuple):
 
     artefact: Artefact
     comparison: Comparison
+    before: Sequence[ItemScore]
+    after: Sequence[ItemScore]
     unanswered: int
 
 
@@ -170,6 +172,15 @@ class _Running:
         after = self._scores(material, artefact.state, should_stop)
         return self._keep(material, _compared(artefact, material, before, after))
 
+    def _since(self, tx: Tx, material: _Material, now: Sequence[ItemScore]) -> Comparison | None:
+        """How the rival does now beside how it did when it was made, by the same metric."""
+        rival = material.rival
+        if rival is None or rival.envelope.get("metric") != material.metric:
+            return None
+        asked = (canonical(item.inputs).decode() for item in material.sides[Split.TEST])
+        answers = [(one.uid, one.value, a) for one, a in zip(now, asked, strict=True)]
+        return regressing.again(measurements.made_by(tx, run_id=rival.run_id), answers)
+
     def _read(self) -> _Material:
         with self._store.begin() as tx:
             version = datasets.version(tx, id=self._run.version_id)
@@ -200,7 +211,7 @@ class _Running:
             max_calls=policy.max_calls,
             failed_share=policy.failed_share,
             answers=plan.evaluation_calls,
-            in_flight=budget.in_flight(plan, self._means.threads),
+            in_flight=budget.in_flight(plan, self._means.threads, wanted=policy.in_flight),
         )
 
     def _planned(self, policy: Policy, version: DatasetVersion, sides: Sides) -> Plan:
@@ -270,7 +281,15 @@ class _Running:
                 tx, domain=self._run.domain, version_id=self._run.version_id
             )
             reason += "; stale: its data has moved since" if stale else ""
-            outcome = {"activated": activate, "stale": stale, **comparison.model_dump()}
+            since = self._since(tx, material, tested.before)
+            measurements.keep(tx, run_id=self._run.id, before=tested.before, after=tested.after)
+            outcome = {
+                "activated": activate,
+                "stale": stale,
+                **comparison.model_dump(),
+                "rival": material.rival and material.rival.id,
+                "since": since and since.model_dump(),
+            }
             self._finish(tx, "finished", reason, outcome)
         return Finished(self._run.domain, "finished", reason)
 
@@ -380,4 +399,4 @@ def _compared(
             remedy="look at what the model answers, then `tdsys optimize retry`",
         )
     olds, news, asked = zip(*answered, strict=True)
-    return _Tested(artefact, compare(olds, news, asked), missing)
+    return _Tested(artefact, compare(olds, news, asked), before, after, missing)

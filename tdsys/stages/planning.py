@@ -86,6 +86,8 @@ def status(store: Store, *, domain: str | None, clock: Clock) -> list[DomainStat
     """Every domain (or one) with its newest run, its active program and what it waits for."""
     with store.begin() as tx:
         names = policies.domains(tx)
+        if domain is not None:
+            policies.current(tx, domain=domain)
     return [_status(store, name, clock()) for name in names if domain in {None, name}]
 
 
@@ -98,7 +100,9 @@ def retry(
         found = triggering.facts(tx, domain=domain, model=model, now=clock())
         latest = datasets.latest(tx, domain=domain)
         if latest is None:
-            raise NotReady(f"{domain} has no dataset version yet", remedy="see optimize status")
+            raise NotReady(
+                f"{domain} has no dataset version yet", remedy="see `tdsys optimize status`"
+            )
         if found.last and found.last.is_open:
             raise NotReady(f"{domain} has an open run", remedy="wait for it or cancel it")
         calls, most = _cost(latest.counts, found.policy).calls_at_most, found.policy.max_daily_calls
@@ -117,6 +121,7 @@ def retry(
 def cancel(store: Store, *, domain: str) -> bool:
     """Ask for the end of the domain's open run; False when there is none."""
     with store.begin() as tx:
+        policies.current(tx, domain=domain)
         last = runs.last_for(tx, domain=domain)
         return last is not None and runs.request_cancel(tx, run_id=last.id)
 
@@ -142,6 +147,8 @@ def _queue(tx: Tx, domain: str, weighed: _Weighed, on: _On, now: datetime) -> Co
     found = weighed.facts
     # Held, so that no other run is added to what the day's may take.
     policies.hold(tx, domain=domain)
+    if policies.current(tx, domain=domain)[0] != found.policy_version:
+        raise Conflict("another policy was put in force meanwhile", remedy="it is looked at anew")
     per_call = found.known.spent.dollars_per_call
     spent = triggering.spent(tx, domain=domain, now=now, dollars_per_call=per_call)
     ruling = decide(found.known._replace(spent=spent))

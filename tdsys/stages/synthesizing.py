@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,10 +20,13 @@ from uuid import UUID
 from tdsys.core.arrival import Arrival, from_capture
 from tdsys.core.batch import (
     IMPORT,
+    MOST_OUTAGES,
+    RESUME,
     REVIEW,
     CellState,
     Draft,
     Fallback,
+    Kin,
     Kind,
     Maker,
     Order,
@@ -33,24 +35,23 @@ from tdsys.core.batch import (
     Standing,
     Workshop,
     calls_per_try,
-    chosen,
     most_tries,
     setting,
     standing,
     why_given_up,
 )
-from tdsys.core.contamination import Registered
 from tdsys.core.example import Capture, Document, Malformed, Source
 from tdsys.core.policy import Policy
 from tdsys.core.resolving import Solver
 from tdsys.core.rubric import Verifier
-from tdsys.core.screening import steers
 from tdsys.core.spending import Grant, Spend, exhausted, grant, total
 from tdsys.errors import Conflict, StoreUnavailable, TdsysError
+from tdsys.stages import material
 from tdsys.stages.leases import Clock, kept
+from tdsys.stages.novelty import compared, refusal
 from tdsys.stages.proving import proved
 from tdsys.stages.scoring import backoff
-from tdsys.store import Store, Tx, batches, benchmarks, examples, making, policies
+from tdsys.store import Store, Tx, batches, examples, making, policies
 from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed, Item
 
@@ -59,8 +60,6 @@ log = logging.getLogger("tdsys.synthesizing")
 PORTIONS_AT_ONCE = 4
 # Each of those places takes so many one after another, and nobody waits for the slowest meanwhile.
 PORTIONS_IN_A_ROW = 4
-# Five seconds, doubling: a model that is away for five minutes ends a portion.
-MOST_OUTAGES = 7
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -155,7 +154,7 @@ class _Portion:
         self._store, self._claimed, self._means = store, claimed, means
         self._clock, self._lease, self._block = clock, lease, block
         self.made = self.refused = 0
-        self._pool: list[Parent] | None = None
+        self._pools: dict[Kin, list[Parent]] = {}
 
     def settle(self) -> None:
         """Go on until it is complete, waits, or has fallen short; each way is written down."""
@@ -214,7 +213,7 @@ class _Portion:
         lacking = found.lacking(now.wanted, is_manual=desk.policy.collection == "manual")
         left = most_tries(now.wanted) - now.tries
         if found.undecided and min(lacking, left) <= 0:
-            return desk.wait(CellState.JUDGING, desk.at)
+            return desk.wait_for_judge()
         if lacking <= 0:
             return desk.end(None if found.admitted >= now.wanted else desk.waiting())
         if desk.is_over():
@@ -229,13 +228,12 @@ class _Portion:
         return _Block(desk.batch, maker, orders, granted.most_tokens)
 
     def _material(self, desk: _Desk, maker: Maker) -> list[Parent]:
-        """Looked up once: whoever approved it, what speaks to a model is no part of a prompt."""
+        """Looked up once for each kind."""
         if not maker.calls:
             return []
-        if self._pool is None:
-            drawn = desk.drawn()
-            self._pool = [one for one in drawn if not steers(one.inputs, one.outputs)]
-        return self._pool
+        if maker.kin not in self._pools:
+            self._pools[maker.kin] = desk.drawn(maker.kin)
+        return self._pools[maker.kin]
 
     def _attempt(self, block: _Block) -> _Block | bool:
         """Make a block, keep what it came to, and say what to try next."""
@@ -258,7 +256,8 @@ class _Portion:
     def _outcomes(self, block: _Block) -> list[Draft | Refused]:
         """What making and proving came to; a bug that they wake costs these attempts only."""
         try:
-            outcomes = self._without_benchmarks(block.maker.make(block.orders))
+            made = block.maker.make(block.orders)
+            outcomes = compared(self._store, made, block.maker, domain=block.batch.domain)
             if not block.maker.calls:  # templates and generators vouch for their own answers
                 return outcomes
             return proved(
@@ -292,13 +291,6 @@ class _Portion:
         making.settle(desk.tx, claimed=desk.now, spent=_spent(drafts))
         self.made, self.refused = self.made + made, self.refused + len(items) - made
 
-    def _without_benchmarks(self, outcomes: list[Draft | Refused]) -> list[Draft | Refused]:
-        """A problem that tests are made of is nobody's to learn from."""
-        with self._store.begin() as tx:
-            packed = benchmarks.packed(tx)
-        registered = Registered({name: array("q", marks) for name, marks in packed.items()})
-        return [_uncontaminated(one, registered) for one in outcomes] if registered else outcomes
-
 
 class _Desk(NamedTuple):
     """A portion and its batch, held for one transaction."""
@@ -310,25 +302,42 @@ class _Desk(NamedTuple):
     policy: Policy
     at: datetime
 
-    def wait(self, state: CellState, due_at: datetime, outages: int = 0) -> bool:
+    def wait(
+        self, state: CellState, due_at: datetime, outages: int = 0, reason: str | None = None
+    ) -> bool:
         """Let go of it until then."""
-        making.put_off(self.tx, claimed=self.now, state=state, due_at=due_at, outages=outages)
+        making.put_off(
+            self.tx, claimed=self.now, state=state, due_at=due_at, outages=outages, reason=reason
+        )
         return False
+
+    def wait_for_judge(self) -> bool:
+        """Until all that was made is decided, unless nobody gives an answer on it."""
+        if making.is_unheard(self.tx, cell_id=self.now.id):
+            return self.end(self.unheard())
+        return self.wait(CellState.JUDGING, self.at)
 
     def wait_for_model(self, refused: Refused) -> bool:
         """The model gave no answer: try again later, but not for ever."""
         outages = self.now.outages + 1
+        told = f"{refused.reason}: {refused.detail}"
         if outages >= MOST_OUTAGES:
-            return self.give_up(f"{refused.reason}: {refused.detail}")
-        return self.wait(CellState.DUE, self.at + backoff(outages), outages)
+            return self.give_up(told)
+        again = self.at + backoff(outages)
+        waits = f"{told}; asked {outages} of {MOST_OUTAGES} times, again at {again:%H:%M:%S} UTC"
+        return self.wait(CellState.DUE, again, outages, waits)
 
     def waiting(self) -> str:
         """Why it ends although nothing is to be made."""
-        return f"{self.found.waiting} wait for a person"
+        return f"{self.found.waiting} were left to a person"
+
+    def unheard(self) -> str:
+        """Why it ends although what was made may yet be admitted."""
+        return f"{self.found.undecided} wait for the judge, which gives no answer"
 
     def end(self, reason: str | None) -> bool:
         """End the portion, and the batch with its last one."""
-        resort = REVIEW if reason == self.waiting() else IMPORT
+        resort = {self.waiting(): REVIEW, self.unheard(): RESUME}.get(reason or "", IMPORT)
         told = self._fallback(resort, reason) if reason else None
         making.end(self.tx, claimed=self.now, reason=reason, last=told)
         whole = standing(batches.tallies(self.tx, batch_id=self.batch.id))
@@ -365,10 +374,12 @@ class _Desk(NamedTuple):
             return found if is_kept else None
         return found
 
-    def drawn(self) -> list[Parent]:
+    def drawn(self, kin: Kin) -> list[Parent]:
         """Admitted examples to make new ones of."""
-        domain = self.batch.domain
-        return making.parents(self.tx, domain=domain, cell=self.now.cell, turn=self.now.id)
+        domain, cell, turn = self.batch.domain, self.now.cell, self.now.id
+        return material.drawn(
+            self.tx, domain=domain, cell=cell, policy=self.policy, kin=kin, turn=turn
+        )
 
     def orders(self, maker: Maker, granted: Grant, pool: Sequence[Parent]) -> list[Order]:
         """The next attempts."""
@@ -379,7 +390,14 @@ class _Desk(NamedTuple):
                 serial=self.now.id * SERIAL_STRIDE + number,
                 domain=self.batch.domain,
                 cell=self.now.cell,
-                parents=chosen(pool, maker.parents, self.now.id + number),
+                parents=material.shown(
+                    self.tx,
+                    pool,
+                    maker,
+                    domain=self.batch.domain,
+                    cell=self.now.cell,
+                    turn=self.now.id + number,
+                ),
                 context=setting(pool, self.now.id + number),
                 most_tokens=granted.most_tokens,
             )
@@ -434,7 +452,7 @@ def _checked(block: _Block, order: Order, outcome: Draft | Refused, now: datetim
         )
         return _Example(outcome, from_capture(capture), capture_id)
     except Malformed as bad:
-        return _refusal(outcome, "malformed", str(bad))
+        return refusal(outcome, "malformed", str(bad))
 
 
 def _at_worst(block: _Block) -> dict[str, Any]:
@@ -446,12 +464,6 @@ def _at_worst(block: _Block) -> dict[str, Any]:
     return {"calls": calls, "tokens": tokens, "micros": cost}
 
 
-def _refusal(draft: Draft, reason: str, detail: str) -> Refused:
-    return Refused(
-        reason, detail, None, draft.checks, draft.calls, draft.tokens, micros=draft.micros
-    )
-
-
 def _spent(attempts: Sequence[Draft | Refused]) -> Spend:
     """What a block came to."""
     cost = total(one.micros for one in attempts)
@@ -460,14 +472,6 @@ def _spent(attempts: Sequence[Draft | Refused]) -> Spend:
         tokens=sum(one.tokens for one in attempts),
         micros=None if cost is None else math.ceil(cost),
     )
-
-
-def _uncontaminated(outcome: Draft | Refused, registered: Registered) -> Draft | Refused:
-    problem = None if isinstance(outcome, Refused) else outcome.outputs.get("problem")
-    name = registered.holds(problem) if isinstance(problem, str) else None
-    if name is None or isinstance(outcome, Refused):
-        return outcome
-    return _refusal(outcome, "contaminated", f"this problem is in the benchmark {name}")
 
 
 def _item(block: _Block, order: Order, one: _Checked, seconds: float) -> Item:

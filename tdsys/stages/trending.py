@@ -10,7 +10,7 @@ from tdsys.core.mixing import KINDS, SYNTHETIC
 from tdsys.core.policy import Policy
 from tdsys.core.trends import Day, Shift, balance, changes
 from tdsys.stages.overview import Age, freshness
-from tdsys.store import Store, days, policies
+from tdsys.store import Store, days, mixture, policies
 
 SPAN = timedelta(days=365)
 
@@ -45,6 +45,7 @@ def write_days(store: Store, *, now: datetime) -> int:
         present = days.present(tx, today=today, scored_today=scored)
         for domain, one in present.items():
             days.write(tx, domain=domain, day=one, now=now)
+        mixture.write(tx, day=today)
         earlier = [(d, day, s) for (d, day), s in scored.items() if day < today]
         for domain, day, found in earlier:
             days.write_scores(tx, domain=domain, day=Day(day, {}, {}, {}, found), now=now)

@@ -34,6 +34,15 @@ class Ratio(NamedTuple):
     real: int = 0
     imported: int = 0
 
+    @property
+    def shares(self) -> tuple[float, ...] | None:
+        """Each kind's share of all; None of nothing."""
+        total = sum(self)
+        return tuple(n / total for n in self) if total else None
+
+    def __str__(self) -> str:
+        return " : ".join(f"{n:,}" for n in self)
+
 
 class MixedCell(NamedTuple):
     """One cell: all that came, and what of it is admitted."""
@@ -104,8 +113,8 @@ def mix(store: Store, *, domain: str | None = None) -> Mix:
         days = mixture.by_day(tx, domain=domain)
         sources = mixture.by_source(tx, domain=domain)
     return Mix(
-        arrived=_ratio((one.source, one.n) for one in cells),
-        admitted=_ratio((one.source, one.admitted) for one in cells),
+        arrived=ratio((one.source, one.n) for one in cells),
+        admitted=ratio((one.source, one.admitted) for one in cells),
         cells=_cells(cells),
         periods=_periods(days),
         sources=sources,
@@ -119,8 +128,8 @@ def _cells(rows: Sequence[mixture.CellMix]) -> list[MixedCell]:
     return [
         MixedCell(
             *cell,
-            arrived=_ratio((one.source, one.n) for one in found),
-            admitted=_ratio((one.source, one.admitted) for one in found),
+            arrived=ratio((one.source, one.n) for one in found),
+            admitted=ratio((one.source, one.admitted) for one in found),
         )
         for cell, found in held.items()
     ]
@@ -140,14 +149,15 @@ def _periods(rows: Sequence[mixture.DayMix]) -> list[MixedPeriod]:
         MixedPeriod(
             first + timedelta(days=days * number),
             days,
-            arrived=_ratio((one.source, one.n) for one in found),
-            admitted=_ratio((one.source, one.admitted) for one in found),
+            arrived=ratio((one.source, one.n) for one in found),
+            admitted=ratio((one.source, one.admitted) for one in found),
         )
         for number, found in sorted(held.items())
     ]
 
 
-def _ratio(counted: Iterable[tuple[str, int]]) -> Ratio:
+def ratio(counted: Iterable[tuple[str, int]]) -> Ratio:
+    """Counts of sources as counts of kinds."""
     kinds: Counter[str] = Counter()
     for source, n in counted:
         kinds[KINDS[source]] += n

@@ -17,6 +17,7 @@ from tdsys.store import identity_schema as identity_schema
 from tdsys.store import import_schema as import_schema
 from tdsys.store import judgement_schema as judgement_schema
 from tdsys.store import lifecycle_schema as lifecycle_schema
+from tdsys.store import measure_schema as measure_schema
 from tdsys.store import notice_schema as notice_schema
 from tdsys.store import people_schema as people_schema
 from tdsys.store import program_schema as program_schema

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from sqlalchemy import Text, case, cast, func, literal, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
-from tdsys.core.batch import BatchState, CellState, Fallback, Kind, Tally
+from tdsys.core.batch import MOST_OUTAGES, BatchState, CellState, Fallback, Kind, Tally
 from tdsys.core.example import Cell, Document
 from tdsys.core.filling import Experience
 from tdsys.core.lifecycle import State
@@ -20,7 +20,7 @@ from tdsys.errors import Conflict, InvalidInput, NotFound
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items
 from tdsys.store.batch_schema import batches as batches_table
 from tdsys.store.engine import Tx
-from tdsys.store.schema import examples
+from tdsys.store.schema import CANDIDATE, examples
 
 OPEN = BatchState.OPEN.value
 ADMITTED = State.ADMITTED.value
@@ -360,12 +360,27 @@ def resume(tx: Tx, *, batch_id: UUID, more: Budget, now: datetime) -> int:
         .returning(cell.id)
     ).all()
     if again:
+        _have_judged(tx, again, now)
         tx.execute(
             update(batches_table)
             .where(batches_table.c.id == batch_id)
             .values(state=OPEN, finished_at=None, **_with_more(batch, more, now))
         )
     return len(again)
+
+
+def _have_judged(tx: Tx, cell_ids: Sequence[int], now: datetime) -> None:
+    """What no judge gave an answer on is asked about again at once, as if for the first time."""
+    made = select(batch_items.c.example_id).where(batch_items.c.cell_id.in_(cell_ids))
+    tx.execute(
+        update(examples)
+        .where(
+            examples.c.id.in_(made),
+            examples.c.state == CANDIDATE,
+            examples.c.attempts >= MOST_OUTAGES,
+        )
+        .values(attempts=0, due_at=now)
+    )
 
 
 def _with_more(batch: Batch, more: Budget, now: datetime) -> dict[str, int | datetime | None]:

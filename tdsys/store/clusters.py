@@ -34,6 +34,8 @@ LOCK = 7_305
 # The first so many templates of a key stand for all: a key that more have says nothing about them.
 MOST_PER_KEY = 25
 MOST_COMPARED = 100
+# The id of no template and no example.
+NOT_PLACED = 0
 
 
 class Neighbour(NamedTuple):
@@ -97,7 +99,26 @@ def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     if row is None:
         return []
     own = _Own(row.id, row.domain, row.numbers, restored(row.mark, row.features))
-    mine = row.cluster
+    return _beside(tx, own, mine=row.cluster, example_id=example_id, limit=limit)
+
+
+def nearest_to(tx: Tx, *, domain: str, new: Sketch, limit: int) -> list[Neighbour]:
+    """The placed examples of a domain that a new problem is most like, the nearest first.
+
+    `same_cluster` says that it would be linked with that one.
+    """
+    tx.execute(_INDEXED)
+    known = tx.execute(_KNOWN, {"domain": domain, "marks": str(new.template)}).scalar()
+    numbers = None if new.numbers is None else salted(domain, [new.numbers])[0]
+    own = _Own(known or NOT_PLACED, domain, numbers, new)
+    found = _beside(tx, own, mine=None, example_id=NOT_PLACED, limit=limit)
+    return [
+        one._replace(same_cluster=linked(one.likeness, same_numbers=one.same_numbers))
+        for one in found
+    ]
+
+
+def _beside(tx: Tx, own: _Own, *, mine: int | None, example_id: int, limit: int) -> list[Neighbour]:
     near = _near_templates(tx, own)
     near.sort(key=lambda pair: -pair[1])
     found = {template.id: (template, alike) for template, alike in near[:limit]}

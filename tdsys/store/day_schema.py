@@ -15,6 +15,8 @@ days = Table(
     Column("sources", VERBATIM, nullable=False),
     Column("cells", VERBATIM, nullable=False),
     Column("scores", VERBATIM, nullable=False),
+    # Of each source: how many have a score, their mean, and that of the admitted; NULL: of before.
+    Column("qualities", VERBATIM),
     time_("written_at"),
     PrimaryKeyConstraint("domain", "day"),
 )

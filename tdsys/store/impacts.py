@@ -106,6 +106,31 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Claimed | None:
     return Claimed(_run(dict(taken)), row.recommendation_id)
 
 
+def complete(tx: Tx) -> list[Measurement]:
+    """The open ones without a run that is due: all that is left to do is to compare."""
+    due = (
+        select(impact_runs.c.seed)
+        .where(impact_runs.c.impact_id == impacts_table.c.id, impact_runs.c.state == DUE)
+        .exists()
+    )
+    rows = tx.execute(
+        select(impacts_table)
+        .where(impacts_table.c.state == OPEN, ~due)
+        .order_by(impacts_table.c.id)
+    ).mappings()
+    return [Measurement.model_validate(dict(row)) for row in rows]
+
+
+def is_lost(tx: Tx, *, run: Run) -> bool:
+    """Whether a run is in other hands by now, or its measurement is over."""
+    kept = impact_runs.c
+    ours = select(kept.seed).where(
+        kept.impact_id == run.impact_id, kept.seed == run.seed, kept.arm == run.arm.value,
+        kept.attempts == run.attempts, kept.state == DUE,
+    )  # fmt: skip
+    return tx.scalar(ours) is None
+
+
 def extend(tx: Tx, *, run: Run, until: datetime) -> bool:
     """Keep the lease; True when the run is not ours any more."""
     return tx.scalar(_ours(run).values(due_at=until).returning(impact_runs.c.seed)) is None

@@ -12,10 +12,21 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import BigInteger, ColumnElement, cast, func, null, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    cast,
+    func,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
-from tdsys.core.batch import CellState, Fallback, Parent
+from tdsys.core.batch import MOST_OUTAGES, CellState, Fallback, Parent
 from tdsys.core.example import Cell
 from tdsys.core.rubric import Check
 from tdsys.core.spending import Spend
@@ -92,14 +103,15 @@ class MadeAs(NamedTuple):
 
 
 def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claimed]:
-    """Take the portions that are due longest; those that wait for decisions once all are there."""
+    """Take the portions that are due longest.
+
+    Those that wait for decisions come once all are there, but for those no judge gives an answer
+    on.
+    """
     cell = batch_cells.c
     undecided = (
-        select(batch_items.c.number)
-        .join(examples, examples.c.id == batch_items.c.example_id)
-        .where(batch_items.c.cell_id == cell.id, examples.c.state == CANDIDATE)
-        .exists()
-    )
+        _undecided().where(batch_items.c.cell_id == cell.id, ~_IS_UNHEARD).correlate(batch_cells)
+    ).exists()
     due = (
         select(cell.id)
         .where(
@@ -119,6 +131,37 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claime
         .returning(batch_cells)
     ).mappings()
     return [Claimed.model_validate(row) for row in rows]
+
+
+# Asked about so often, over minutes, and never answered.
+_IS_UNHEARD = examples.c.attempts >= MOST_OUTAGES
+
+
+def _undecided() -> Select[Any]:
+    return (
+        select(batch_items.c.number)
+        .join(examples, examples.c.id == batch_items.c.example_id)
+        .where(examples.c.state == CANDIDATE)
+    )
+
+
+def is_unheard(tx: Tx, *, cell_id: int) -> bool:
+    """Whether the judge gives no answer on what a portion has made and is not decided."""
+    mine = _undecided().where(batch_items.c.cell_id == cell_id)
+    heard, unheard = (tx.scalar(mine.where(one).limit(1)) for one in (~_IS_UNHEARD, _IS_UNHEARD))
+    return heard is None and unheard is not None
+
+
+def times_asked(tx: Tx, *, batch_id: UUID) -> int:
+    """How often the judge was asked about what a batch has made and is not decided, at most."""
+    mine = (
+        select(func.max(examples.c.attempts))
+        .select_from(batch_items)
+        .join(examples, examples.c.id == batch_items.c.example_id)
+        .join(batch_cells, batch_cells.c.id == batch_items.c.cell_id)
+        .where(batch_cells.c.batch_id == batch_id, examples.c.state == CANDIDATE)
+    )
+    return tx.scalar(mine) or 0
 
 
 def hold(tx: Tx, *, claimed: Claimed) -> tuple[Batch, Claimed]:
@@ -248,7 +291,7 @@ def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) ->
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
-        .values(tries=batch_cells.c.tries + len(rows), outages=0)
+        .values(tries=batch_cells.c.tries + len(rows), outages=0, reason=None)
     )
     return len(found)
 
@@ -267,12 +310,20 @@ def _row(claimed: Claimed, one: Item, found: dict[UUID, int], now: datetime) -> 
     }
 
 
-def put_off(tx: Tx, *, claimed: Claimed, state: CellState, due_at: datetime, outages: int) -> None:
-    """Let go of a held portion for now."""
+def put_off(
+    tx: Tx,
+    *,
+    claimed: Claimed,
+    state: CellState,
+    due_at: datetime,
+    outages: int,
+    reason: str | None = None,
+) -> None:
+    """Let go of a held portion for now; `reason` is what it waits for, if for nobody's answer."""
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
-        .values(state=state.value, due_at=due_at, outages=outages)
+        .values(state=state.value, due_at=due_at, outages=outages, reason=reason)
     )
 
 
@@ -282,7 +333,7 @@ def fall_back(tx: Tx, *, claimed: Claimed, rung: int, fallback: Fallback) -> Non
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
-        .values(rung=rung, tries=0, outages=0, fallbacks=told)
+        .values(rung=rung, tries=0, outages=0, fallbacks=told, reason=None)
     )
 
 
@@ -337,27 +388,50 @@ def proofs(tx: Tx, *, example_ids: Collection[int]) -> dict[int, tuple[Check, ..
     return {row[0]: tuple(Check.model_validate(one) for one in row[1]) for row in rows}
 
 
-def parents(tx: Tx, *, domain: str, cell: Cell, turn: int) -> list[Parent]:
-    """Admitted examples to make new ones of: of the cell, else of its topic at any difficulty.
+_DRIFTS = select(batch_items.c.number).where(batch_items.c.example_id == examples.c.id).exists()
 
-    Those from batches come last, for what was made of what was made drifts. Each `turn` draws
-    others of many.
+
+def parents(
+    tx: Tx, *, domain: str, cell: Cell, turn: int, wider: bool = True, drifting: bool = False
+) -> list[Parent]:
+    """Admitted examples to make new ones of: of the cell, `wider`: else of its topic.
+
+    Those from batches come last, for what was made of what was made drifts; `drifting`: as all
+    others. Each `turn` draws others of many.
     """
     kept = examples.c
-    from_batch = select(batch_items.c.number).where(batch_items.c.example_id == kept.id).exists()
+    order = [func.hashint8extended(kept.id, turn)]
     rows = tx.execute(
-        select(kept.id, kept.difficulty, from_batch.label("drifts"), example_bodies.c.payload)
-        .join_from(examples, example_bodies)
-        .where(kept.domain == domain, kept.state == ADMITTED, kept.topic == cell.topic)
+        _admitted(domain, cell.topic)
+        .where(true() if wider else kept.difficulty == cell.difficulty)
         .order_by(
-            (kept.difficulty == cell.difficulty).desc(),
-            from_batch,
-            func.hashint8extended(kept.id, turn),
+            (kept.difficulty == cell.difficulty).desc(), *([] if drifting else [_DRIFTS]), *order
         )
         .limit(MOST_PARENTS)
     ).all()
     ours = [row for row in rows if row.difficulty == cell.difficulty]
     pool = ours if len(ours) >= FEWEST_PARENTS else rows
     first = [row for row in pool if not row.drifts]
-    pool = first if len(first) >= FEWEST_PARENTS else pool
-    return [Parent(row.id, row.payload["inputs"], row.payload["outputs"]) for row in pool]
+    return _parents(first if len(first) >= FEWEST_PARENTS and not drifting else pool)
+
+
+def among(tx: Tx, *, domain: str, cell: Cell, ids: Sequence[int]) -> list[Parent]:
+    """Those of these examples that are admitted and of a cell, as they are `ids`."""
+    kept = examples.c
+    rows = tx.execute(
+        _admitted(domain, cell.topic).where(kept.id.in_(ids), kept.difficulty == cell.difficulty)
+    ).all()
+    return _parents(sorted(rows, key=lambda row: ids.index(row.id)))
+
+
+def _admitted(domain: str, topic: str) -> Select[Any]:
+    kept = examples.c
+    return (
+        select(kept.id, kept.difficulty, _DRIFTS.label("drifts"), example_bodies.c.payload)
+        .join_from(examples, example_bodies)
+        .where(kept.domain == domain, kept.state == ADMITTED, kept.topic == topic)
+    )
+
+
+def _parents(rows: Sequence[Any]) -> list[Parent]:
+    return [Parent(row.id, row.payload["inputs"], row.payload["outputs"]) for row in rows]

@@ -1,12 +1,16 @@
-"""How many examples came from where: by cell, by day, and how good they are; reads only."""
+"""Where examples came from, by cell and by day, and how good they are; and what is kept of it."""
 
 from __future__ import annotations
 
-from datetime import date
+from collections import defaultdict
+from datetime import date, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Date, cast, func, select, true
+from sqlalchemy import ColumnElement, Date, Double, Text, cast, func, select, true, update
 
+from tdsys.store.browse_schema import example_counts
+from tdsys.store.counts import grouped
+from tdsys.store.day_schema import days
 from tdsys.store.engine import Tx
 from tdsys.store.schema import ADMITTED, examples
 
@@ -83,6 +87,88 @@ def by_source(tx: Tx, *, domain: str | None) -> list[SourceQuality]:
         .order_by(kept.source)
     )
     return [SourceQuality(*row) for row in rows]
+
+
+class Worth(NamedTuple):
+    """How good one source's scored examples are."""
+
+    scored: int
+    quality: float | None
+    admitted_quality: float | None
+
+
+class Source(NamedTuple):
+    """One source's examples of one cell and state."""
+
+    topic: str
+    difficulty: str
+    source: str
+    state: str
+    n: int
+
+
+def counted(tx: Tx, *, domain: str) -> list[Source]:
+    """A domain's cells by source and state, from the counts that are kept while writing."""
+    rows = tx.execute(
+        grouped(example_counts, "topic", "difficulty", "source", "state")
+        .where(example_counts.c.domain == domain)
+        .order_by("topic", "difficulty", "source", "state")
+    )
+    return [Source(*row) for row in rows]
+
+
+def worths(tx: Tx, *, domain: str | None) -> dict[str, dict[str, Worth]]:
+    """How good each source of each domain is now; it reads every example."""
+    kept = examples.c
+    mean = cast(func.avg(kept.quality), Double)
+    rows = tx.execute(
+        select(
+            kept.domain,
+            kept.source,
+            func.count(kept.quality),
+            mean,
+            cast(func.avg(kept.quality).filter(kept.state == ADMITTED), Double),
+        )
+        .where(_of(domain))
+        .group_by(kept.domain, kept.source)
+    )
+    found: dict[str, dict[str, Worth]] = defaultdict(dict)
+    for name, source, *worth in rows:
+        found[name][source] = Worth(*worth)
+    return found
+
+
+def write(tx: Tx, *, day: date) -> None:
+    """Keep how good each source is with what else is kept of the day."""
+    for domain, found in worths(tx, domain=None).items():
+        told = {source: list(worth) for source, worth in found.items()}
+        tx.execute(
+            update(days).where(days.c.domain == domain, days.c.day == day).values(qualities=told)
+        )
+
+
+def written(tx: Tx, *, domain: str) -> tuple[datetime, dict[str, Worth]] | None:
+    """What was kept last of a domain's sources, and when; None: nothing was yet."""
+    row = tx.execute(
+        select(days.c.written_at, days.c.qualities)
+        .where(days.c.domain == domain, days.c.qualities.is_not(None))
+        .order_by(days.c.day.desc())
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    return row.written_at, {source: Worth(*worth) for source, worth in row.qualities.items()}
+
+
+def sources_by_day(tx: Tx, *, domain: str, since: date) -> list[tuple[date, dict[str, int]]]:
+    """How many of each source were admitted at the end of each day that was written."""
+    kept = days.c
+    rows = tx.execute(
+        select(kept.day, kept.sources)
+        .where(kept.domain == domain, kept.day >= since, cast(kept.states, Text) != "{}")
+        .order_by(kept.day)
+    )
+    return [(day, sources) for day, sources in rows]
 
 
 def _of(domain: str | None) -> ColumnElement[bool]:

@@ -16,7 +16,7 @@ from sqlalchemy import case, func, insert, literal, select, update
 
 from tdsys.core.browsing import Filter
 from tdsys.core.lifecycle import MOVES, Move, State, after, way
-from tdsys.store import attributions, browsing, policies, programs
+from tdsys.store import attributions, browsing, policies, programs, reviews
 from tdsys.store.browse_schema import OperationState, Outcome, operation_items, operations
 from tdsys.store.engine import Tx
 from tdsys.store.schema import examples, transitions
@@ -229,8 +229,21 @@ def undo_next(tx: Tx, held: Operation, *, now: datetime) -> int:
     back = [one for one in items if outcomes[one.example_id] is Outcome.UNDONE]
     steps = [(one, way(held.to, one.from_state)) for one in back]
     _write(tx, held, steps, found, actor=held.undone_by or "", reason="undone", now=now)
+    waited = [one.example_id for one in back if one.from_state is State.IN_REVIEW]
+    reviews.resume_stays(tx, since=_entered(tx, held, waited))
     _settle(tx, held, items, outcomes, Outcome.MOVED, OperationState.UNDONE, now)
     return len(items)
+
+
+def _entered(tx: Tx, held: Operation, ids: Sequence[int]) -> dict[int, datetime]:
+    """When examples had come to where the operation found them."""
+    last = func.max(transitions.c.at)
+    rows = tx.execute(
+        select(transitions.c.example_id, last)
+        .where(transitions.c.example_id.in_(ids), transitions.c.detail != held.mark)
+        .group_by(transitions.c.example_id)
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 def _items(tx: Tx, held: Operation, outcome: Outcome) -> list[_Item]:

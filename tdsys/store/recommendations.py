@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.advising import Advice, AdviceState, Kind, Predicted
@@ -64,6 +64,7 @@ class Fact(NamedTuple):
 
     stored_at: datetime
     state: str
+    fingerprint: str
     rubric: str | None
     word: str | None
 
@@ -87,8 +88,11 @@ def facts(tx: Tx, *, example_ids: Sequence[int]) -> dict[int, Fact]:
         .scalar_subquery()
     )  # fmt: skip
     kept = examples.c
+    content = func.encode(kept.fingerprint, "hex")
     rows = tx.execute(
-        select(kept.id, kept.created_at, kept.state, judged, word).where(kept.id.in_(example_ids))
+        select(kept.id, kept.created_at, kept.state, content, judged, word).where(
+            kept.id.in_(example_ids)
+        )
     )
     return {row[0]: Fact(*row[1:]) for row in rows}
 
@@ -150,17 +154,15 @@ def applied(
     tx: Tx,
     *,
     id: int,  # noqa: A002
-    done: Mapping[str, JsonValue],
     actor: str,
     now: datetime,
 ) -> None:
-    """It was followed; Conflict where it was not open."""
-    _move(tx, id, AdviceState.OPEN, state=AdviceState.APPLIED.value, done=dict(done),
-          actor=actor, applied_at=now)  # fmt: skip
+    """It is followed; Conflict where it was not open."""
+    _move(tx, id, AdviceState.OPEN, state=AdviceState.APPLIED.value, actor=actor, applied_at=now)
 
 
 def amend(tx: Tx, *, id: int, done: Mapping[str, JsonValue]) -> None:  # noqa: A002
-    """Say what else following it did."""
+    """Say what following it did."""
     kept = recommendations_table.c
     tx.execute(update(recommendations_table).where(kept.id == id).values(done=dict(done)))
 

@@ -1,6 +1,7 @@
 """What the pipeline decided, with what it decided on, and the same decided anew.
 
-One rule: what a person decided is not touched; theirs are the transitions without a score.
+One rule: what a person decided is not touched; theirs are the transitions without a score, and
+what was said of an example that still waits: a flag, or the first word of two.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sqlalchemy import FromClause, RowMapping, bindparam, func, insert, select, 
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.rubric import Assessment, Decision, Dimension, DimensionScore, Judgement, Verdict
-from tdsys.store import attributions, programs, waiting
+from tdsys.store import attributions, programs, reviews, waiting
 from tdsys.store.engine import Tx
 from tdsys.store.examples import vouched_by
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
@@ -101,7 +102,7 @@ def judged(tx: Tx, *, ids: Sequence[int]) -> list[Judged]:
         .join(last, true())
         .join(scores, scores.c.id == last.c.score_id)
         .join(evidence, true())
-        .where(examples.c.id.in_(ids), scores.c.outcome == "scored")
+        .where(examples.c.id.in_(ids), scores.c.outcome == "scored", ~reviews.waits_on_a_word())
         .order_by(examples.c.id)
     ).mappings()
     return [_judged(row) for row in rows]

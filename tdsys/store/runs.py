@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
@@ -10,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import Select, delete, func, or_, select, text, true, update
+from sqlalchemy import Select, func, or_, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.program import Auto, ItemScore, Plan, Trial
@@ -20,6 +19,7 @@ from tdsys.store.leases import is_due
 from tdsys.store.schema import IS_OPEN, RunState, trial_items
 from tdsys.store.schema import runs as runs_table
 from tdsys.store.schema import trials as trials_table
+from tdsys.store.values import LONGEST, dump, storable
 
 
 class Run(BaseModel):
@@ -53,11 +53,35 @@ class Run(BaseModel):
         return self.state in (RunState.DUE, RunState.RUNNING)
 
 
-_ITEMS = text("""
-    INSERT INTO trial_items (run_id, number, position, uid, value, error)
-    SELECT :run_id, :number, place - 1, item ->> 0, CAST(item ->> 1 AS double precision), item ->> 2
-    FROM jsonb_array_elements(CAST(:items AS jsonb)) WITH ORDINALITY AS given(item, place)
-""")
+# One statement and one round trip: each trial of each run is told this way, while it goes on.
+# Surplus items go and the others are overwritten, for one statement cannot do both to a row.
+_TOLD = """
+    WITH told AS (
+        UPDATE runs SET progress = CAST(:progress AS jsonb)
+        WHERE id = :run_id AND attempts = :attempts AND {is_open} AND NOT cancel_requested
+        RETURNING id
+    ){more}
+    SELECT id FROM told
+"""
+_TRIAL = """, kept AS (
+        INSERT INTO trials (run_id, number, kind, score, instruction, seconds, calls, demos)
+        SELECT id, :number, :kind, :score, :instruction, :seconds, :calls, CAST(:demos AS jsonb)
+        FROM told
+        ON CONFLICT (run_id, number) DO UPDATE SET
+            kind = excluded.kind, score = excluded.score, instruction = excluded.instruction,
+            seconds = excluded.seconds, calls = excluded.calls, demos = excluded.demos
+    ), surplus AS (
+        DELETE FROM trial_items
+        WHERE run_id = (SELECT id FROM told) AND number = :number AND position >= :count
+    ), items AS (
+        INSERT INTO trial_items (run_id, number, position, uid, value, error)
+        SELECT id, :number, place - 1, item ->> 0, CAST(item ->> 1 AS double precision), item ->> 2
+        FROM told, jsonb_array_elements(CAST(:items AS jsonb)) WITH ORDINALITY AS given(item, place)
+        ON CONFLICT (run_id, number, position) DO UPDATE SET
+            uid = excluded.uid, value = excluded.value, error = excluded.error
+    )"""
+_PROGRESS_TOLD = text(_TOLD.format(is_open=IS_OPEN.text, more=""))
+_TRIAL_TOLD = text(_TOLD.format(is_open=IS_OPEN.text, more=_TRIAL))
 
 
 def enqueue(  # noqa: PLR0913  # a row
@@ -161,30 +185,30 @@ def extend(tx: Tx, *, run_id: UUID, until: datetime) -> bool:
     return True if asked is None else asked
 
 
-def add_trial(tx: Tx, *, run_id: UUID, trial: Trial) -> None:
-    """Write a trial with its items; a replayed run writes the same trial over itself."""
-    key = {"run_id": run_id, "number": trial.number}
-    row = {**trial.model_dump(mode="json", exclude={"items"}), **key}
-    tx.execute(
-        insert(trials_table)
-        .values(row)
-        .on_conflict_do_update(constraint=trials_table.primary_key, set_=row)
-    )
-    tx.execute(
-        delete(trial_items).where(
-            trial_items.c.run_id == run_id, trial_items.c.number == trial.number
-        )
-    )
-    # As one document: a statement for each row would cost the worker milliseconds a trial.
-    items = [[one.uid, one.value, one.error] for one in trial.items]
-    tx.execute(_ITEMS, {**key, "items": json.dumps(items)})
+def tell(
+    tx: Tx, *, run: Run, document: Mapping[str, JsonValue], trial: Trial | None = None
+) -> bool:
+    """Write where a claimed run is, and a trial of it; a replayed run writes its trials anew.
 
-
-def progress(tx: Tx, *, run_id: UUID, document: Mapping[str, JsonValue]) -> None:
-    """Say where an open run is."""
-    tx.execute(
-        update(runs_table).where(runs_table.c.id == run_id, IS_OPEN).values(progress=dict(document))
-    )
+    False, and nothing written, when the run is in other hands, has ended or is to end.
+    """
+    given: dict[str, object] = {
+        "run_id": run.id,
+        "attempts": run.attempts,
+        "progress": dump(document),
+    }
+    if trial is None:
+        return tx.scalar(_PROGRESS_TOLD, given) is not None
+    given |= {
+        name: getattr(trial, name) for name in ("number", "kind", "score", "seconds", "calls")
+    }
+    given |= {
+        "instruction": storable(trial.instruction[:LONGEST]),
+        "demos": dump([demo.model_dump() for demo in trial.demos]),
+        "items": dump([(i.uid, i.value, i.error and i.error[:LONGEST]) for i in trial.items]),
+        "count": len(trial.items),
+    }
+    return tx.scalar(_TRIAL_TOLD, given) is not None
 
 
 def replan(tx: Tx, *, run_id: UUID, plan: Plan) -> None:

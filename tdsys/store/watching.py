@@ -12,7 +12,7 @@ from tdsys.core.example import Source
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.core.trends import Shift, changes
-from tdsys.store import counts, datasets, days, programs, runs
+from tdsys.store import counts, datasets, days, faring, programs, runs
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import ImportState, imports
 from tdsys.store.schema import (
@@ -57,6 +57,8 @@ def observed(tx: Tx, *, domain: str, policy: Policy, now: datetime) -> Observed:
         else 0,
         imported=_imported(tx, domain) if rules.rejected_import else None,
         stored_bytes=_stored(tx) if rules.storage_gb else 0,
+        regressed=faring.regressed(tx, domain=domain) if rules.regression else None,
+        harmful=faring.harmful(tx, domain=domain) if rules.harmful_demos else (),
     )
 
 

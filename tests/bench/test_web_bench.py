@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from tdsys.core.people import Role
 from tdsys.stages import operating
-from tdsys.store import Store
+from tdsys.store import Store, days, mixture
 from tests.factories import NOW, make_captures
 from tests.many import fill
 from tests.stored import admit, freeze, ingest, keep, upload
@@ -72,6 +72,10 @@ def site(new_database: Callable[[], str], redis_url: str) -> Iterator[Site]:
         upload(tx, b"x", domain="domain 0")
         ingest(tx, make_captures(3, domain="domain 0"), batch="first")
     fill(store, ROWS, scored_each=5)
+    with store.begin() as tx:  # as the hourly report does
+        for domain, day in days.present(tx, today=NOW.date(), scored_today={}).items():
+            days.write(tx, domain=domain, day=day, now=NOW)
+        mixture.write(tx, day=NOW.date())
     print(f"\n{ROWS:,} examples filled in {time.perf_counter() - began:.0f} s")
     # one browser asks for everything, faster than the limits of one account let it
     with served(url, redis_url=redis_url, web_pace=0.0) as address:
@@ -164,6 +168,7 @@ def _pages(store: Store) -> list[str]:
         *(f"/{name}.json" for name in plain.split()),
         "/reports/quality?domain=domain+0",
         "/reports/coverage?domain=domain+0",
+        "/reports/mix?domain=domain+0",
         f"/examples/{middle}",
         f"/imports/{import_id}",
         "/captures/batch?id=first",

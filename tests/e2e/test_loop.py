@@ -89,8 +89,10 @@ def attributed(runtime: Runtime, domain: str) -> attributing.Shown | None:
 
 @pytest.mark.criterion("1.1")
 @pytest.mark.criterion("1.4")
+@pytest.mark.criterion("1.5")
 @pytest.mark.criterion("4.1")
 @pytest.mark.criterion("5.4")
+@pytest.mark.criterion("6.4")
 @pytest.mark.criterion("7.5")
 @pytest.mark.criterion("9.1")
 def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_path: Path) -> None:
@@ -134,6 +136,25 @@ def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_p
         # One-call probes; beside their scores there are those of the run's trials.
         assert worth.counted.scored >= 56
         assert worth.whole.scores > worth.counted.scored
+        _what_learned_from_an_example_that_leaves_is_stale_at_once(stack)
+
+
+def _what_learned_from_an_example_that_leaves_is_stale_at_once(stack: RunningStack) -> None:
+    hold(stack.runtime, ("word problems",), held=True)
+    with stack.runtime.store.begin() as tx:
+        query = "SELECT min(example_id) FROM dataset_members WHERE split = 'train'"
+        member = str(tx.exec_driver_sql(query).scalar_one())
+    assert not _stale(stack, "word problems")
+    words = ("examples", "move", member, "--to", "retire", "--reason", "a wrong unit")
+    assert stack.tdsys(*words).returncode == 0
+    assert _stale(stack, "word problems")
+    assert attributing.shown(stack.runtime.store, domain="word problems").whole.stale
+
+
+def _stale(stack: RunningStack, domain: str) -> bool:
+    told = json.loads(stack.tdsys("optimize", "status", "--json").stdout)
+    (found,) = [one["program"]["stale"] for one in told if one["domain"] == domain]
+    return bool(found)
 
 
 def followed(runtime: Runtime, domain: str) -> str:

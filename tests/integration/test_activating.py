@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tdsys.core.comparison import Comparison
 from tdsys.core.policy import Policy
 from tdsys.core.sections import Activation
-from tdsys.errors import Conflict, NotFound, NotReady
+from tdsys.errors import Conflict, InvalidInput, NotFound, NotReady
 from tdsys.stages import activating, policies
 from tdsys.store import Store, activations, programs, runs
 from tests.commanding import Shell
@@ -90,7 +90,7 @@ def test_what_cannot_be_activated_is_refused_and_changes_nothing(
         activate(store, three[1])
     with pytest.raises(NotFound, match="no program 999"):
         activate(store, 999)
-    with pytest.raises(NotReady):
+    with pytest.raises(InvalidInput, match="no domain 'other'"):
         activating.rollback(store, domain="other", actor="ann", reason="", now=NOW)
     assert active(store) == three[1]
     with pytest.raises(IntegrityError), store.begin() as tx:

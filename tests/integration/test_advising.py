@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -13,16 +15,25 @@ from tdsys.core.batch import Kind as BatchKind
 from tdsys.core.dataset import Split
 from tdsys.core.filling import Offer
 from tdsys.core.impact import Finding
-from tdsys.core.lifecycle import State
-from tdsys.core.policy import Signature
-from tdsys.core.program import Artefact, Item
-from tdsys.errors import Conflict, InvalidInput, ModelUnavailable, NotReady
+from tdsys.core.lifecycle import Move, State
+from tdsys.core.policy import Policy, Signature
+from tdsys.core.program import Artefact, Item, ItemScore, Recipe
+from tdsys.errors import Cancelled, Conflict, InvalidInput, ModelUnavailable, NotReady
 from tdsys.stages import advising, impact
-from tdsys.store import Store, datasets, impacts, policies, recommendations
+from tdsys.store import (
+    Store,
+    batches,
+    datasets,
+    examples,
+    impacts,
+    policies,
+    recommendations,
+)
 from tdsys.store.effect_schema import AttributionState
 from tdsys.store.recommendations import Recommendation
 from tests.attributed import DOMAIN, World
-from tests.scripted import ScriptedOptimizer, ScriptedVerifier
+from tests.processes import wait_for
+from tests.scripted import RECIPE, ScriptedOptimizer, ScriptedVerifier
 from tests.stored import LEASE
 
 ALL = 36
@@ -67,6 +78,24 @@ class Desk(World):
             lease=LEASE,
         )  # fmt: skip
 
+    def latest(self) -> datasets.DatasetVersion:
+        with self.store.begin() as tx:
+            found = datasets.latest(tx, domain=DOMAIN)
+        assert found is not None
+        return found
+
+    def members(self, version: datasets.DatasetVersion) -> set[int]:
+        with self.store.begin() as tx:
+            placed = datasets.placed(tx, version_id=version.id)
+        return {one.example_id for one in placed.values()}
+
+    def retire(self, example_id: int) -> None:
+        with self.store.begin() as tx:
+            examples.move(
+                tx, example_id=example_id, move=Move.RETIRE, reason="by_hand", detail="",
+                actor="bob", policy_version=1, now=self.clock(),
+            )  # fmt: skip
+
     def state_of(self, example_id: int) -> tuple[str, str]:
         with self.store.begin() as tx:
             row = tx.execute(
@@ -83,6 +112,16 @@ def desk(store: Store) -> Desk:
     made.begin(budget=400)
     made.work()
     return made
+
+
+@pytest.fixture
+def lean(store: Store) -> Desk:
+    """Without an attribution, which takes a second."""
+    return Desk(store)
+
+
+def to_retire(desk: Desk) -> Recommendation:
+    return advised(desk, "r", "retire", json.dumps({"examples": [desk.train[0].fingerprint]}))
 
 
 class Choosy(ScriptedOptimizer):
@@ -169,6 +208,46 @@ def test_reverted_the_version_of_before_is_the_newest_again_and_the_example_come
         desk.revert(one)
 
 
+def test_reverted_what_was_frozen_between_advice_and_applying_is_the_newest_again(
+    lean: Desk,
+) -> None:
+    one = to_retire(lean)
+    lean.retire(lean.train[5].id)
+    lean.clock.forward(minutes=30)
+    with lean.store.begin() as tx:
+        between = advising.freeze(tx, version=lean.version, because="left", now=lean.clock())
+    assert between.id != lean.version.id
+    lean.apply(one)
+    lean.revert(one)
+    assert lean.latest().id == between.id
+    assert lean.train[5].id not in lean.members(lean.latest())
+
+
+def test_reverted_nobody_comes_back_who_left_for_another_reason(lean: Desk) -> None:
+    one = to_retire(lean)
+    lean.apply(one)
+    lean.retire(lean.train[5].id)
+    lean.revert(one)
+    held = lean.members(lean.latest())
+    assert lean.train[0].id in held
+    assert lean.train[5].id not in held
+
+
+def test_an_example_that_was_corrected_since_is_not_retired_for_what_it_was(lean: Desk) -> None:
+    one = to_retire(lean)
+    with lean.store.begin() as tx:  # as if edited in the browser and admitted again
+        tx.execute(
+            text("UPDATE examples SET fingerprint = decode(md5('new'), 'hex') WHERE id = :id"),
+            {"id": lean.train[0].id},
+        )
+    assert lean.apply(one, dry_run=True).moved == []
+    done = lean.apply(one)
+    assert lean.state_of(lean.train[0].id)[0] == State.ADMITTED
+    assert done.version is not None
+    # Its old content is nobody's any more.
+    assert lean.train[0].id not in lean.members(done.version)
+
+
 @pytest.mark.criterion("9.4")
 def test_the_impact_is_measured_by_pairs_of_runs_that_differ_in_the_example_alone(
     desk: Desk,
@@ -209,6 +288,104 @@ def test_a_run_of_a_killed_worker_is_made_by_another_and_counted_once(desk: Desk
         assert not impacts.record(tx, run=lost.run, scores=[], calls=1)
 
 
+def test_runs_whose_last_worker_died_before_it_compared_them_are_compared_by_the_next_bell(
+    lean: Desk,
+) -> None:
+    one = to_retire(lean)
+    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    optimizer = Choosy(lean.train[0].fingerprint)
+    assert lean.measure(optimizer) == 1
+    with lean.store.begin() as tx:  # all of the other run, as a worker does until it is killed
+        taken = impacts.claim(tx, lease=LEASE, now=lean.clock())
+        assert taken is not None
+        scores = impact.shown(lean.store, id=one.id).runs[0].scores
+        assert impacts.record(tx, run=taken.run, scores=scores or [], calls=1)
+    assert lean.measure(optimizer) == 0
+    assert impact.shown(lean.store, id=one.id).measurement.state is AttributionState.FINISHED
+
+
+def test_what_was_measured_is_shown_and_not_paid_for_again(lean: Desk) -> None:
+    one = to_retire(lean)
+    plan = impact.planned(lean.store, id=one.id, seeds=1)
+    assert impact.begin(lean.store, plan, clock=lean.clock)
+    optimizer = Choosy(lean.train[0].fingerprint)
+    while lean.measure(optimizer):
+        pass
+    before = impact.shown(lean.store, id=one.id).measurement
+    assert not impact.begin(lean.store, plan, clock=lean.clock)
+    assert impact.shown(lean.store, id=one.id).measurement == before
+    more = impact.planned(lean.store, id=one.id, seeds=2)
+    assert impact.begin(lean.store, more, clock=lean.clock)
+
+
+def test_a_measurement_that_is_cancelled_stops_the_run_under_way_and_can_be_begun_again(
+    lean: Desk,
+) -> None:
+    one = to_retire(lean)
+    plan = impact.planned(lean.store, id=one.id, seeds=1)
+    assert not impact.cancel(lean.store, id=one.id, clock=lean.clock)
+    impact.begin(lean.store, plan, clock=lean.clock)
+
+    class Slow(Choosy):
+        stopped = False
+
+        def optimize(self, *_: Any, **given: Any) -> Artefact:
+            should_stop = given["should_stop"]
+            assert not should_stop()
+            assert impact.cancel(lean.store, id=one.id, clock=lean.clock)
+            wait_for(should_stop, what="the run to hear of it", seconds=3)
+            self.stopped = True
+            raise Cancelled("stopped", remedy="")
+
+    slow = Slow(lean.train[0].fingerprint)
+    assert lean.measure(slow) == 0
+    assert slow.stopped
+    found = impact.shown(lean.store, id=one.id)
+    assert found.measurement.state is AttributionState.CANCELLED
+    assert found.measurement.reason == "cancelled on request"
+    assert not impact.cancel(lean.store, id=one.id, clock=lean.clock)
+    assert impact.begin(lean.store, plan, clock=lean.clock)
+
+
+def test_a_pair_is_tested_as_the_program_that_was_made(lean: Desk) -> None:
+    one = to_retire(lean)
+    with lean.store.begin() as tx:
+        ruled = Policy(program="theirs")
+        members = datasets.members(tx, version_id=lean.version.id)
+        number = policies.put(tx, domain=DOMAIN, policy=ruled, author="ann", now=lean.clock())
+        version = datasets.freeze(
+            tx, domain=DOMAIN, fingerprint="another", signature=lean.version.signature,
+            policy_version=number, members=members, now=lean.clock(),
+        )  # fmt: skip
+        tx.execute(text("UPDATE recommendations SET version_id = :v"), {"v": version.id})
+    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+
+    class Telling(Choosy):
+        told: str | None = None
+
+        def evaluate(self, *given: Any, recipe: Recipe = RECIPE, **rest: Any) -> list[ItemScore]:
+            self.told = recipe.program
+            return super().evaluate(*given, **rest)
+
+    telling = Telling(lean.train[0].fingerprint)
+    assert lean.measure(telling) == 1
+    assert telling.told == "theirs"
+
+
+@pytest.mark.parametrize("error", [InvalidInput("no metric", remedy=""), ValueError("a bug")])
+def test_a_measurement_that_cannot_be_made_fails_with_the_reason(
+    lean: Desk, error: Exception
+) -> None:
+    one = to_retire(lean)
+    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    optimizer = Choosy(lean.train[0].fingerprint)
+    optimizer.raises = error
+    assert lean.measure(optimizer) == 1
+    found = impact.shown(lean.store, id=one.id).measurement
+    assert found.state is AttributionState.FAILED
+    assert str(error) in str(found.reason)
+
+
 def test_what_retires_nothing_has_no_pair_of_runs_to_compare(desk: Desk) -> None:
     labels = desk.recommended(Kind.FIX_LABEL)
     with pytest.raises(InvalidInput, match="retires nothing"):
@@ -226,22 +403,58 @@ def test_wrong_labels_are_put_before_a_person(desk: Desk) -> None:
         desk.revert(done.recommendation)
 
 
+def advised(desk: Desk, key: str, kind: str, subject: str) -> Recommendation:
+    """An open recommendation as a row."""
+    with desk.store.begin() as tx:
+        id_ = tx.execute(
+            text("""INSERT INTO recommendations (domain, version_id, key, kind, state, title,
+                    reason, subject, evidence, created_at) VALUES ('arithmetic', :v, :key,
+                    :kind, 'open', 't', 'r', CAST(:subject AS json), '[]', now())
+                    RETURNING id"""),
+            {"v": desk.version.id, "key": key, "kind": kind, "subject": subject},
+        ).scalar_one()
+        return recommendations.find(tx, id=id_)
+
+
+def test_batches_that_have_ended_do_not_keep_a_collection_from_being_taken_back(
+    lean: Desk,
+) -> None:
+    two = COLLECT.replace("}]}", '}, {"topic": "division", "difficulty": "easy"}]}')
+    done = lean.apply(advised(lean, "c", "collect", two))
+    assert len(done.batches) == 2
+    with lean.store.begin() as tx:
+        assert batches.cancel(tx, batch_id=UUID(done.batches[0]), now=lean.clock())
+    assert lean.revert(done.recommendation).state is AdviceState.REVERTED
+    with lean.store.begin() as tx:
+        states = tx.scalars(text("SELECT DISTINCT state FROM batches")).all()
+    assert states == ["cancelled"]
+
+
+def test_whatever_following_one_did_is_done_and_on_record_in_one_transaction(
+    lean: Desk,
+) -> None:
+    """So that a worker that is killed has done all of it or nothing."""
+    for one in (to_retire(lean), advised(lean, "c", "collect", COLLECT)):
+        lean.apply(one)
+        with lean.store.begin() as tx:
+            rows = tx.scalars(
+                text("""
+                SELECT xmin::text FROM recommendations WHERE id = :id
+                UNION SELECT xmin::text FROM batches
+                WHERE id::text IN (SELECT json_array_elements_text(done -> 'batches')
+                                   FROM recommendations WHERE id = :id)
+                UNION SELECT xmin::text FROM dataset_members WHERE version_id =
+                    (SELECT (done ->> 'version_after')::bigint FROM recommendations WHERE id = :id)
+                """),
+                {"id": one.id},
+            ).all()
+        assert len(rows) == 1
+
+
 @pytest.mark.criterion("9.3")
 def test_a_threshold_and_a_collection_are_followed_and_taken_back(desk: Desk) -> None:
-    made = {}
-    with desk.store.begin() as tx:
-        for key, kind, subject in (
-            ("t", "change_threshold", '{"change": {"admit_quality": 0.7}}'),
-            ("c", "collect", COLLECT),
-        ):
-            made[key] = tx.execute(
-                text("""INSERT INTO recommendations (domain, version_id, key, kind, state, title,
-                        reason, subject, evidence, created_at) VALUES ('arithmetic', :v, :key,
-                        :kind, 'open', 't', 'r', CAST(:subject AS json), '[]', now())
-                        RETURNING id"""),
-                {"v": desk.version.id, "key": key, "kind": kind, "subject": subject},
-            ).scalar_one()
-        one, other = (recommendations.find(tx, id=made[key]) for key in "tc")
+    one = advised(desk, "t", "change_threshold", '{"change": {"admit_quality": 0.7}}')
+    other = advised(desk, "c", "collect", COLLECT)
     done = desk.apply(one)
     with desk.store.begin() as tx:
         version, policy = policies.current(tx, domain=DOMAIN)
@@ -249,6 +462,17 @@ def test_a_threshold_and_a_collection_are_followed_and_taken_back(desk: Desk) ->
     desk.revert(one)
     with desk.store.begin() as tx:
         assert policies.current(tx, domain=DOMAIN)[1].admit_quality == 0.6
+    again = advised(desk, "again", "change_threshold", '{"change": {"admit_quality": 0.7}}')
+    desk.apply(again)
+    with desk.store.begin() as tx:
+        mine = Policy(admit_quality=0.8)
+        policies.put(tx, domain=DOMAIN, policy=mine, author="bob", now=desk.clock())
+    desk.revert(again)
+    late = advised(desk, "late", "change_threshold", '{"change": {"admit_quality": 0.7}}')
+    with pytest.raises(Conflict, match=r"is 0\.8 by now"):
+        desk.apply(late)
+    with desk.store.begin() as tx:
+        assert policies.current(tx, domain=DOMAIN)[1].admit_quality == 0.8
     (batch_id,) = desk.apply(other).batches
     with desk.store.begin() as tx:
         kinds = tx.execute(text("SELECT kind, wanted, state FROM batches")).one()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from tdsys.core.attribution import Effect
 from tdsys.core.lifecycle import Move
+from tdsys.core.policy import Policy
 from tdsys.core.program import DemoRef, ItemScore, Trial
-from tdsys.errors import ModelUnavailable, NotReady
+from tdsys.errors import InvalidInput, ModelUnavailable, NotReady
 from tdsys.stages import attributing
-from tdsys.store import Store, attributions, examples, runs
+from tdsys.store import Store, attributions, examples, policies, runs
 from tdsys.store.attributions import Asked
 from tdsys.store.effect_schema import AttributionState
 from tests.attributed import DOMAIN, MODEL, World
 from tests.factories import NOW
-from tests.stored import LEASE, enqueue
+from tests.stored import LEASE, enqueue, write_trial
 
 
 @pytest.fixture
@@ -135,10 +137,10 @@ def test_an_optimizers_trials_are_evidence_too(world: World) -> None:
         run_id = enqueue(tx, world.version)
         assert run_id is not None
         tx.execute(text("UPDATE runs SET model = :m"), {"m": MODEL})
-        runs.add_trial(
+        write_trial(
             tx,
-            run_id=run_id,
-            trial=Trial(
+            run_id,
+            Trial(
                 number=1,
                 kind="full",
                 score=0.2,
@@ -158,6 +160,11 @@ def test_an_optimizers_trials_are_evidence_too(world: World) -> None:
     assert len(rows) == len(world.val)
     bootstrapped = f"{world.train[1].fingerprint}, bootstrapped"
     assert rows[0].demos == (world.train[0].fingerprint, bootstrapped)
+    theirs = Policy(program="theirs")
+    with world.store.begin() as tx:
+        policies.put(tx, domain=DOMAIN, author="ann", now=NOW, policy=theirs)
+        tx.execute(text("UPDATE runs SET policy_version = (SELECT max(version) FROM policies)"))
+        assert attributing.evidence(tx, attributions.find(tx, id=begun)) == []
 
 
 def test_contributions_are_stale_as_soon_as_the_data_is_another(world: World) -> None:
@@ -170,6 +177,65 @@ def test_contributions_are_stale_as_soon_as_the_data_is_another(world: World) ->
             actor="ann", policy_version=1, now=NOW,
         )  # fmt: skip
     assert world.shown().whole.stale
+
+
+def test_what_would_be_stale_from_the_beginning_is_not_begun(world: World) -> None:
+    plan = attributing.planned(world.store, domain=DOMAIN, budget=100, model=MODEL)
+    with world.store.begin() as tx:
+        examples.move(
+            tx, example_id=world.train[3].id, move=Move.RETIRE, reason="x", detail="",
+            actor="ann", policy_version=1, now=NOW,
+        )  # fmt: skip
+    with pytest.raises(NotReady, match="out of date"):
+        attributing.begin(
+            world.store, plan, model=MODEL, simulated=True, actor="ann", clock=world.clock
+        )
+
+
+def rule(world: World, **fields: Any) -> int:
+    with world.store.begin() as tx:
+        return policies.put(
+            tx, domain=DOMAIN, policy=Policy(**fields), author="ann", now=world.clock()
+        )
+
+
+def test_scores_by_another_metric_are_no_evidence(world: World) -> None:
+    world.begin(budget=100)
+    rule(world, metric="theirs")
+    assert world.work().finished == 1
+    found = world.shown().whole
+    assert found.state is AttributionState.FAILED
+    assert "metric is another" in str(found.reason)
+    assert world.prober.calls == 0
+
+
+def test_trials_of_a_run_by_another_metric_are_no_evidence(world: World) -> None:
+    number = rule(world, metric="theirs")
+    rule(world)
+    with world.store.begin() as tx:
+        assert enqueue(tx, world.version)
+        tx.execute(text("UPDATE runs SET model = :m, policy_version = :n"),
+                   {"m": MODEL, "n": number})  # fmt: skip
+        (run,) = runs.runs(tx, domain=DOMAIN, limit=1)
+        items = tuple(ItemScore(uid=uid, value=0.2) for uid in world.val)
+        trial = Trial(number=1, kind="full", score=0.2, instruction="Write.", demos=(),
+                      items=items, seconds=1, calls=12)  # fmt: skip
+        write_trial(tx, run.id, trial)
+    begun = world.begin(budget=100)
+    with world.store.begin() as tx:
+        assert attributing.evidence(tx, attributions.find(tx, id=begun)) == []
+
+
+@pytest.mark.parametrize("error", [InvalidInput("no metric", remedy=""), ValueError("a bug")])
+def test_what_cannot_be_tried_fails_with_the_reason_and_keeps_nobody_else_waiting(
+    world: World, error: Exception
+) -> None:
+    world.begin(budget=100)
+    world.prober.raises = error
+    assert world.work().finished == 1
+    found = world.shown().whole
+    assert found.state is AttributionState.FAILED
+    assert str(error) in str(found.reason)
 
 
 def test_a_domain_has_one_open_attribution_and_it_can_be_cancelled(world: World) -> None:

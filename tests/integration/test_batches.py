@@ -296,9 +296,15 @@ def test_a_model_that_is_away_is_waited_for_and_then_reported(store: Store) -> N
     for _ in range(3):
         line.make()
         line.clock.forward(seconds=30)
-    assert filling.report(store, batch_id=batch_id).whole.tried == 0
+    waiting = filling.report(store, batch_id=batch_id)
+    assert waiting.whole.tried == 0
+    (reason,) = {one.reason for one in waiting.cells}
+    assert reason == filling.held_up(store, batch_id=batch_id)
+    assert str(reason).startswith("model_unavailable: 503; asked 3 of 7 times, again at ")
     away.answer = paid
-    assert line.run(batch_id).batch.state == "finished"
+    done = line.run(batch_id)
+    assert (done.batch.state, {one.reason for one in done.cells}) == ("finished", {None})
+    assert filling.held_up(store, batch_id=batch_id) is None
     away.answer = lambda _: Refused("model_unavailable", "503", later=True)
     report = line.run(line.ask(2, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",)))
     assert report.batch.state == "partial"
@@ -379,6 +385,30 @@ def test_what_waits_for_a_person_is_not_made_again_and_is_said(line: Line) -> No
     report = line.run(line.ask(8))
     assert (report.batch.state, report.whole.made, report.whole.waiting) == ("partial", 8, 8)
     assert report.whole.reasons == {"in_review: manual_collection": 8}
+
+
+@pytest.mark.criterion("2.5")
+def test_a_judge_that_is_away_ends_the_batch_and_what_was_made_counts_once_it_is_back(
+    line: Line,
+) -> None:
+    line.judge.answer = lambda _: Unscored(reason="model_unavailable", transient=True)
+    batch_id = line.ask(2, topics=("sums",), difficulties=("easy",))
+    for _ in range(3):
+        line.make()
+        line.score()
+        line.clock.forward(seconds=30)
+    assert filling.held_up(line.store, batch_id=batch_id) == (
+        "the judge gives no answer on what was made; asked 3 of 7 times"
+    )
+    away = line.run(batch_id)
+    assert (away.batch.state, away.whole.made, away.whole.undecided) == ("partial", 2, 2)
+    (cell,) = away.cells
+    assert cell.reason == "2 wait for the judge, which gives no answer"
+    assert [one.next for one in away.fallbacks] == ["resume"]
+    line.judge.answer = lambda _: make_assessment()
+    filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
+    back = line.run(batch_id)
+    assert (back.batch.state, back.whole.tried, back.whole.admitted) == ("finished", 2, 2)
 
 
 def test_an_example_the_judge_cannot_read_is_parked_and_said(line: Line) -> None:

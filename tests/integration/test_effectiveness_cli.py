@@ -71,7 +71,9 @@ def test_what_is_not_there_is_said_with_what_to_do(tdsys: Shell, domain: str) ->
     nothing = tdsys("effectiveness", "show", "--domain", domain)
     assert nothing.code == 3
     assert "--dry-run" in one_line(nothing)
-    assert tdsys("effectiveness", "attribute", "--domain", "geometry").code == 3
+    assert "buys nothing" in one_line(
+        tdsys("effectiveness", "attribute", "--domain", domain, "--budget", "1")
+    )
     begun = tdsys("effectiveness", "attribute", "--domain", domain, "--budget", "9", "--detach")
     assert "is queued" in begun.out
     again = tdsys("effectiveness", "attribute", "--domain", domain, "--budget", "9")
@@ -79,6 +81,19 @@ def test_what_is_not_there_is_said_with_what_to_do(tdsys: Shell, domain: str) ->
     assert "is open" in one_line(again)
     assert tdsys("effectiveness", "cancel", "--domain", domain).code == 0
     assert tdsys("effectiveness", "cancel", "--domain", domain).code == 3
+
+
+def test_a_domain_that_is_mistyped_is_said_to_be_none_and_the_others_are_named(
+    tdsys: Shell, domain: str
+) -> None:
+    commands = [
+        *(("effectiveness", one) for one in ("attribute", "show", "problems", "recommend")),
+        *(("optimize", one) for one in ("status", "activate", "rollback", "cancel", "watch")),
+    ]
+    for words in commands:
+        said = tdsys(*words, "--domain", "algebar")
+        assert said.code == 2
+        assert f"there is no domain 'algebar' — use one of: {domain}" in one_line(said)
 
 
 @pytest.mark.criterion("9.3")
@@ -102,6 +117,11 @@ def test_recommendations_are_made_followed_and_taken_back_by_command(
     id_ = str(one["id"])
     plan = tdsys("effectiveness", "impact", id_, "--seeds", "1", "--dry-run", "--json").document
     assert plan["calls"] > 0
+    assert tdsys("effectiveness", "cancel", "--impact", id_).code == 3
+    assert tdsys("effectiveness", "cancel").code == 2
+    assert "queued" in tdsys("effectiveness", "impact", id_, "--seeds", "1", "--detach").out
+    assert "already" in tdsys("effectiveness", "impact", id_, "--seeds", "1", "--detach").out
+    assert "is cancelled" in tdsys("effectiveness", "cancel", "--impact", id_).out
     shown = tdsys("effectiveness", "apply", id_, "--dry-run")
     assert "1 of them are admitted now" in shown.out
     done = tdsys("effectiveness", "apply", id_, "--json").document

@@ -23,7 +23,7 @@ from tdsys.store import Store, runs
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
 from tests.small_world import SIGNATURE, items
-from tests.stored import admit, enqueue, freeze
+from tests.stored import admit, enqueue, freeze, write_trial
 
 TRAIN, VAL = items(6, seed=1), items(9, seed=2)
 PLAN = plan(12, 60, "light")
@@ -60,7 +60,7 @@ def test_spend_and_the_time_that_is_left_are_told_only_when_they_are_known() -> 
 
 
 def test_watching_tells_the_run_to_its_end_and_how_it_ended(here: Store, tdsys: Shell) -> None:
-    assert tdsys("optimize", "watch", "--domain", "sums").code == 3
+    assert tdsys("optimize", "watch", "--domain", "sums").code == 2
     with here.begin() as tx:
         admit(tx, make_captures(9, domain="sums"))
         run_id = enqueue(tx, freeze(tx, domain="sums"))
@@ -69,8 +69,10 @@ def test_watching_tells_the_run_to_its_end_and_how_it_ended(here: Store, tdsys: 
         for number, kind in enumerate(("full", "minibatch"), 1):
             one = trial(number, kind, number / 4)
             known = following.after_trial(known, one)
-            runs.add_trial(tx, run_id=run_id, trial=one)
-        runs.progress(tx, run_id=run_id, document=known.document())
+            write_trial(tx, run_id, one)
+        run = runs.run(tx, run_id=run_id)
+        assert run is not None
+        assert runs.tell(tx, run=run, document=known.document())
         runs.finish(
             tx, run_id=run_id, state="failed", reason="no \x1b[31mluck", outcome=None, now=NOW
         )

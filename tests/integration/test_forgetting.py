@@ -52,7 +52,19 @@ from tests.factories import (
     make_judgement,
     make_verdict,
 )
-from tests.stored import LEASE, admit, claim, count, decide, enqueue, freeze, ingest, keep, upload
+from tests.stored import (
+    LEASE,
+    admit,
+    claim,
+    count,
+    decide,
+    enqueue,
+    freeze,
+    ingest,
+    keep,
+    upload,
+    write_trial,
+)
 
 SECRET = "The red heron of Marlow borrowed exactly 4711 buttons"
 OTHER = "A bakery sells 3 trays of 12 buns. How many buns is that?"
@@ -156,15 +168,17 @@ def seed(tx: Tx) -> Any:
                     rejects=[bad], until=NOW)  # fmt: skip
     imports.finish(tx, import_id=import_id, state="finished", reason=None, now=NOW)
     version = freeze(tx)
-    keep(tx, version, state=demos(f"Once more: {SECRET}", OTHER),
-         envelope={"demos": [{"uid": content.hex()}, {"uid": "y"}], "instruction": SECRET},
-    )  # fmt: skip
-    run_id = tx.scalar(text("SELECT id FROM runs"))
+    run_id = enqueue(tx, version)
+    assert run_id is not None
     trial = Trial(number=1, kind="full", score=1, instruction=f"Write like: {SECRET}!", seconds=1,
                   demos=(DemoRef(uid=content.hex(), role="labeled"),), calls=1,
                   items=(ItemScore(uid="u", value=None, error=f"unparseable: {SECRET}"),),
     )  # fmt: skip
-    runs.add_trial(tx, run_id=run_id, trial=trial)
+    write_trial(tx, run_id, trial)
+    runs.finish(tx, run_id=run_id, state="finished", reason="done", outcome={}, now=NOW)
+    keep(tx, version, run_id=run_id, state=demos(f"Once more: {SECRET}", OTHER),
+         envelope={"demos": [{"uid": content.hex()}, {"uid": "y"}], "instruction": SECRET},
+    )  # fmt: skip
     words.index(tx, limit=100, now=NOW)
     for statement in RAW.split(";\n"):
         if statement.strip():

@@ -20,7 +20,7 @@ from tests.opinions import ALL, people
 from tests.stored import count
 
 KNOWN_NODES = set(
-    "html head meta title style body main h1 p div table thead tr th td"  # noqa: SIM905
+    "html head meta title style body main h1 h2 p div table thead tr th td"  # noqa: SIM905
     " svg g text rect line circle polyline".split()
 )
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from tdsys.core.browsing import Filter
 from tdsys.core.lifecycle import BY_PEOPLE, MOVES, Move, State, way
+from tdsys.core.reviewing import Act
 from tdsys.core.rubric import Decision, Unscored
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.stages import auditing, curation, operating
@@ -19,6 +20,7 @@ from tdsys.store.operations import Operation
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
 from tests.many import fill
+from tests.reviewing import make_waiting, say, take
 from tests.stored import (
     LEASE,
     admit,
@@ -142,6 +144,34 @@ def _parked(tx: Tx) -> list[int]:
 
 def _steps(start: State) -> tuple[Move, ...]:
     return () if start is State.PARKED else way(State.ADMITTED, start)
+
+
+def test_what_was_said_of_those_that_wait_is_not_lost_by_moving_there_and_back(
+    store: Store,
+) -> None:
+    flagged, once, differ, untouched = make_waiting(store, 4)
+    with store.begin() as tx:
+        tx.execute(text("UPDATE reviews SET needs = 2, valued_at = :now"), {"now": NOW})
+    words = [(flagged, Act.FLAG, "ann"), (once, Act.APPROVE, "ann"), (differ, Act.APPROVE, "ann"),
+             (differ, Act.REJECT, "bob"), (untouched, Act.SKIP, "ann")]  # fmt: skip
+    said = {(example_id, name): act for example_id, act, name in words}
+    for name in ("ann", "bob"):
+        while held := take(store, name):
+            act = said.get((held.example_id, name), Act.SKIP)
+            say(store, held, act, name, reason="off_topic" if act is Act.REJECT else "")
+    with store.begin() as tx:
+        before = tx.execute(text(STAYS)).all()
+    assert [(row.example_id, row.for_curator) for row in before] == [
+        (flagged, True), (once, False), (differ, True), (untouched, False)
+    ]  # fmt: skip
+    undone(store, done(store, Move.APPROVE, domain="arithmetic"))
+    with store.begin() as tx:
+        after = tx.execute(text(STAYS)).all()
+    assert after[:3] == before[:3]
+    assert not after[3].for_curator
+
+
+STAYS = "SELECT example_id, entry, needs, for_curator FROM reviews ORDER BY example_id"
 
 
 def test_what_somebody_has_touched_since_is_left_as_it_is(mixed: Store) -> None:

@@ -366,6 +366,24 @@ def test_a_run_killed_at_a_random_call_pays_one_percent_more_at_most_and_scores_
     assert found.paid - found.before_the_kill < found.undisturbed - PLANNED_IN_FLIGHT
 
 
+def test_a_slow_model_is_asked_more_at_once_where_the_policy_says_so_with_the_same_scores() -> None:
+    found = []
+    for at_once in (1, 8):
+        trials: list[Trial] = []
+        with StubProvider() as slow:
+            slow.behaviour.latency = 0.02
+            artefact = run(over(slow, threads=16), train=TRAIN[:4], val=VAL[:8],
+                           on_trial=trials.append, recipe=Recipe(in_flight=at_once))  # fmt: skip
+        scores = [[(i.uid, i.value) for i in one.items] for one in trials]
+        took = sum(one.seconds for one in trials)
+        found.append((took, slow.peak, slow.answered, scores, artefact.state))
+    (alone, one, *before), (quicker, peak, *after) = found
+    assert one == 1
+    assert 2 < peak <= 8
+    assert after == before
+    assert quicker < 0.8 * alone
+
+
 @pytest.mark.criterion("5.4")
 def test_an_exported_program_loads_with_plain_dspy_where_tdsys_is_unknown(
     tmp_path: Path, ran: Ran

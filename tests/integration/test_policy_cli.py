@@ -35,10 +35,10 @@ def test_a_domain_may_have_its_policy_before_its_first_example(store: Store, tds
 @pytest.mark.parametrize(
     ("field", "said"),
     [
-        ("min_examples=1", "min_examples: Input should be greater"),
-        ("min_examples=[1", "min_examples: Input should be a valid integer"),
-        ("collection=sometimes", "collection: Input should be 'automatic'"),
-        ("shares.train=1", "shares.train: Extra inputs"),
+        ("min_examples=1", "min_examples: it should be greater"),
+        ("min_examples=[1", "min_examples: it should be a valid integer"),
+        ("collection=sometimes", "collection: it should be 'automatic'"),
+        ("shares.train=1", "shares.train: there is no such field"),
         ("shares=" + json.dumps({"train": 0.9, "val": 0.9, "test": 0.9}), "shares: "),
         ("seed", "NAME=VALUE"),
     ],
@@ -140,7 +140,10 @@ def test_versions_are_listed_and_an_earlier_one_comes_back_as_the_next(
         (1, []),
     ]
     assert listed[-1]["author"] == "default"
-    assert "growth: 0.2 -> 0.5" in tdsys("policy", "history", "--domain", "sums").out
+    history = tdsys("policy", "history", "--domain", "sums").out
+    assert "growth: 0.2 -> 0.5" in history
+    assert "seed: 5 -> 6" in history
+    assert "\\n" not in history
     rollback = ("policy", "rollback", "--domain", "sums", "--to")
     assert "would have policy version 4" in tdsys(*rollback, "2", "--dry-run").out
     said = tdsys(*rollback, "2")

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import PerDimension, Policy
+from tdsys.core.reviewing import Act
 from tdsys.core.rubric import Outcome, decide
 from tdsys.stages import auditing, curation, policies, replaying
 from tdsys.stages.replaying import Replayed
 from tdsys.store import Store, Tx
 from tests.commanding import Shell
 from tests.factories import NOW, make_assessment, make_captures, make_verdict
+from tests.reviewing import say, taken
 from tests.stored import LEASE, claim, count, freeze, in_one_transaction, ingest, keep
 from tests.stored import decide as recorded
 
@@ -116,6 +118,26 @@ def test_a_persons_word_stays(store: Store) -> None:
     found = replayed(store)
     assert (found.considered, found.by_people, found.moved) == (0, 2, {})
     assert states(store) == before
+
+
+def test_what_somebody_flagged_or_said_first_of_two_still_waits_for_a_person(
+    store: Store,
+) -> None:
+    made: list[int] = []
+    in_one_transaction(store, lambda tx: made.extend(scored(tx, 0.8, 0.8, 0.8, policy=STRICT)))
+    with store.begin() as tx:
+        tx.exec_driver_sql("UPDATE reviews SET needs = 2")
+    spoken = []
+    for act in (Act.FLAG, Act.APPROVE):
+        held = taken(store)
+        say(store, held, act)
+        spoken.append(held.example_id)
+    put(store, Policy(audit_share=0))
+    found = replayed(store)
+    assert (found.considered, found.by_people, found.moved.total()) == (1, 2, 1)
+    with store.begin() as tx:
+        waiting = tx.exec_driver_sql("SELECT example_id FROM reviews").scalars().all()
+    assert sorted(waiting) == sorted(spoken)
 
 
 def test_evidence_stays_a_veto_whatever_the_policy_allows(store: Store) -> None:

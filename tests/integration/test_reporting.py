@@ -175,7 +175,12 @@ def test_the_reports_are_shown_and_told_as_data(tdsys: Shell) -> None:
     told = tdsys("report", "quality", "--domain", "sums", "--json").document
     assert told["states"]["admitted"] == 2
     assert told["spreads"][0]["all"] == [0, 0, 0, 1, 0, 1, 0, 2, 0, 0]
-    assert "3 cells, 134 of max_examples 400" in tdsys("report", "coverage", "--domain", "sums").out
+    covered = tdsys("report", "coverage", "--domain", "sums").out
+    assert "3 cells, 134 of max_examples 400" in covered
+    # A column in which nothing is said takes no place from the others, and no word is cut off.
+    assert "at most" not in covered
+    assert "difficulty" in covered
+    assert "…" not in covered
     told = tdsys("report", "coverage", "--domain", "sums", "--json").document
     assert [cell["topic"] for cell in told["cells"]] == ["angles", "multiplication", "sums"]
 
@@ -197,9 +202,10 @@ def test_a_report_is_a_page_in_which_no_text_is_markup(
         nodes.feed(text)
         assert nodes.found <= KNOWN_NODES
         assert ("&lt;script&gt;" in text) is (kind == "coverage")
+        assert ('<div class="bar"><i style="width:' in text) is (kind == "coverage")
 
 
-KNOWN_NODES = set("html head meta title style body main h1 p div table thead tr th td i".split())  # noqa: SIM905
+KNOWN_NODES = set("html head meta title style body main h1 h2 p div table thead tr th td i".split())  # noqa: SIM905
 
 
 class Nodes(HTMLParser):

@@ -117,7 +117,8 @@ def test_a_broker_that_hangs_holds_a_caller_up_once_and_not_for_long() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = CaptureClient(f"redis://127.0.0.1:{silent.getsockname()[1]}")
         begun = time.monotonic()
-        assert client.current_program("d", wait=0.1) is None
+        for _ in range(20):
+            assert client.current_program("d", wait=0.1) is None
         assert time.monotonic() - begun < 1.0
 
 

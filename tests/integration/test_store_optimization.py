@@ -29,6 +29,7 @@ from tests.stored import (
     finished_run,
     freeze,
     keep,
+    write_trial,
 )
 
 LATER = NOW + timedelta(hours=1)
@@ -240,9 +241,10 @@ def test_a_run_ends_once(store: Store) -> None:
         )
         assert not runs.finish(tx, run_id=run_id, state="failed", reason="x", outcome={}, now=NOW)
         runs.release(tx, run_id=run_id, due_at=NOW, reason="late")
-        runs.progress(tx, run_id=run_id, document={"phase": "late"})
         run = runs.last_for(tx, domain="arithmetic")
         assert run is not None
+        assert not runs.tell(tx, run=run, document={"phase": "late"}, trial=TRIAL)
+        assert count(tx, "trials") == 0
     assert (run.state, run.reason, run.outcome) == ("finished", "better", {"gain": 0.3})
     assert (run.due_at, run.finished_at, run.progress) == (None, LATER, {})
 
@@ -264,21 +266,29 @@ def test_trials_read_back_as_they_were_and_a_replay_writes_them_again(store: Sto
     second = TRIAL.model_copy(update={"number": 2, "items": ()})
     with store.begin() as tx:
         run_id = opened(tx)
-        runs.add_trial(tx, run_id=run_id, trial=second)
-        runs.add_trial(tx, run_id=run_id, trial=TRIAL.model_copy(update={"score": 0.0}))
-        for _ in range(2):
-            runs.add_trial(tx, run_id=run_id, trial=TRIAL)
+        longer = TRIAL.model_copy(update={"score": 0.0, "items": TRIAL.items * 2})
+        for trial in (second, longer, TRIAL, TRIAL):
+            write_trial(tx, run_id, trial)
         assert runs.trials(tx, run_id=run_id) == [TRIAL, second]
         assert count(tx, "trial_items") == 2
         assert runs.trials(tx, run_id=uuid4()) == []
 
 
-def test_progress_is_what_was_said_last(store: Store) -> None:
+def test_progress_is_what_was_said_last_by_who_holds_the_run_and_until_its_end_is_wanted(
+    store: Store,
+) -> None:
     with store.begin() as tx:
         run_id = opened(tx)
+        before, now = runs.run(tx, run_id=run_id), claim_run(tx)
+        assert before is not None
+        assert now is not None
         for phase in ("optimizing", "testing"):
-            runs.progress(tx, run_id=run_id, document={"phase": phase})
+            assert runs.tell(tx, run=now, document={"phase": phase})
+        assert not runs.tell(tx, run=before, document={"phase": "of the slow one"}, trial=TRIAL)
+        runs.request_cancel(tx, run_id=run_id)
+        assert not runs.tell(tx, run=now, document={"phase": "unwanted"}, trial=TRIAL)
         (run,) = runs.runs(tx, domain=None, limit=5)
+        assert count(tx, "trials") == 0
     assert run.progress == {"phase": "testing"}
 
 

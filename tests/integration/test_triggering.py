@@ -165,6 +165,22 @@ def test_a_planner_that_was_overtaken_queues_nothing_even_when_the_run_has_ended
     assert len(world.causes()) == world.optimizer.runs == 1
 
 
+def test_a_policy_that_holds_optimization_is_heard_until_the_run_is_queued(store: Store) -> None:
+    world = World(store)
+    asked = []
+
+    def clock() -> datetime:
+        asked.append(1)
+        if len(asked) == 2:  # read, drafted, and about to be queued
+            world.put(optimization="hold")
+        return world.clock()
+
+    (considered,) = planning.plan_due(store, model=MODEL, clock=clock)
+    assert len(asked) >= 2
+    assert considered.run_id is None
+    assert world.causes() == []
+
+
 def test_of_planners_at_once_one_queues_the_run(store: Store) -> None:
     world = World(store)
     together = Barrier(3)

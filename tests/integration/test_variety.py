@@ -7,13 +7,15 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from tdsys.core.arrival import from_capture
 from tdsys.core.example import Source
+from tdsys.core.policy import Policy
 from tdsys.errors import InvalidInput
-from tdsys.stages import clustering, variety
+from tdsys.stages import clustering, composition, trending, variety
 from tdsys.stages.variety import Ratio
-from tdsys.store import Store, examples
+from tdsys.store import Store, examples, policies
 from tests.commanding import Shell
 from tests.factories import NOW, PROBLEM, make_capture
 from tests.stored import admit, claim, decide, freeze
@@ -111,6 +113,38 @@ def test_synthetic_real_and_imported_are_counted_by_cell_time_and_source(mixed: 
     assert sources["captured"].scored == 2
     assert sources["captured"].quality == pytest.approx(0.75)
     assert variety.mix(mixed).arrived == found.arrived
+
+
+@pytest.mark.criterion("10.5")
+def test_the_quick_mix_tells_what_the_counted_one_tells_and_each_day_that_was_written(
+    mixed: Store,
+) -> None:
+    today = NOW + timedelta(days=3)
+    trending.write_days(mixed, now=NOW + timedelta(days=1))
+    with mixed.begin() as tx:
+        policies.put(tx, domain="sums", policy=Policy(synthetic_share=0.4), author="a", now=NOW)
+    counted = variety.mix(mixed, domain="sums")
+    quick = composition.composition(mixed, domain="sums", now=today)
+    assert (quick.arrived, quick.admitted) == (counted.arrived, counted.admitted)
+    assert [one[:4] for one in quick.cells] == [one[1:] for one in counted.cells]
+    assert quick.sources == counted.sources
+    assert (quick.allowed, quick.measured_at) == (0.4, today)
+    assert [day for day, _ in quick.days] == [(NOW + timedelta(days=n)).date() for n in (1, 3)]
+    assert {ratio for _, ratio in quick.days} == {counted.admitted}
+
+
+def test_of_many_examples_quality_is_told_as_it_was_written_last(
+    mixed: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composition, "FEW", 3)
+    later = NOW + timedelta(hours=5)
+    fresh = composition.composition(mixed, domain="sums", now=later)
+    assert fresh.measured_at == later, "nothing was written yet"
+    trending.write_days(mixed, now=NOW)
+    with mixed.begin() as tx:
+        tx.execute(text("UPDATE examples SET quality = 0 WHERE source = 'captured'"))
+    told = composition.composition(mixed, domain="sums", now=later)
+    assert (told.measured_at, told.sources) == (NOW, fresh.sources)
 
 
 def test_a_long_time_is_told_in_weeks(store: Store) -> None:

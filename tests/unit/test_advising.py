@@ -73,6 +73,54 @@ def test_a_threshold_is_raised_where_what_it_keeps_out_does_harm_and_nothing_goo
     assert all(one.kind is not Kind.CHANGE_THRESHOLD for one in given(members, helps))
 
 
+def test_a_threshold_that_is_to_be_raised_is_higher_than_the_one_in_force() -> None:
+    members, worths = pool(3, 18)
+    # A person let them in, far below what scores alone need.
+    low = [m._replace(quality=0.3) if m.example.startswith("bad") else m for m in members]
+    change = next(one for one in given(low, worths) if one.kind is Kind.CHANGE_THRESHOLD)
+    assert Policy().admit_quality < float(str(change.change["admit_quality"])) < 0.9
+
+
+def test_a_threshold_between_two_qualities_that_round_alike_keeps_the_lower_one_out() -> None:
+    members, worths = pool(3, 18)
+    close = [m._replace(quality=0.80004 if "bad" in m.example else 0.80008) for m in members]
+    change = next(one for one in given(close, worths) if one.kind is Kind.CHANGE_THRESHOLD)
+    assert 0.80004 < float(str(change.change["admit_quality"])) <= 0.80008
+
+
+def test_where_not_all_can_go_the_most_harmful_go() -> None:
+    members, _ = pool(4, 6)
+    worths = [worth(f"bad {n}", -0.1 * (n + 1), Effect.HARMFUL) for n in range(4)]
+    retired = next(one for one in given(members, worths) if one.kind is Kind.RETIRE)
+    assert retired.examples == ("bad 3", "bad 2")
+
+
+def test_what_is_redundant_is_like_one_that_stays_and_leaves_enough_together_with_the_harmful() -> (
+    None
+):
+    alike = [known(f"twin {n}", cluster=1, quality=0.9 - n / 10) for n in range(3)]
+    others = [known(f"other {n}", cluster=10 + n) for n in range(8)]
+    worths = [worth("twin 0", -0.1, Effect.HARMFUL), worth("twin 1", -0.2), worth("twin 2", -0.3)]
+    found = [one for one in given([*alike, *others], worths) if one.kind is Kind.RETIRE]
+    assert [one.examples for one in found] == [("twin 0",), ("twin 2",)]
+    assert "near-duplicate of twin 1" in found[1].evidence[0]
+    few = [one for one in given([*alike, *others[:6]], worths) if one.kind is Kind.RETIRE]
+    assert [one.examples for one in few] == [("twin 0",)]
+
+
+def test_what_was_not_measured_has_no_predicted_effect_and_counts_as_nothing_in_none() -> None:
+    twins = [known("twin 0", cluster=1), known("twin 1", cluster=1)]
+    (one,) = given([*twins, *(known(f"other {n}") for n in range(9))])
+    assert (one.kind, one.predicted) == (Kind.RETIRE, None)
+    members, worths = pool(2, 18)
+    unmeasured = [known(f"late {n}") for n in range(20)]
+    (retired,) = given([*members, *unmeasured], worths)
+    assert retired.predicted is not None
+    # As without them: what they do is not known, so it is not taken to be nothing.
+    assert retired.predicted.value == pytest.approx(0.08)
+    assert "20 others were not measured" in retired.predicted.meaning
+
+
 @pytest.mark.criterion("9.3")
 def test_examples_are_to_be_collected_where_programs_answer_worst() -> None:
     items = [
@@ -142,3 +190,16 @@ def test_items_that_ask_for_the_same_count_once() -> None:
     found = impact([paired([0.0] * 8, [1.0] * 8)], ["a", "b"] * 4)
     assert found is not None
     assert (found.requests, found.finding) == (2, Finding.NOT_ENOUGH)
+
+
+def test_the_gain_is_the_difference_of_the_two_means_that_are_told_beside_it() -> None:
+    found = impact([paired([0.0] * 8, [1.0, 1.0, 1.0, 0, 0, 0, 0, 0])], ["a", "a", *"bcdefg"])
+    assert found is not None
+    assert found.gain == pytest.approx(found.without - found.with_)
+    assert found.gain == pytest.approx(2 / 7)
+
+
+def test_where_many_answers_are_missing_nothing_is_concluded_from_the_rest() -> None:
+    found = impact([paired([0.2] * 12, [0.9] * 10 + [None] * 2)], REQUESTS)
+    assert found is not None
+    assert (found.finding, found.unanswered) == (Finding.NOT_ENOUGH, 2)

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from tdsys.core.alerting import RULES, Imported, Observed, Severity, troubles
+from tdsys.core.attribution import Contribution, Effect
+from tdsys.core.comparison import compare
 from tdsys.core.example import Cell
 from tdsys.core.policy import Policy
+from tdsys.core.regressing import BEFORE_IT, ITSELF, Regression, again, regression
 from tdsys.core.trends import Shift
 from tests.factories import NOW
 
@@ -34,6 +37,13 @@ def fall(after: float, days: int = 0) -> Shift:
     return Shift("accuracy", (NOW - days * DAY).date(), 0.9, after, 100)
 
 
+def worse(high: float, requests: int = 9) -> Regression:
+    """The active program beside the one before, its interval up to `high`."""
+    return Regression(BEFORE_IT, -0.1, -0.2, high, requests)
+
+
+HARMFUL = Contribution(example="f00d", value=-0.08, ci_low=-0.12, ci_high=-0.04,
+                       verdict=Effect.HARMFUL, n=90)  # fmt: skip
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     ("no_capture", {"alerts": {"no_capture_hours": 2}},
      {"heard_of": NOW - 2 * HOUR}, {"heard_of": NOW - 3 * HOUR}, "nothing since 2026-11-22 09:00"),
@@ -44,6 +54,8 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = [
     ("backlog_days", {"alerts": {"backlog_days": 2}},
      {"longest_in_review": NOW - 2 * DAY}, {"longest_in_review": NOW - 3 * DAY}, "2026-11-19"),
     ("failed_run", {}, {"failed": None}, {"failed": "a bug"}, "a bug"),
+    ("regression", {}, {"regressed": worse(0.0)}, {"regressed": worse(-0.02)}, "-0.100 (-0.200 to"),
+    ("harmful_demos", {}, {"harmful": []}, {"harmful": [HARMFUL]}, "f00d -0.080 (-0.120 to"),
     ("short_cell", WANTED, {"admitted": {Cell("sums", "easy"): 3}},
      {"admitted": {Cell("sums", "easy"): 2}}, "sums, easy: 2 of at least 3"),
     ("stale", {"alerts": {"stale_days": 3}}, {"newest_admitted": NOW - 3 * DAY},
@@ -100,7 +112,7 @@ def test_a_rule_that_is_off_never_holds(
     rule: str, policy: dict[str, Any], beyond: dict[str, Any]
 ) -> None:
     name = FIELDS.get(rule, rule)
-    off = False if rule in {"failed_run", "short_cell"} else None
+    off = False if rule in {"failed_run", "regression", "harmful_demos", "short_cell"} else None
     assert found({**policy, "alerts": {**policy.get("alerts", {}), name: off}}, **beyond) == []
 
 
@@ -122,6 +134,29 @@ def test_without_a_version_nothing_is_stale_or_uneven() -> None:
     held = {"newest_admitted": NOW - 99 * DAY, "admitted": {Cell("sums", "easy"): 200}}
     policy = {"topics": ["sums", "angles"], "difficulties": ["easy"]}
     assert found(policy, **held, has_version=False) == []
+
+
+def test_few_requests_say_nothing_about_a_program() -> None:
+    assert found({}, regressed=worse(-0.02, requests=4)) == []
+    assert found({}, regressed=None) == []
+
+
+def test_a_program_is_measured_again_on_the_items_that_have_a_score_both_times() -> None:
+    then = {"a": 0.9, "b": 0.8, "gone": 1.0}
+    now = [("a", 0.5, "x"), ("b", None, "y"), ("new", 0.1, "z")]
+    measured = again(then, now)
+    assert measured is not None
+    assert measured.items == 1
+    assert measured.gain == pytest.approx(-0.4)
+    assert again(then, [("new", 0.1, "z")]) is None
+
+
+def test_a_comparison_turned_round_is_about_the_other_program() -> None:
+    better = compare([0.2] * 6, [0.4, 0.5, 0.6, 0.5, 0.4, 0.6], [*"abcdef"])
+    assert not regression(ITSELF, better).is_certain
+    turned = regression(BEFORE_IT, better, turned=True)
+    assert turned.is_certain
+    assert turned.low <= turned.gain <= turned.high < 0
 
 
 def test_few_decisions_say_nothing_about_a_share() -> None:

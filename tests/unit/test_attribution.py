@@ -20,6 +20,7 @@ from tdsys.core.attribution import (
     Candidate,
     Effect,
     Probe,
+    Row,
     calls_for,
     expected_error,
     mean_size,
@@ -165,6 +166,46 @@ def test_with_too_few_scores_nothing_is_said_and_that_is_said() -> None:
     assert {one.verdict for one in found.contributions} == {Effect.UNKNOWN}
     assert all(one.value is one.ci_low is one.ci_high is None for one in found.contributions)
     assert estimate([], world.pool).error is None
+
+
+@pytest.mark.parametrize("count", [4, 5, 6])
+def test_of_the_smallest_pool_that_is_accepted_something_can_be_told(count: int) -> None:
+    pool, draw = [f"e{n}" for n in range(count)], random.Random(count)
+    rows = [
+        Row(one.demos, item, 0.8 - 0.6 * (pool[0] in one.demos) + draw.random() / 10, "", str(n))
+        for n, one in enumerate(probes(pool, ITEMS, calls=300, seed=1))
+        for item in one.items
+    ]
+    assert fmean(len(row.demos) for row in rows) == pytest.approx(mean_size(count), abs=0.2)
+    worst = min(estimate(rows, pool).contributions, key=lambda one: one.value or 0.0)
+    assert (worst.example, worst.verdict) == (pool[0], Effect.HARMFUL)
+
+
+def test_scores_of_another_major_version_add_up_although_it_asks_none_of_the_same_items(
+    worlds: list[tuple[World, Estimate]],
+) -> None:
+    world, alone = worlds[0]
+    rows = world.evidence(calls=CALLS, seed=99)
+    old = [
+        row._replace(context=f"version {1 + n % 2}", item=f"old {row.item}", subset=f"old {n}")
+        for n, row in enumerate(rows)
+    ]
+    both = estimate([*world.evidence(calls=CALLS, seed=0), *old], world.pool)
+    assert both.error is not None
+    assert alone.error is not None
+    assert both.error < 0.8 * alone.error
+
+
+def test_scores_that_never_differ_are_no_evidence_that_nothing_matters() -> None:
+    world = planted(1)
+    rows = [
+        row._replace(value=float(row.item < "item 3"))
+        for row in world.evidence(calls=CALLS, seed=1)
+    ]
+    found = estimate(rows, world.pool)
+    assert not found.is_enough
+    assert {(one.verdict, one.value) for one in found.contributions} == {(Effect.UNKNOWN, None)}
+    assert "no two of one request differ" in found.because
 
 
 def test_an_example_that_was_never_tried_is_unknown_beside_the_others() -> None:

@@ -66,4 +66,5 @@ def test_every_optimizers_plan_grows_with_its_data(
     assert one.calls_at_most <= more.calls_at_most
     assert evaluations(one) >= 1
     assert 1 <= in_flight(one, 16) <= 16
+    assert (in_flight(one, 16, wanted=9), in_flight(one, 16, wanted=40)) == (9, 16)
     assert in_flight(one, 16) == 1 or in_flight(one, 16) * 100 <= one.evaluation_calls

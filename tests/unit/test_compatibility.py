@@ -13,7 +13,7 @@ import pytest
 from dspy.utils import DummyLM
 
 from tdsys.core import budget
-from tdsys.core.compatibility import RESERVED, TAKEN, Conflict, conflicts
+from tdsys.core.compatibility import CHECKS, RESERVED, TAKEN, Conflict, conflicts
 from tdsys.core.dataset import SMALLEST_SPLIT
 from tdsys.core.grading import GenerationGrader
 from tdsys.core.policy import PerDimension, Policy, Shares, Signature
@@ -256,3 +256,35 @@ def test_all_conflicts_are_told_together() -> None:
     assert [one.field.split(".")[0] for one in told] == [
         *["signature"] * 4, *["admit_from"] * 4, *["shares"] * 2, "max_calls",
     ]  # fmt: skip
+
+
+class Watched(Policy):
+    """A policy that remembers which of its fields were looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in Policy.model_fields:
+            SEEN.add(name)
+        return super().__getattribute__(name)
+
+
+SEEN: set[str] = set()
+
+
+def test_a_check_names_every_field_it_reads() -> None:
+    labels = {"topics": ("a",), "difficulties": ("b",), "cells": {"min": 1, "max": 100}}
+    policy = Watched.model_validate({
+        **labels, "signature": Signature(), "lifecycle": {"max_admitted": 60}, "max_daily_calls": 9
+    })  # fmt: skip
+    for check in CHECKS:
+        SEEN.clear()
+        list(check.find(policy))
+        assert SEEN
+        assert check.reads >= SEEN
+
+
+def test_what_depends_on_an_unknown_value_is_not_judged() -> None:
+    fields = {"max_calls": 10, "signature": {"inputs": {"items": "text"}}}
+    policy = Policy.model_validate(fields)
+    assert {one.field for one in conflicts(policy)} == {"max_calls", "signature.inputs.items"}
+    known = conflicts(policy, unknown={"min_examples"})
+    assert [one.field for one in known] == ["signature.inputs.items"]

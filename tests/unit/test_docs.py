@@ -61,8 +61,9 @@ def test_every_error_is_listed_and_exists() -> None:
 
 def commands(group: click.Group, prefix: str = "tdsys") -> set[str]:
     found: set[str] = set()
-    for name, command in group.commands.items():
-        path = f"{prefix} {name}"
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command, path = group.get_command(context, name), f"{prefix} {name}"
         found |= commands(command, path) if isinstance(command, click.Group) else {path}
     return found
 
@@ -97,6 +98,13 @@ def test_the_requirements_document_is_up_to_date() -> None:
 
 def test_every_marker_names_a_criterion() -> None:
     assert set(requirements.shown()) <= set(requirements.numbers(requirements.DOCUMENT.read_text()))
+
+
+def test_every_criterion_is_shown_by_a_whole_system_of_processes() -> None:
+    whole = ("e2e/", "faults/", "web/")
+    shown = {number for number, tests in requirements.shown().items()
+             if any(name.startswith(whole) for name in tests)}  # fmt: skip
+    assert shown == set(requirements.numbers(requirements.DOCUMENT.read_text()))
 
 
 POLICY_GUIDE = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()

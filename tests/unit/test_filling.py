@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdsys.core.batch import Kin
 from tdsys.core.example import Cell
 from tdsys.core.filling import Experience, Offer, calls_per_example, plan, quotas
 from tdsys.core.policy import Policy
@@ -90,3 +91,18 @@ def test_cost_and_time_are_told_only_where_they_are_known() -> None:
     assert priced.seconds == pytest.approx(5.0)
     assert priced.cost == pytest.approx(priced.calls * 200 * 2.0 / 1e6)
     assert plan(wanted, [Offer("templates", 0)], [], before={}).cost == 0
+
+
+def test_a_strategy_is_planned_where_there_is_material_for_it_and_anywhere_if_for_none() -> None:
+    up, down = (Offer(kin, 4, 1, kin) for kin in (Kin.EASIER, Kin.HARDER))
+    two = Offer("compose", 4, 2)
+    wanted = {Cell("a", "easy"): 9, Cell("a", "hard"): 9, Cell("b", "easy"): 9}
+    there = {Cell("a", "easy"): 1, Cell("b", "medium"): 2}
+    made = plan(wanted, [up, down, two], [], before={},
+                able=lambda offer, cell: offer.can_begin(cell, there, ()))  # fmt: skip
+    told = {cell: {one.strategy for one in made.cells if one.cell == cell} for cell in wanted}
+    assert told == {
+        Cell("a", "easy"): {"easier", "harder", "compose"},
+        Cell("a", "hard"): {"easier"},
+        Cell("b", "easy"): {"harder", "compose"},
+    }

@@ -198,6 +198,22 @@ seed: 0
     ]
     assert all(one.message and one.remedy for one in mistakes(text))
     assert mistakes(text)[0].remedy == "did you mean weights?"
+    assert "0 is refused because MIPROv2 ignores it" in mistakes(text)[-1].remedy
+
+
+def test_conflicts_are_told_together_with_mistakes_but_not_those_that_rest_on_one() -> None:
+    text = """domain: algebra
+seed: 0
+max_calls: 10
+signature:
+  inputs: {items: text}
+"""
+    both = [(2, 7, "seed"), (3, 12, "max_calls"), (5, 19, "signature.inputs.items")]
+    assert told(text) == both
+    unknown = text.replace("max_calls: 10", "max_calls: many")
+    assert told(unknown) == both
+    assert "valid integer" in mistakes(unknown)[1].message
+    assert told(text + "min_examples: 1\n") == [both[0], both[2], (6, 15, "min_examples")]
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,13 @@ def test_where_a_person_and_the_scores_disagree_it_is_disputed() -> None:
     assert faults(known("a", approved=True, accepted=False)) == [("a", Fault.DISPUTED)]
     assert faults(known("a", approved=True, accepted=True)) == []
     assert faults(known("a", accepted=False)) == []
+
+
+def test_of_many_copies_that_contradict_each_other_a_few_are_named_and_the_rest_counted() -> None:
+    many = [known(f"copy {n:03}", problem="2 + 2?", answer=str(n % 40)) for n in range(400)]
+    found = suspects(many, {}, [], TODAY)
+    (first, *_) = [one for one in found if one.fault is Fault.CONTRADICTORY]
+    assert len(found) == len(many)
+    assert len(first.others) == 5
+    assert first.detail.endswith("and 385 others")
+    assert all(len(one.detail) < 200 for one in found)

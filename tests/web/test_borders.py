@@ -239,6 +239,9 @@ def test_an_api_token_speaks_for_its_person_and_needs_no_form(site: Site) -> Non
     assert found["tokens"][0]["used_at"]
     again = {**wanted, "role": "curator"}
     assert site.ask("/account/tokens", headers=bearer, document=again).status == 403
+    refused = site.ask("/operations", headers=bearer, document={})
+    assert refused.status == 403
+    assert "this token leaves out" in refused.document["message"]
     # nor another like itself: a stolen one would never end
     assert site.ask("/account/tokens", headers=bearer, document=wanted).status == 403
     assert (

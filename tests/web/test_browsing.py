@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy import text
 
 from tdsys.core.alerting import Severity
+from tdsys.core.dataset import Split
 from tdsys.core.people import Role
 from tdsys.core.policy import Policy
+from tdsys.core.program import ItemScore
 from tdsys.core.sections import CellException, Cells
 from tdsys.intake import GuardedIntake
 from tdsys.stages import activating, browsing, importing, operating
-from tdsys.store import Store, alerts, datasets, policies, runs
+from tdsys.store import Store, alerts, datasets, measurements, policies, runs
 from tests.factories import NOW, make_captures
 from tests.many import fill
 from tests.stored import LEASE, admit, enqueue, freeze, ingest, keep
@@ -29,6 +31,7 @@ PAGES = (
     "/reports",
     "/reports/quality?domain=domain 0",
     "/reports/coverage?domain=domain 0",
+    "/reports/mix?domain=domain 0",
     "/reports/freshness",
     "/examples",
     "/examples?text=bakery&order=best",
@@ -65,6 +68,7 @@ HIDDEN = (
     "/programs/{program}/envelope",
     "/reports/quality?domain=domain 0",
     "/reports/coverage?domain=domain 0",
+    "/reports/mix?domain=domain 0",
 )
 
 
@@ -160,6 +164,9 @@ def test_an_example_is_found_by_filter_search_and_pages(site: Site, signed_in: S
     page.get_by_role("button", name="Show").click()
     assert "text=bakery+regat" in page.url
     assert "state=admitted" in page.url
+    # What was not asked for is not in it, so that it can be read and sent to somebody.
+    assert "domain=" not in page.url
+    assert "quality_from" not in page.url
     shown = page.locator("tbody th a").all_inner_texts()
     assert shown
     assert all("bakery" in one and "regatta" in one for one in shown)
@@ -418,6 +425,10 @@ def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active
         assert later
         runs.finish(tx, run_id=later, state="finished", reason="", outcome={}, now=NOW)
         keep(tx, datasets.version(tx, id=ids["version"]), run_id=later, activate=False)
+        asked = [m.example.fingerprint for m in datasets.members(tx, version_id=ids["version"])
+                 if m.split is Split.TEST]  # fmt: skip
+        sides = [[ItemScore(uid=uid, value=value) for uid in asked] for value in (None, 0.5)]
+        measurements.keep(tx, run_id=later, before=sides[0], after=sides[1])
     activating.activate(site.store, domain="domain 0", program_id=None, actor="ann",
                         reason=HOSTILE, now=NOW)  # fmt: skip
     token = site.person(Role.ADMIN)
@@ -430,6 +441,8 @@ def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active
     assert told["trend"].count("<circle") == 2
     page = site.ask(f"/runs/{later}", token=token).body
     assert "by ann: &lt;img" in page
+    assert {(one["before"], one["after"]) for one in told["slices"]} == {(None, 0.5)}
+    assert '<td data-label="Before">unscored</td><td data-label="After">0.500</td>' in page
     assert HOSTILE not in page
     assert 'aria-label="Scores on the test split of 2 programs' in page
 
@@ -482,3 +495,7 @@ def test_the_pages_show_the_numbers_of_the_reports(site: Site) -> None:
     assert sum(told["spreads"][0]["all"]) == told["scored"]
     cells = site.ask("/reports/coverage.json?domain=domain+0", token=token).document["cells"]
     assert sum(one["admitted"] for one in cells) == told["states"]["admitted"]
+    mix = site.ask("/reports/mix.json?domain=domain+0", token=token).document
+    assert sum(mix["arrived"][kind] for kind in mix["kinds"]) == 400
+    assert sum(one["admitted"] for one in mix["sources"]) == told["states"]["admitted"]
+    assert {**mix["admitted"], "day": mix["days"][-1]["day"]} == mix["days"][-1]

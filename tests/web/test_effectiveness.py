@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from tdsys.core.people import Role
+from tdsys.stages import impact
 from tests.attributed import DOMAIN, World
 from tests.web.site import Site
 
@@ -33,6 +34,15 @@ def test_what_is_recommended_is_worked_out_followed_and_taken_back_in_the_browse
     one = next(r for r in found["recommendations"] if r["kind"] == "retire")
     assert one["can_apply"]
     where = f"/recommendations/{one['id']}"
+    plan = impact.planned(site.store, id=one["id"], seeds=1)
+    impact.begin(site.store, plan, clock=world.clock)
+    assert "Stop measuring" in site.ask(PAGE, token=operator).body
+    unproven = site.ask(f"{where}/cancel", token=operator, form={}, proof=False)
+    assert unproven.status == HTTPStatus.FORBIDDEN
+    assert site.ask(f"{where}/cancel", token=operator, form={}).leads_to == PAGE
+    stopped = site.ask(JSON, token=operator).document["recommendations"]
+    assert next(r for r in stopped if r["id"] == one["id"])["impact"]["state"] == "cancelled"
+    assert "Stop measuring" not in site.ask(PAGE, token=operator).body
     assert site.ask(f"{where}/apply", token=operator, form={}).leads_to == PAGE
     assert site.ask(f"{where}/apply", token=operator, document={}).status == HTTPStatus.CONFLICT
     after = site.ask(JSON, token=operator).document

@@ -101,6 +101,24 @@ def test_every_page_is_accessible_in_both_themes_and_fits(
     assert_accessible(out)
 
 
+def test_the_places_are_one_row_and_the_one_we_are_at_is_in_sight(
+    site: Site, signed_in: SignedIn
+) -> None:
+    assert site
+    page = signed_in(Role.ADMIN, width=1280)
+    page.goto("/alerts")
+    top = page.locator("header.top").bounding_box()
+    assert top
+    assert top["height"] < 72
+    here = page.locator(".top nav [aria-current]")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.reload()
+        place = here.bounding_box()
+        assert place
+        assert 0 <= place["x"] < width - place["width"]
+
+
 def test_every_piece_is_accessible(pieces_page: Tab) -> None:
     assert_accessible(pieces_page)
 

@@ -65,6 +65,32 @@ def test_what_did_not_hold_is_shown_criterion_by_criterion(site: Site, signed_in
     )
 
 
+def test_of_many_doubts_the_first_are_shown_and_the_rest_unfold(
+    site: Site, signed_in: SignedIn
+) -> None:
+    juror = Juror(model="m", rubric="of_twenty_criteria", prompt="plain")
+    said = make_judgement(juror, make_assessment(0.55))
+    make_waiting(site.store, 1, answer=together([said], make_verdict()))
+    page = opened(signed_in(name="ann"))
+    rows = page.locator(".review-score").first.locator("li")
+    assert [one.is_visible() for one in rows.all()] == [True] * 5 + [False] * 4
+    page.get_by_text("and 4 more").first.click()
+    assert all(one.is_visible() for one in rows.all())
+
+
+def test_the_next_one_begins_at_its_top_and_nothing_is_said_of_the_last(
+    site: Site, signed_in: SignedIn
+) -> None:
+    make_waiting(site.store, 2)
+    page = opened(signed_in(name="ann"))
+    page.set_viewport_size({"width": 1280, "height": 320})
+    page.evaluate("() => { tdsys.say('about this one', 'bad'); scrollTo(0, 400); }")
+    expect(page.locator("#said")).to_contain_text("about this one")
+    press(page, "a")
+    assert page.locator("#place").evaluate("(node) => node.getBoundingClientRect().top") >= 0
+    expect(page.locator("#said")).to_be_empty()
+
+
 @pytest.mark.criterion("4.4")
 def test_a_whole_review_needs_no_mouse(site: Site, signed_in: SignedIn) -> None:
     make_waiting(site.store, 5)
@@ -169,6 +195,21 @@ def test_an_edit_is_checked_before_it_is_saved(site: Site, signed_in: SignedIn) 
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#state[data-state]")
     assert set(states(site).values()) == {"candidate"}
+
+
+def test_an_edit_that_is_not_saved_is_not_decided_over(site: Site, signed_in: SignedIn) -> None:
+    make_waiting(site.store, 2)
+    page = opened(signed_in(name="ann"))
+    first = example(page)
+    page.keyboard.press("e")
+    page.locator("#editing textarea").first.fill("How many buns are 3 trays?")
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+    expect(page.locator("#said")).to_contain_text("your edit is not saved")
+    assert states(site)[int(first)] == "in_review"
+    page.get_by_role("button", name="Leave").click()
+    press(page, "a")
+    assert states(site)[int(first)] == "admitted"
 
 
 def test_who_comes_too_late_is_told_so_and_nothing_changes(

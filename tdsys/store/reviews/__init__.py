@@ -14,7 +14,7 @@ from tdsys.store.reviews.claims import (
     waiting_count,
 )
 from tdsys.store.reviews.contents import Edit, Revision, revisions
-from tdsys.store.reviews.decisions import Form, Said, decide
+from tdsys.store.reviews.decisions import Form, Said, decide, waits_on_a_word
 from tdsys.store.reviews.reading import (
     Event,
     Pace,
@@ -30,7 +30,7 @@ from tdsys.store.reviews.reading import (
     steps,
     verdict,
 )
-from tdsys.store.reviews.undoing import undo
+from tdsys.store.reviews.undoing import resume_stays, undo
 
 __all__ = [
     "Edit",
@@ -54,6 +54,7 @@ __all__ = [
     "let_go",
     "pace",
     "ratings",
+    "resume_stays",
     "revisions",
     "save_draft",
     "score",
@@ -62,4 +63,5 @@ __all__ = [
     "undo",
     "verdict",
     "waiting_count",
+    "waits_on_a_word",
 ]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.lifecycle import Move, State
@@ -22,6 +22,7 @@ from tdsys.store.reviews.contents import Edit
 from tdsys.store.schema import examples, transitions
 
 AWAY = timedelta(minutes=30)
+STANDING = [act.value for act in (Act.APPROVE, Act.REJECT, Act.FLAG)]
 MOVES = {Act.APPROVE: Move.APPROVE, Act.REJECT: Move.REJECT, Act.EDIT: Move.EDIT}
 # What an undo has to bring back.
 KEPT = ("entry", "rank", "why", "needs", "for_curator", "version", "entered_at", "valued_at")
@@ -147,6 +148,30 @@ def _for_good(tx: Tx, held: Row[Any], form: Form) -> bool | None:
         .limit(1)
     )
     return None if first is None else first == form.act.value
+
+
+def standing() -> Any:
+    """Acts that moved nothing yet and were not taken back: a flag, one word where two are asked."""
+    return and_(
+        review_events.c.act.in_(STANDING), review_events.c.transition_id.is_(None), ~undone()
+    )
+
+
+def waits_on_a_word() -> Any:
+    """Whether somebody said something of an example of the query in its present stay."""
+    return (
+        select(review_events.c.id)
+        .join(
+            reviews,
+            and_(
+                reviews.c.example_id == review_events.c.example_id,
+                reviews.c.entry == review_events.c.entry,
+            ),
+        )
+        .where(review_events.c.example_id == examples.c.id, standing())
+        .correlate(examples)
+        .exists()
+    )
 
 
 def undone() -> Any:

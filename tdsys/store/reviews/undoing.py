@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from tdsys.store.engine import Tx
 from tdsys.store.review_schema import review_events, review_skips, reviews
 from tdsys.store.reviews import claims, contents
 from tdsys.store.reviews.contents import Edit
-from tdsys.store.reviews.decisions import KEPT, Said, last_transition, undone
+from tdsys.store.reviews.decisions import KEPT, Said, last_transition, standing, undone
 from tdsys.store.schema import examples, transitions
 
 FOR = timedelta(minutes=10)
@@ -45,6 +46,33 @@ def undo(tx: Tx, *, person: str, token: UUID, lease: timedelta, now: datetime) -
     claims.hold(tx, example_id=said.example_id, person=person, lease=lease, now=now)
     event_id = _write(tx, said, example, person, token, now)
     return Said(event_id, said.example_id, Act.UNDO, State.IN_REVIEW)
+
+
+def resume_stays(tx: Tx, *, since: Mapping[int, datetime]) -> None:
+    """Go on with the stays in the queue that began then, as people left them.
+
+    Whose word is still wanted, and what was said, are not lost by moving examples there and back.
+    """
+    rows = tx.execute(
+        select(review_events.c.example_id, review_events.c.entry, review_events.c.act,
+               review_events.c.at, review_events.c.before)
+        .where(review_events.c.example_id.in_(since), standing())
+        .order_by(review_events.c.id)
+    ).all()  # fmt: skip
+    here = [row for row in rows if row.at >= since[row.example_id]]
+    acts: dict[int, set[str]] = {}
+    for row in here:
+        said = acts.setdefault(row.example_id, set())
+        said.add(row.act)
+        tx.execute(
+            update(reviews)
+            .where(reviews.c.example_id == row.example_id)
+            .values(
+                entry=row.entry,
+                needs=row.before["review"]["needs"],
+                for_curator=Act.FLAG.value in said or len(said) > 1,
+            )
+        )
 
 
 def _last(tx: Tx, person: str, token: UUID, now: datetime) -> Row[Any]:

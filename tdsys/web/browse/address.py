@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from tdsys.core.hardness import USUAL
 from tdsys.errors import InvalidInput
 from tdsys.web.visit import Visit, missing
 
 LARGEST_ID = 2**63 - 1
-USUAL = ("very easy", "easy", "medium", "hard", "very hard")
 
 
 def hardness(difficulty: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tdsys.core.batch import IMPORT, REVIEW, BatchState, Fallback, Kind
+from tdsys.core.batch import IMPORT, RESUME, REVIEW, BatchState, Fallback, Kind
 from tdsys.core.browsing import Filter
 from tdsys.core.example import LONGEST_NAME, Cell
 from tdsys.core.filling import FillingPlan
@@ -272,7 +272,7 @@ def _squares(squares: Iterable[tuple[str, str, Square]]) -> dict[str, Any]:
 
 def _resort(one: Fallback) -> str:
     """What a person can do where nothing else is left."""
-    return {IMPORT: "import", REVIEW: "review"}.get(one.next, "")
+    return one.next if one.next in {IMPORT, REVIEW, RESUME} else ""
 
 
 LIST = Page("/batches", Right.LOOK, listed, "browse/batches.html")

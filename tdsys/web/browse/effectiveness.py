@@ -16,6 +16,7 @@ from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput, NotFound, NotReady
 from tdsys.stages import advising, attributing, impact
 from tdsys.stages.advising import MOVES, Survey
+from tdsys.store.effect_schema import AttributionState
 from tdsys.store.recommendations import Recommendation
 from tdsys.web.browse.address import number
 from tdsys.web.pages import Action, Done, Page
@@ -87,6 +88,14 @@ def revert(visit: Visit) -> Done:
     return Done(_page(one.domain), "It is taken back.")
 
 
+def cancel(visit: Visit) -> Done:
+    """Stop measuring what one changed."""
+    one = _asked(visit)
+    if not impact.cancel(visit.store, id=one.id, clock=lambda: visit.now):
+        raise NotReady("its impact is not being measured", remedy="load the page anew")
+    return Done(_page(one.domain), "The measurement is stopped.")
+
+
 def _asked(visit: Visit) -> Recommendation:
     """The recommendation in the address; missing when this person may not see it."""
     try:
@@ -130,6 +139,7 @@ def _recommendation(visit: Visit, one: Recommendation) -> dict[str, Any]:
     return {
         **one.model_dump(mode="json"),
         "impact": measured and measured.model_dump(mode="json"),
+        "can_cancel": measured is not None and measured.state is AttributionState.OPEN,
         "can_apply": one.state is AdviceState.OPEN and one.kind is not Kind.COLLECT,
         "can_revert": one.state is AdviceState.APPLIED
         and (one.kind is Kind.RETIRE or one.kind not in MOVES),
@@ -190,4 +200,5 @@ ROUTES = (
     Action("/effectiveness/recommend", Right.OPERATE, recommend),
     Action("/recommendations/{id:int}/apply", Right.OPERATE, apply),
     Action("/recommendations/{id:int}/revert", Right.OPERATE, revert),
+    Action("/recommendations/{id:int}/cancel", Right.OPERATE, cancel),
 )

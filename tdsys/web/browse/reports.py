@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 from tdsys.core.browsing import Filter
 from tdsys.core.people import Right
-from tdsys.stages import browsing, overview, reporting, trending
+from tdsys.stages import browsing, composition, overview, reporting, trending
 from tdsys.stages.overview import Stage
 from tdsys.stages.reporting import Covered, Spread
 from tdsys.stages.trending import Trend
+from tdsys.stages.variety import Ratio
 from tdsys.web.browse.address import hardness
-from tdsys.web.charts import columns, share, spread
+from tdsys.web.charts import Line, columns, lines, share, spread
 from tdsys.web.pages import Page
 from tdsys.web.trends import pictures, sentence
 from tdsys.web.visit import Visit, missing
@@ -120,6 +122,44 @@ def _heat(cell: Covered | None) -> dict[str, Any]:
     return {**cell._asdict(), **more}
 
 
+def mix(visit: Visit) -> dict[str, Any]:
+    """Where a domain's examples come from, by cell, over time, and how good each source is."""
+    found = composition.composition(visit.store, domain=_domain(visit), now=visit.now)
+    names = list(Ratio._fields)
+    return {
+        **found._asdict(),
+        "kinds": names,
+        "arrived": _kinds(found.arrived),
+        "admitted": _kinds(found.admitted),
+        "cells": [
+            {**one._asdict(), "arrived": _kinds(one.arrived), "admitted": _kinds(one.admitted)}
+            for one in sorted(found.cells, key=lambda c: (c.topic, hardness(c.difficulty)))
+        ],
+        "days": [{"day": str(day), **_kinds(ratio)} for day, ratio in found.days],
+        "days_chart": str(_mixed_days(found.domain, found.days, names)),
+        "sources": [one._asdict() for one in found.sources],
+        "measured_at": found.measured_at.isoformat(),
+        "domains": _others(visit),
+    }
+
+
+def _kinds(ratio: Ratio) -> dict[str, Any]:
+    """So many of each kind, and the share of synthetic ones; None of nothing."""
+    return {**ratio._asdict(), "told": str(ratio), "share": (ratio.shares or (None,))[0]}
+
+
+def _mixed_days(domain: str, days: Sequence[tuple[date, Ratio]], names: Sequence[str]) -> object:
+    """The share of each kind, day by day."""
+    first, span = days[0][0], (days[-1][0] - days[0][0]).days or 1
+    shares = [((day - first).days / span, ratio.shares) for day, ratio in days]
+    drawn = [
+        Line(name, [(x, told[i] if told else None) for x, told in shares])
+        for i, name in enumerate(names)
+    ]
+    ends = [f"{days[i][0]:%Y-%m-%d}" for i in (0, -1)]
+    return lines(drawn, ends=ends, title=f"Shares of what is admitted: {domain}")
+
+
 def freshness(visit: Visit) -> dict[str, Any]:
     """How old the examples are, and how quality, balance and mix change over time."""
     found = trending.trends(visit.store, domains=visit.domains, now=visit.now)
@@ -159,5 +199,6 @@ ROUTES = (
     Page("/reports", Right.LOOK, dashboard, "browse/overview.html"),
     Page("/reports/quality", Right.LOOK, quality, "browse/quality.html"),
     Page("/reports/coverage", Right.LOOK, coverage, "browse/coverage.html"),
+    Page("/reports/mix", Right.LOOK, mix, "browse/mix.html"),
     Page("/reports/freshness", Right.LOOK, freshness, "browse/freshness.html"),
 )

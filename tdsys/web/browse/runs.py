@@ -113,6 +113,7 @@ def _over_time(told: list[Told], run: Run) -> dict[str, Any]:
     return {
         "because": next((one.because for one in told if one.run.id == run.id), ()),
         "trend": str(trend(values, title=title)) if values else None,
+        "slices": next((_slices(one) for one in told if one.run.id == run.id), []),
         "history": [
             {
                 "run": str(one.run.id),
@@ -127,6 +128,11 @@ def _over_time(told: list[Told], run: Run) -> dict[str, Any]:
             for one, program in reversed(made)
         ],
     }
+
+
+def _slices(one: Told) -> list[dict[str, Any]]:
+    """How both programs did on the test split, by topic and difficulty."""
+    return [each._asdict() for each in one.slices]
 
 
 def _on_test(program: StoredProgram) -> tuple[float, float, float]:

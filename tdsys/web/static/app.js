@@ -61,8 +61,11 @@ const tdsys = (() => {
     line.textContent = text;
     place.replaceChildren(line);
     clearTimeout(say.timer);
-    say.timer = setTimeout(() => line.remove(), 6000);
+    say.timer = setTimeout(hush, 6000);
   }
+
+  // What was said is about something that is gone.
+  const hush = () => document.getElementById("said")?.replaceChildren();
 
   const THEMES = ["auto", "light", "dark"];
   function themes() {
@@ -78,6 +81,13 @@ const tdsys = (() => {
       try { localStorage.setItem("theme", next); } catch { /* for this page only, then */ }
       show();
     });
+  }
+
+  // On a narrow screen the places are a strip: the one we are at is in sight.
+  function place() {
+    const here = document.querySelector('.top nav [aria-current="page"]');
+    const strip = here?.closest("ul");
+    if (strip) strip.scrollLeft = here.offsetLeft - strip.offsetLeft - (strip.clientWidth - here.offsetWidth) / 2;
   }
 
   const types = (node) => node instanceof Element && node.closest("input, textarea, select, [contenteditable]");
@@ -105,6 +115,14 @@ const tdsys = (() => {
     });
   }
 
-  document.addEventListener("DOMContentLoaded", () => { themes(); keys(); questions(); });
-  return { send, upload, say, types };
+  // A filter that says nothing is not in the address.
+  function addresses() {
+    document.addEventListener("formdata", ({ target, formData }) => {
+      if (target.method !== "get") return;
+      for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+    });
+  }
+
+  document.addEventListener("DOMContentLoaded", () => { themes(); keys(); questions(); addresses(); place(); });
+  return { send, upload, say, hush, types };
 })();

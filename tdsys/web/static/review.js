@@ -74,6 +74,9 @@
     at("note").value = next.draft?.note || "";
     at("item").hidden = false;
     at("example").dataset.example = next.id;
+    tdsys.hush();
+    // Whoever had scrolled down would begin in the middle of the next one.
+    if (at("item").getBoundingClientRect().top < 0) at("item").scrollIntoView({ block: "start" });
     tdsysMath.renderAll(at("item"));
     if (next.draft?.edit) edit(next.draft.edit);
     tick();
@@ -109,8 +112,17 @@
     const told = make("p", { class: "soft" }, item.score.told);
     if (item.score.simulated) told.append(" ", make("span", { class: "badge is-simulated" }, "simulated"));
     at("score").replaceChildren(...item.score.dimensions.map((one) =>
-      make("div", { class: "review-score" }, make("p", {}, make("span", {}, one.name), make("strong", {}, one.value.toFixed(2))), untrusted(one.rationale, false), make("ul", { class: "review-doubts" }, ...one.doubts.map((doubt) => make("li", {}, doubt))))), told);
+      make("div", { class: "review-score" }, make("p", {}, make("span", {}, one.name), make("strong", {}, one.value.toFixed(2))), untrusted(one.rationale, false), ...doubts(one.doubts))), told);
     return undefined;
+  }
+
+  // A rubric may have fifty criteria: the first that do not hold are shown, the rest on demand.
+  const FIRST_DOUBTS = 5;
+  function doubts(all) {
+    const list = (some) => make("ul", { class: "review-doubts" }, ...some.map((doubt) => make("li", {}, doubt)));
+    if (all.length <= FIRST_DOUBTS + 1) return [list(all)];
+    const rest = all.slice(FIRST_DOUBTS);
+    return [list(all.slice(0, FIRST_DOUBTS)), make("details", {}, make("summary", {}, `and ${rest.length} more`), list(rest))];
   }
 
   async function similar(id) {
@@ -149,16 +161,20 @@
     if (wrong.status === 409 && !editing && item) {
       if (!/took back|taken back|happened|looking at/.test(wrong.message)) return state(sentence(wrong.message), sentence(wrong.remedy), "conflict");
     }
-    tdsys.say(`${wrong.message} — ${wrong.remedy}`, "bad");
-    const place = at("editing").querySelector("[data-wrong]");
-    if (editing && place) place.replaceChildren(make("div", { class: "notice bad", role: "alert" }, `${wrong.message} — ${wrong.remedy}`));
+    const told = `${wrong.message} — ${wrong.remedy}`;
+    const place = editing && at("editing").querySelector("[data-wrong]");
+    if (place) place.replaceChildren(make("div", { class: "notice bad", role: "alert" }, told));
+    else tdsys.say(told, "bad");
     return undefined;
   }
   const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
   function decide(act, more = {}) {
     if (!item) return;
+    // What was typed would be gone, and what it was to mend decided as it is.
+    if (act !== "edit" && isTyped()) return tdsys.say("your edit is not saved — check and save it, or leave it first", "bad");
     ask("/review/decide", { id: item.id, token: item.token, version: item.version, act, detail: at("note").value, ...more });
+    return undefined;
   }
 
   async function undo() {
@@ -177,7 +193,8 @@
     form.replaceChildren(
       ...item.fields.filter(isEditable).map(({ side, name, title, raw }) => {
         const text = make("textarea", { "data-side": side, "data-name": name });
-        text.value = typed[`${side}.${name}`] ?? (Array.isArray(raw) ? raw.join("\n") : raw);
+        text.defaultValue = (Array.isArray(raw) ? raw.join("\n") : raw).replace(/\r\n?/g, "\n");
+        text.value = typed[`${side}.${name}`] ?? text.defaultValue;
         text.rows = Math.min(14, Math.max(name === "problem" || name === "solution" ? 5 : 2, text.value.split("\n").length + 1));
         return make("label", {}, Array.isArray(raw) ? `${title}, one a line` : title, text);
       }),
@@ -197,6 +214,7 @@
     at("fields").hidden = false;
   }
 
+  const isTyped = () => editing && [...at("editing").querySelectorAll("textarea")].some((one) => one.value !== one.defaultValue);
   const typedEdit = () => Object.fromEntries([...at("editing").querySelectorAll("textarea")].map((one) => [`${one.dataset.side}.${one.dataset.name}`, one.value]));
 
   function save() {
