@@ -20,7 +20,7 @@ lint: $(INSTALLED)
 	@$(BIN)/python -m pytest tests/unit/test_house.py
 
 bench: $(INSTALLED)
-	@echo "Measurements, each beside its baseline; best on a quiet machine; about five minutes"
+	@echo "Measurements, each beside its baseline; best on a quiet machine; about twenty-five minutes"
 	@$(BIN)/python -m pytest -m bench -s
 
 faults: $(INSTALLED)

@@ -13,6 +13,7 @@ from tdsys.stages import activating
 from tdsys.stages.activating import Told
 from tdsys.store.activations import Activation
 from tdsys.store.measurements import Slice
+from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
 from tdsys.wire import Task
 
@@ -72,9 +73,14 @@ def history(domain: str, *, as_json: bool) -> None:
     scores = [one.program.comparison.after for one in reversed(found) if one.program]
     if scores:
         newest = next(one for one in found if one.program)
-        say("its newest program, by topic and difficulty of the test split:")
+        said = _simulated(newest.program)
+        say(f"its newest program{said}, by topic and difficulty of the test split:")
         show_table(SLICES, map(_slice, newest.slices))
         say(f"on the test split, from the first to the newest: {spark(scores)}")
+
+
+def _simulated(made: StoredProgram | None) -> str:
+    return " (simulated)" if made and made.envelope.get("simulated") else ""
 
 
 def _slice(one: Slice) -> tuple[str, ...]:
@@ -152,7 +158,7 @@ def _row(one: Told) -> tuple[str, ...]:
     if made:
         found = made.comparison
         reach = f"{found.gain:+.3f} [{found.gain_low:+.3f}, {found.gain_high:+.3f}]"
-        scores = (f"{found.before:.3f}", f"{found.after:.3f}", reach)
+        scores = (f"{found.before:.3f}", f"{found.after:.3f}{_simulated(made)}", reach)
     return (
         f"{one.run.created_at:%Y-%m-%d %H:%M}",
         one.run.state,

@@ -141,6 +141,9 @@ def _document(one: DomainStatus) -> dict[str, object]:
 def _row(one: DomainStatus) -> tuple[str, ...]:
     run, kept = one.run, one.program
     trials = f"{run.progress.get('trials', 0)} of {evaluations(run.plan)}" if run else ""
-    scores = (f"{kept.comparison.before:.3f}", f"{kept.comparison.after:.3f}") if kept else ("", "")
+    scores = ("", "")
+    if kept:
+        simulated = " (simulated)" if kept.envelope["simulated"] else ""
+        scores = (f"{kept.comparison.before:.3f}", f"{kept.comparison.after:.3f}{simulated}")
     why = run.reason if run and run.reason else "; ".join(one.because)
     return (one.domain, run.state if run else "none", trials, *scores, why)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 # A call with fewer tokens would be cut in the middle of a problem.
 LEAST_TOKENS = 2500
+MOST_TOKENS = 2**53
 MICROS = 1_000_000
 
 
@@ -21,6 +22,11 @@ class Spend(NamedTuple):
     calls: int = 0
     tokens: int = 0
     micros: int | None = 0
+
+
+def _bought(micros: int, price: float) -> int:
+    """How many tokens that buys; at a price next to nothing, more than anybody could use."""
+    return math.floor(min(micros / price, MOST_TOKENS))
 
 
 class Left(NamedTuple):
@@ -36,7 +42,7 @@ class Left(NamedTuple):
         """The tokens that both budgets leave; None: neither limits them."""
         limits = [] if self.tokens is None else [self.tokens]
         if self.micros is not None and self.price != 0:
-            limits.append(0 if self.price is None else math.floor(self.micros / self.price))
+            limits.append(0 if self.price is None else _bought(self.micros, self.price))
         return min(limits) if limits else None
 
 

@@ -58,6 +58,8 @@ from tdsys.store.making import Claimed, Item
 log = logging.getLogger("tdsys.synthesizing")
 # Portions may be small: those of several cells are made side by side.
 PORTIONS_AT_ONCE = 4
+# Each of those places takes so many one after another, and nobody waits for the slowest meanwhile.
+PORTIONS_IN_A_ROW = 4
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -90,10 +92,11 @@ def make_due(
     lease: timedelta,
     block: int,
     share: Callable[[], object] = lambda: None,
+    tell: Callable[[], object] = lambda: None,
 ) -> Worked:
     """Work on a few portions; `block` is how many calls a worker makes at once.
 
-    `share` is called when others could work on some meanwhile.
+    `share` is called when others could work on some meanwhile, `tell` when one has made examples.
     """
     with store.begin() as tx:
         claimed = making.claim(tx, limit=PORTIONS_AT_ONCE, lease=lease, now=clock())
@@ -102,14 +105,29 @@ def make_due(
         return Worked(0, 0, 0, more=False)
     if is_more:
         share()
-    # Together they order more than is made at once: while one writes, the others' calls go on.
-    work = [_Portion(store, one, means, clock, lease, block) for one in claimed]
-    with ThreadPoolExecutor(len(work), thread_name_prefix="tdsys-portion") as pool:
+
+    def work(one: Claimed) -> list[_Portion]:
+        done: list[_Portion] = []
+        following: list[Claimed] = [one]
+        while following:
+            # Together they order more than is made at once: while one writes, others' calls go on.
+            portion = _Portion(store, following[0], means, clock, lease, block)
+            portion.settle()
+            done.append(portion)
+            if portion.made:
+                tell()
+            following = []
+            if len(done) < PORTIONS_IN_A_ROW:
+                with store.begin() as tx:
+                    following = making.claim(tx, limit=1, lease=lease, now=clock())
+        return done
+
+    with ThreadPoolExecutor(len(claimed), thread_name_prefix="tdsys-portion") as pool:
         # Every portion comes to its end, then the first that failed is heard.
-        for done in [pool.submit(one.settle) for one in work]:
-            done.result()
-    made, refused = sum(one.made for one in work), sum(one.refused for one in work)
-    return Worked(len(work), made, refused, more=True)
+        running = [pool.submit(work, one) for one in claimed]
+        settled = [portion for one in running for portion in one.result()]
+    made, refused = sum(one.made for one in settled), sum(one.refused for one in settled)
+    return Worked(len(settled), made, refused, more=True)
 
 
 class _Block(NamedTuple):

@@ -55,11 +55,10 @@ def generate() -> object:
         lease=here.lease,
         block=here.settings.lm_threads,
         share=lambda: here.ring(Task.GENERATE),
+        tell=lambda: here.ring(Task.SCORE),
     )
     if outcome.more:
         here.ring(Task.GENERATE)
-    if outcome.made:
-        here.ring(Task.SCORE)
     return outcome
 
 

@@ -124,8 +124,13 @@ class Plant:
             self.store, filling.draft(self.store, Supply(), request), actor="bench", clock=now
         )
         self.workers[0].send(Task.GENERATE)
+        looks = 0
         while filling.progress(self.store, batch_id=batch_id)[0].state == "open":
             sleep(LOOK_EVERY)
+            looks += 1
+            if looks % 15 == 0:  # as beat does, for what was put off
+                self.workers[0].send(Task.SCORE)
+                self.workers[0].send(Task.GENERATE)
         used, served = self._ticks() - used, self._served() - served
         report = filling.report(self.store, batch_id=batch_id)
         assert report.whole.admitted == count, filling.ended(report)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from tdsys.stages import policies
 from tdsys.wire import Task
 from tests.attributed import World
 from tests.processes import wait_for
-from tests.running import RunningStack
+from tests.running import RunningStack, children
 
 Parts = tuple[dict[str, Any], dict[str, Any]]
 DIMENSIONS = {"accuracy", "coherence", "relevance", "educational_value"}
@@ -213,15 +216,30 @@ def test_what_is_too_much_or_too_old_goes_the_worst_of_the_fullest_cells_first(
     }  # fmt: skip
 
 
+@contextmanager
+def resting(stack: RunningStack, name: str) -> Iterator[None]:
+    """A worker and its pool do nothing meanwhile."""
+    worker = stack.processes()[name]["pid"]
+    pids = [worker, *children(worker)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.criterion("9.2")
 @pytest.mark.criterion("9.3")
 @pytest.mark.criterion("9.4")
 def test_what_does_harm_is_named_and_what_its_leaving_changes_is_measured(
     stack: RunningStack,
 ) -> None:
-    world = World(stack.runtime.store)  # its evidence is written by hand
-    world.begin(budget=400)
-    world.work()
+    world = World(stack.runtime.store)
+    with resting(stack, "worker-optimization"):  # the evidence is written by hand
+        world.begin(budget=400)
+        world.work()
     found = told(stack, "effectiveness", "problems", "--domain", "arithmetic")["problems"]
     harmful = [one["example"] for one in found if one["fault"] == "harmful"]
     assert harmful == [world.train[0].fingerprint]

@@ -174,7 +174,10 @@ def test_history_tells_metric_cost_and_data_of_every_run(three: list[int], tdsys
     assert (newest["after"], newest["gain_low"], newest["calls"]) == (0.7, -0.2, 700)
     assert (newest["active"], newest["cost"], newest["metric"]) == (False, 0.0, "m")
     assert told["runs"][0]["dataset"]["number"] == 1
+    assert newest["simulated"] is True
     said = tdsys("optimize", "history", "--domain", DOMAIN)
+    assert "0.700 (simulated)" in said.out
+    assert "(simulated)" in tdsys("optimize", "status", "--domain", DOMAIN).out
     assert said.out.endswith("from the first to the newest: ▆▆▆\n")
     assert "+0.300 [+0.100, +0.500]" in said.out
     refused = tdsys("optimize", "activate", "--domain", DOMAIN, "--program", "999")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tdsys.core.spending import LEAST_TOKENS, Left, Spend, dollars, exhausted, grant, total
@@ -11,6 +11,7 @@ from tdsys.core.spending import LEAST_TOKENS, Left, Spend, dollars, exhausted, g
 SOME = st.integers(0, 1_000_000)
 
 
+@example(calls=9, tokens=None, micros=1, price=5e-324, wanted=1, each=1, size=LEAST_TOKENS)
 @given(
     SOME, st.none() | SOME, st.none() | SOME, st.none() | st.floats(0, 100),
     st.integers(1, 50), st.integers(1, 4), st.integers(LEAST_TOKENS, 50_000),

@@ -141,17 +141,17 @@ def test_names_of_strangers_are_text(site: Site, signed_in: SignedIn) -> None:
 
 
 def test_how_long_it_takes_is_told_by_the_pace_of_late(site: Site) -> None:
-    batch = asked(site, site.person(Role.ADMIN), count="120")
+    batch = asked(site, site.person(Role.ADMIN), count="200")
     now = datetime.now(UTC) + timedelta(seconds=60)
     before = filling.report(site.store, batch_id=batch)
     assert filling.seconds_left(site.store, before, now=now) is None
     means = Means(ScriptedWorkshop(ScriptedMaker(drafted)), ScriptedVerifier(), ScriptedSolver())
     synthesizing.make_due(site.store, means=means, clock=lambda: now, lease=LEASE, block=1)
     told = filling.report(site.store, batch_id=batch)
-    assert 0 < told.whole.held < 120
+    assert 0 < told.whole.held < 200
     left = filling.seconds_left(site.store, told, now=now + timedelta(seconds=10))
     assert left is not None
-    assert left == 10 * (120 - told.whole.held) / told.whole.made
+    assert left == 10 * (200 - told.whole.held) / told.whole.made
     assert filling.seconds_left(site.store, told, now=now + timedelta(hours=1)) is None
 
 
