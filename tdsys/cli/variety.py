@@ -41,6 +41,7 @@ def diversity(domain: str, version: str | None, path: Path | None, *, as_json: b
     found = variety.diversity(runtime.current().store, domain=domain, version=version)
     rows = [_measured(one) for one in found]
     lead = [LEGEND, *(_unplaced(one) for one in found if one.unplaced)]
+    lead += [_unembedded(one) for one in found if one.unembedded]
     if path:
         write_page(path, page(f"Diversity: {domain}", lead, [table(METRICS, rows)]))
     if as_json:
@@ -132,6 +133,10 @@ def _measured(one: Measured) -> tuple[str, ...]:
 
 def _unplaced(one: Measured) -> str:
     return f"{one.name}: {one.unplaced} are in no cluster yet; planning places them"
+
+
+def _unembedded(one: Measured) -> str:
+    return f"{one.name}: {one.unembedded} have no embedding; scoring asks again, its log says why"
 
 
 def _both(arrived: Ratio, admitted: Ratio) -> tuple[str, str, str]:

@@ -62,8 +62,15 @@ class ModelEmbedder:
         self._gateway, self._api_base = gateway or Gateway(LocalLimiter()), api_base
 
     def check(self, model: str) -> None:
-        """Refuse a name nothing can come of; no call is made."""
-        self._asking(model)
+        """Refuse a name nothing can come of; keys are the workers', who may be elsewhere."""
+        provider, slash, named = model.partition("/")
+        if not slash:
+            _installed(model)
+        elif provider not in KEY_VARIABLES or not named:
+            raise InvalidInput(
+                f"embedder.model={model}: no provider is called {provider!r}",
+                remedy=f"use PROVIDER/MODEL with one of {', '.join(sorted(KEY_VARIABLES))}",
+            )
 
     def embed(self, model: str, texts: Sequence[str]) -> list[Sequence[float] | Unembedded]:
         """A row for each text, or why it has none; TdsysError where nobody answers."""

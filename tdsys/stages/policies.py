@@ -54,6 +54,9 @@ def apply(
     """The same, but the version in force stays when it says the very same."""
     change = compare(store, domain=domain, policy=policy)
     if dry_run:
+        if policy.embedder is not None:
+            with store.begin() as tx:
+                vectors.provide(tx, keep=False)
         return change
     if change.differences:
         number = put(store, domain=domain, policy=policy, author=author, now=now)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from tdsys.core.dataset import Admitted
 from tdsys.core.diversity import Diversity, Piece, measure
 from tdsys.core.mixing import IMPORTED, KINDS, REAL, SYNTHETIC
+from tdsys.core.sections import Embedding
 from tdsys.stages.clustering import problem_of
-from tdsys.store import Store, Tx, clusters, datasets, examples, mixture, policies
+from tdsys.store import Store, Tx, clusters, datasets, examples, mixture, policies, vectors
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.mixture import SourceQuality
 
@@ -20,10 +21,14 @@ PERIODS = (1, 7, 28, 364)
 
 
 class Measured(NamedTuple):
-    """The admitted set or a dataset version, with its metrics; `unplaced` are in no cluster yet."""
+    """The admitted set or a dataset version, with its metrics; `unplaced` are in no cluster yet.
+
+    `unembedded` have no embedding by the policy's embedder, None: it has none.
+    """
 
     name: str
     unplaced: int
+    unembedded: int | None
     diversity: Diversity
 
 
@@ -79,14 +84,26 @@ def diversity(store: Store, *, domain: str, version: str | None = None) -> list[
     InvalidInput when there is no such domain or version.
     """
     with store.begin() as tx:
-        policies.current(tx, domain=domain)
+        embedder = policies.current(tx, domain=domain)[1].embedder
         admitted = examples.admitted(tx, domain=domain)
         sets = [("admitted", admitted)]
         if found := _version(tx, domain, version):
             held = [m.example for m in datasets.members(tx, version_id=found.id)]
             sets.append((f"version {found.name}", held))
         placed = clusters.clusters(tx, example_ids={e.id for _, held in sets for e in held})
-    return [_measured(name, held, placed) for name, held in sets]
+        lacking = [
+            None if embedder is None else _unembedded(tx, domain, embedder, held)
+            for _, held in sets
+        ]
+    return [
+        _measured(name, held, placed, unembedded=number)
+        for (name, held), number in zip(sets, lacking, strict=True)
+    ]
+
+
+def _unembedded(tx: Tx, domain: str, by: Embedding, held: Sequence[Admitted]) -> int:
+    ids = [one.id for one in held]
+    return vectors.waiting(tx, domain=domain, model=by.model, example_ids=ids)
 
 
 def _version(tx: Tx, domain: str, wanted: str | None) -> DatasetVersion | None:
@@ -95,13 +112,16 @@ def _version(tx: Tx, domain: str, wanted: str | None) -> DatasetVersion | None:
     return datasets.named(tx, domain=domain, name=wanted)
 
 
-def _measured(name: str, held: Sequence[Admitted], placed: Mapping[int, int]) -> Measured:
+def _measured(
+    name: str, held: Sequence[Admitted], placed: Mapping[int, int], *, unembedded: int | None
+) -> Measured:
     pieces = [
         # Who is in no cluster yet is in one of its own.
         Piece(problem_of(one.outputs), placed.get(one.id, -one.id), one.cell)
         for one in sorted(held, key=lambda one: one.fingerprint)
     ]
-    return Measured(name, sum(one.id not in placed for one in held), measure(pieces))
+    unplaced = sum(one.id not in placed for one in held)
+    return Measured(name, unplaced, unembedded, measure(pieces))
 
 
 def mix(store: Store, *, domain: str | None = None) -> Mix:

@@ -125,7 +125,8 @@ def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     own = _Own(row.id, row.domain, row.numbers, restored(row.mark, row.features))
     near = {one.other_id for one in vectors.beside(tx, example_id=example_id, limit=limit)}
     found = _beside(tx, own, mine=row.cluster, example_id=example_id, limit=limit, also=near)
-    cosines = vectors.cosines(tx, example_id=example_id, others=[one.example_id for one in found])
+    others = [one.example_id for one in found] if near else []
+    cosines = vectors.cosines(tx, example_id=example_id, others=others)
     told = [one._replace(embedded=cosines.get(one.example_id)) for one in found]
     return sorted(told, key=lambda one: -max(one.likeness, one.embedded or 0.0))[:limit]
 

@@ -48,10 +48,11 @@ class Near(NamedTuple):
     cosine: float
 
 
-def provide(tx: Tx) -> None:
-    """Have pgvector in this database; InvalidInput where it is not to be had."""
+def provide(tx: Tx, *, keep: bool = True) -> None:
+    """Have pgvector in this database, or see that it could be; InvalidInput where it could not."""
     if is_ready(tx):
         return
+    before = tx.begin_nested()
     try:
         tx.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
     except DBAPIError as failed:
@@ -61,6 +62,7 @@ def provide(tx: Tx) -> None:
         raise InvalidInput(f"embedder needs pgvector: {why}", remedy=REMEDY) from failed
     if not is_ready(tx):
         raise InvalidInput("embedder needs pgvector with HNSW", remedy=REMEDY)
+    (before.commit if keep else before.rollback)()
 
 
 def is_ready(tx: Tx) -> bool:

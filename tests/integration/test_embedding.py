@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from tdsys import runtime
 from tdsys.core import versions
 from tdsys.core.dataset import Admitted
 from tdsys.core.embedding import LONGEST_TEXT, Unembedded
@@ -181,6 +182,11 @@ def test_what_was_edited_or_forgotten_while_it_was_embedded_gets_no_vector(store
 
     (came,) = embedding.catch_up(store, Slow(), now=NOW)
     assert (came.done, came.joined) == (1, 0)
+    embedding.catch_up(store, Meaning(), now=NOW)
+    with store.begin() as tx:
+        assert count(tx, "example_vectors") == 2
+        tx.execute(text("DELETE FROM example_templates WHERE example_id = 1"))  # as an edit does
+        assert count(tx, "example_vectors") == 1
     forgetting.forget(store, ids=[2], actor="ann", reason="asked to", now=NOW)
     with store.begin() as tx:
         assert count(tx, "example_vectors") == 0
@@ -245,6 +251,10 @@ def test_nearest_and_why_say_the_embedding(tdsys: Shell, store: Store) -> None:
     assert (near["example_id"], near["embedded"] > 0.99) == (3, True)
     assert "1.00" in tdsys("examples", "near", "1").out
     assert "1.00 by embedding, in the same cluster" in tdsys("why", "1").out
+    captured(store, ["What is 6 * 7?"])
+    with store.begin() as tx:
+        ids = [one.id for one in claim(tx)]
+        assert vectors.waiting(tx, domain="d", model="meaning", example_ids=[1, *ids]) == 1
 
 
 def test_without_pgvector_a_policy_is_refused_and_nothing_else_stops(
@@ -278,9 +288,13 @@ def _as_nobody(store: Store, act: Callable[[Tx], None]) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_a_command_refuses_an_embedder_that_is_not_installed(tdsys: Shell) -> None:
-    given = 'embedder={"model": "absent"}'
-    refused = tdsys("policy", "set", "--domain", "d", given)
-    assert (refused.code, "tdsys.embedders has no 'absent'" in one_line(refused)) == (2, True)
+    for model, said in (
+        ("absent", "tdsys.embedders has no 'absent'"),
+        ("nobody/small", "no provider is called 'nobody'"),
+    ):
+        given = f'embedder={{"model": "{model}"}}'
+        refused = tdsys("policy", "set", "--domain", "d", given)
+        assert (refused.code, said in one_line(refused)) == (2, True)
 
 
 PACKAGE = """
@@ -302,6 +316,28 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "entry_points.txt").write_text("[tdsys.embedders]\nletters = their_letters:letters\n")
     (tmp_path / "their_letters.py").write_text(PACKAGE)
     monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.usefixtures("installed", "domain")
+def test_a_command_puts_an_installed_embedder_in_force_that_workers_use(
+    store: Store, tdsys: Shell, tmp_path: Path
+) -> None:
+    with store.begin() as tx:
+        tx.execute(text("DROP EXTENSION vector CASCADE"))
+    path = tmp_path / "policy.yaml"
+    path.write_text("domain: sums\nembedder: {model: letters, likeness: 0.9}\n")
+    assert tdsys("policy", "apply", path, "--dry-run").code == 0
+    with store.begin() as tx:
+        assert not vectors.is_ready(tx)
+    assert tdsys("policy", "apply", path).code == 0
+    with store.begin() as tx:
+        admit(tx, [make_capture(domain="sums", outputs={**PROBLEM, "problem": "abc"})])
+    drafting.read(store, domain="sums")
+    told = tdsys("report", "diversity", "--domain", "sums").out
+    assert "admitted: 1 have no embedding" in told
+    came = embedding.catch_up(store, runtime.current().embedder, now=NOW)
+    assert embedding.Embedded("sums", done=1) in came
+    assert "no embedding" not in tdsys("report", "diversity", "--domain", "sums").out
 
 
 @pytest.mark.usefixtures("installed")
