@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tdsys.errors import ConfigurationError, InvalidInput, ModelUnavailable
 from tdsys.llm.embedding import ModelEmbedder
 from tdsys.stages import clustering, drafting, embedding, forgetting, policies, scoring
 from tdsys.stages.scoring import Limits
-from tdsys.store import Store, Tx, clusters, vectors
+from tdsys.store import Store, clusters, vectors
 from tests.commanding import Shell, one_line
 from tests.factories import NOW, PROBLEM, make_capture
 from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
@@ -157,6 +158,29 @@ def test_garbage_is_a_reason_and_never_a_number(
     assert (later.done, later.refused, later.joined) == (1, 1, 1)
 
 
+@pytest.mark.usefixtures("domain")
+def test_workers_at_once_come_to_what_one_comes_to(store: Store) -> None:
+    policies.put(store, domain="e", policy=Policy(embedder=RULES), author="ann", now=NOW)
+    placed(store, [SOLD, TRAIN, TOLD])
+    with store.begin() as tx:
+        outputs = {**PROBLEM, "problem": SOLD}
+        ingest(tx, [make_capture(domain="e", outputs=outputs)])
+        other = claim(tx)
+    clustering.place(store, domain="e", examples=other)
+    by_one = [("d", [1]), ("d", [2]), ("e", [4]), ("d", [3])]
+
+    def embed(work: tuple[str, list[int]]) -> embedding.Embedded:
+        name, ids = work
+        return embedding.embed(store, Meaning(), domain=name, now=NOW, among=ids)
+
+    with ThreadPoolExecutor(4) as workers:
+        came = list(workers.map(embed, by_one))
+    assert [(one.done, one.away) for one in came] == [(1, "")] * 4
+    first, second, third, elsewhere = named(store, 4)
+    assert first == third != second
+    assert elsewhere not in {first, second}
+
+
 def test_another_model_is_never_compared_with_the_one_before(store: Store, domain: str) -> None:
     embedder = Meaning()
     placed(store, [SOLD, TRAIN])
@@ -264,26 +288,30 @@ def test_without_pgvector_a_policy_is_refused_and_nothing_else_stops(
     embedding.catch_up(store, Meaning(), now=NOW)
     with store.begin() as tx:
         tx.execute(text("DROP EXTENSION vector CASCADE"))
+        is_18 = tx.scalar(text("SELECT current_setting('server_version_num')::int >= 180000"))
     try:
         (came,) = embedding.catch_up(store, Meaning(), now=NOW)
         assert came.away == embedding.NO_PGVECTOR
         with store.begin() as tx:
             assert clusters.nearest(tx, example_id=1, limit=5) == []
         assert drafting.read(store, domain=domain).links({1: 1, 3: 1}) == []
-        with pytest.raises(InvalidInput, match="embedder needs pgvector") as refused:
-            _as_nobody(store, vectors.provide)
-        assert "leave `embedder` out" in str(refused.value.remedy)
+        for hindrance, said in (
+            ("SET LOCAL extension_control_path = '/nowhere'", "not available"),
+            ("CREATE ROLE nobody_of_ours; SET LOCAL ROLE nobody_of_ours", "permission denied"),
+        )[0 if is_18 else 1 :]:
+            with pytest.raises(InvalidInput, match="embedder needs pgvector") as refused:
+                _hindered(store, hindrance)
+            assert said in str(refused.value)
+            assert "leave `embedder` out" in str(refused.value.remedy)
     finally:
         with store.begin() as tx:
             vectors.provide(tx)
 
 
-def _as_nobody(store: Store, act: Callable[[Tx], None]) -> None:
-    """As somebody who may not install an extension."""
+def _hindered(store: Store, hindrance: str) -> None:
     with store.begin() as tx:
-        tx.execute(text("CREATE ROLE nobody_of_ours"))
-        tx.execute(text("SET LOCAL ROLE nobody_of_ours"))
-        act(tx)
+        tx.exec_driver_sql(hindrance)
+        vectors.provide(tx)
 
 
 @pytest.mark.usefixtures("store")
