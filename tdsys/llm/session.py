@@ -14,6 +14,7 @@ import os
 import resource
 import sqlite3
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,6 +48,9 @@ NOT_FOUND = 404
 CACHE_BYTES = 4 * 1024**3
 # Of each of those files, in pages of 4 KB: what is written once need not be kept in memory.
 CACHED_PAGES = 64
+# SQLite does not wait by itself where two change a file's form at the same moment.
+OPENING_SECONDS = 20.0
+LOCKED_SECONDS = 0.02
 # Each thread that asks a model keeps up to thirty files of DSPy's cache open, and a usual limit is
 # 1024; DSPy says nothing when it cannot open them, and answers are paid for again.
 FILES = 8192
@@ -306,13 +310,27 @@ def _prepared(pid: int, directory: str) -> None:  # noqa: ARG001  # the process 
     _allow_open_files()
     try:
         Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-        answers.install(directory, size=CACHE_BYTES)
-        dspy.cache.disk_cache.reset("sqlite_cache_size", CACHED_PAGES)
+        _open_answers(directory)
     except (OSError, sqlite3.Error) as refused:
         raise ConfigurationError(
             f"the model's answers cannot be kept in {directory}: {refused}",
             remedy="set DSPY_CACHEDIR to a folder that can be written",
         ) from refused
+
+
+def _open_answers(directory: str) -> None:
+    """Who opens them at the same moment, in a thread or a process beside, is waited for."""
+    deadline = time.monotonic() + OPENING_SECONDS
+    while True:
+        try:
+            answers.install(directory, size=CACHE_BYTES)
+            dspy.cache.disk_cache.reset("sqlite_cache_size", CACHED_PAGES)
+        except sqlite3.OperationalError as busy:
+            if "locked" not in str(busy) or time.monotonic() > deadline:
+                raise
+            time.sleep(LOCKED_SECONDS)
+        else:
+            return
 
 
 def _allow_open_files() -> None:

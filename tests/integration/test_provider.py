@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sqlite3
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 
 from tdsys.core.program import Recipe, Trial
 from tdsys.errors import ConfigurationError, ModelUnavailable
+from tdsys.llm import answers
 from tdsys.llm.generation import problem_program
 from tdsys.llm.naming import check_name
 from tdsys.llm.offline.engine import BRAIN
@@ -210,3 +212,20 @@ def test_a_folder_that_cannot_be_written_is_a_configuration_error(
     monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "file" / "answers"))
     with pytest.raises(ConfigurationError, match="DSPY_CACHEDIR"):
         ask(Model())
+
+
+def test_a_cache_that_another_worker_opens_at_the_same_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, install = [1, 2, 3], answers.install
+
+    def installed(directory: str, *, size: int) -> None:
+        if busy:
+            raise sqlite3.OperationalError(f"database is locked, {busy.pop()}")
+        install(directory, size=size)
+
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
+    monkeypatch.setattr(answers, "install", installed)
+    ask(Model(seed=23))
+    assert not busy
+    assert any((tmp_path / "answers").iterdir())
