@@ -134,10 +134,10 @@ class Site:
 
 
 class Clock:
-    """How far the application's time is ahead."""
+    """How far the application's time is ahead, of now or of a moment at which it stands still."""
 
-    def __init__(self) -> None:
-        self.ahead = timedelta()
+    def __init__(self, *, stands_at: datetime | None = None) -> None:
+        self.ahead, self.stands_at = timedelta(), stands_at
 
 
 class TestedRuntime(Runtime):
@@ -151,7 +151,7 @@ class TestedRuntime(Runtime):
         self.__dict__["passwords"] = passwords()
 
     def now(self) -> datetime:
-        return super().now() + self._clock.ahead
+        return (self._clock.stands_at or super().now()) + self._clock.ahead
 
 
 @contextmanager
