@@ -60,11 +60,10 @@ def test_the_docs_hold_a_picture_of_every_page() -> None:
 
 
 def test_every_page_shows_a_world_without_a_complaint(
-    site: Site, signed_in: SignedIn, tmp_path: Path, pytestconfig: pytest.Config
+    site: Site, signed_in: SignedIn, pytestconfig: pytest.Config
 ) -> None:
     build(site.store)
-    folder = FOLDER if pytestconfig.getoption("write_docs") else tmp_path
-    folder.mkdir(exist_ok=True)
+    write = pytestconfig.getoption("write_docs")
     for kind, width, paths, options in (
         ("", 1280, pages(), {}),
         ("-narrow", 390, sorted(NARROW), {}),
@@ -74,9 +73,9 @@ def test_every_page_shows_a_world_without_a_complaint(
         complaints = heard(page)
         for path in paths:
             shown(page, site, path)
-            page.screenshot(path=folder / f"{named(path)}{kind}.png")
+            if write:
+                page.screenshot(path=FOLDER / f"{named(path)}{kind}.png")
         assert complaints == []
-    assert {one.name for one in folder.glob("*.png")} >= pictures()
 
 
 def shown(page: Tab, site: Site, path: str) -> None:
