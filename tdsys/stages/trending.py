@@ -52,11 +52,13 @@ def write_days(store: Store, *, now: datetime) -> int:
     return len(present) + len(earlier)
 
 
-def trends(store: Store, *, domains: Collection[str] | None, now: datetime) -> list[Trend]:
+def trends(
+    store: Store, *, domains: Collection[str] | None, now: datetime, span: timedelta = SPAN
+) -> list[Trend]:
     """Every domain of these (None: all) that has an example; reads rows of days only."""
     with store.begin() as tx:
         rules = policies.currents(tx)
-        found = days.read(tx, domains=domains, since=now.date() - SPAN, until=now.date())
+        found = days.read(tx, domains=domains, since=now.date() - span, until=now.date())
     ages = freshness(store, domains=domains, now=now)
     names = sorted({one.domain for one in ages} | set(found))
     return [

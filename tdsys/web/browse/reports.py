@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from tdsys.core.browsing import Filter
@@ -160,10 +160,23 @@ def _mixed_days(domain: str, days: Sequence[tuple[date, Ratio]], names: Sequence
     return lines(drawn, ends=ends, title=f"Shares of what is admitted: {domain}")
 
 
+# A year of them all would be half a million numbers.
+MANY_DOMAINS = 3
+BRIEF = timedelta(days=30)
+
+
 def freshness(visit: Visit) -> dict[str, Any]:
     """How old the examples are, and how quality, balance and mix change over time."""
-    found = trending.trends(visit.store, domains=visit.domains, now=visit.now)
+    asked = visit.domain()
+    brief = asked is None and len(_others(visit)) > MANY_DOMAINS
+    found = trending.trends(
+        visit.store,
+        domains=visit.domains if asked is None else {asked},
+        now=visit.now,
+        span=BRIEF if brief else trending.SPAN,
+    )
     return {
+        "brief": brief,
         "days": list(overview.AGES),
         "rows": [age._asdict() for one in found for age in one.ages],
         "trends": [_trend(one) for one in found],
