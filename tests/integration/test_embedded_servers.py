@@ -289,29 +289,56 @@ def closed_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return site
 
 
-@as_root
-def test_binaries_nobody_cannot_reach_are_copied_into_the_home(closed_installation: Path) -> None:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as reachable:
-        Path(reachable).chmod(0o755)
-        home = Path(reachable, "home")
-        postgres, valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
-        program = Path(postgres.start().child.argv[0])
-        valkey.start()
-        assert ask(postgres, "SELECT 1") == 1
-        postgres.stop()
-        valkey.stop()
-        assert program.is_relative_to(home / "dist")
-        assert closed_installation.stat().st_mode & 0o777 == 0o700
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that everybody may enter."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def started_program(home: Path) -> Path:
+    """Both servers start and answer in a home; which Postgres that was."""
+    postgres, valkey = EmbeddedPostgres(home), EmbeddedValkey(home)
+    program = Path(postgres.start().child.argv[0])
+    valkey.start()
+    assert ask(postgres, "SELECT 1") == 1
+    postgres.stop()
+    valkey.stop()
+    return program
 
 
 @as_root
-def test_a_home_and_an_installation_closed_to_nobody_are_refused_with_a_way_out(
-    closed_installation: Path, tmp_path: Path
+def test_binaries_nobody_cannot_reach_are_copied_into_the_home(
+    closed_installation: Path, reachable: Path
 ) -> None:
+    home = reachable / "home"
+    assert started_program(home).is_relative_to(home / "dist")
+    assert closed_installation.stat().st_mode & 0o777 == 0o700
+
+
+@as_root
+@pytest.mark.usefixtures("closed_installation")
+def test_where_the_home_is_closed_too_they_are_copied_once_to_where_roots_home_would_be(
+    reachable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binaries, "ROOTS_HOME", reachable / "tdsys")
+    tmp_path.chmod(0o700)
+    programs = {started_program(tmp_path / name) for name in ("one", "other")}
+    assert len(programs) == 1
+    assert programs.pop().is_relative_to(reachable / "tdsys" / "dist")
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+@as_root
+def test_where_nobody_may_enter_any_place_it_is_refused_with_a_way_out(
+    closed_installation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binaries, "ROOTS_HOME", tmp_path / "tdsys")
     tmp_path.chmod(0o700)
     with pytest.raises(ConfigurationError) as refused:
         EmbeddedPostgres(tmp_path / "home").start()
-    assert "/var/lib/tdsys" in one_line(refused.value)
+    assert "set TDSYS_HOME" in one_line(refused.value)
     assert str(closed_installation) in str(refused.value)
 
 
