@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import entry_points
@@ -32,6 +33,7 @@ RETRIES = 1
 REASON_SHOWN = 200
 # A hundred vectors of 16,000 numbers as JSON, and more than enough.
 MOST_BYTES = 64 * 1024**2
+PIECE_BYTES = 256 * 1024
 MATRIX = 2
 Ask: TypeAlias = Callable[[list[str]], Any]
 # What one text may be to blame for; whatever else a provider says is about all of them.
@@ -165,7 +167,7 @@ def _answer(address: _Address, document: dict[str, Any]) -> tuple[int, bytes, fl
         try:
             calling.request("POST", path, json.dumps(document), headers)
             answer = calling.getresponse()
-            body = answer.read(MOST_BYTES)
+            body = _read(answer)
         finally:
             calling.close()
     except TimeoutError as late:
@@ -173,6 +175,16 @@ def _answer(address: _Address, document: dict[str, Any]) -> tuple[int, bytes, fl
     except (OSError, http.client.HTTPException) as away:
         raise lm15.TransportError(f"{type(away).__name__}: {away}") from away
     return answer.status, body, _seconds(answer.getheader("retry-after"))
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """The body, as much as comes in time: the timeout of a connection is for each piece alone."""
+    deadline, body = time.monotonic() + TIMEOUT_SECONDS, bytearray()
+    while len(body) < MOST_BYTES and (piece := answer.read1(PIECE_BYTES)):
+        body += piece
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(body)
 
 
 def _refusal(status: int, body: bytes, retry_after: float | None) -> Exception:

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import worker_process_shutdown
+from celery.signals import after_setup_logger, after_setup_task_logger, worker_process_shutdown
 from kombu import Queue as KombuQueue
 
 from tdsys import runtime, wire
 from tdsys.broker import celery_options
+from tdsys.core.printable import printable
 from tdsys.errors import ConfigurationError, TdsysError, Transient
 from tdsys.worker import leaving, transport
 
@@ -141,4 +142,17 @@ def _close(**_: object) -> None:
     runtime.close()
 
 
+def _harmless(record: logging.LogRecord) -> bool:
+    """Providers' and candidates' words reach the log, and whoever reads it sits at a terminal."""
+    record.msg, record.args = "\n".join(map(printable, record.getMessage().split("\n"))), None
+    return True
+
+
+def _guard(logger: logging.Logger, **_: object) -> None:
+    for handler in logger.handlers:
+        handler.addFilter(_harmless)
+
+
 worker_process_shutdown.connect(_close)
+after_setup_logger.connect(_guard)
+after_setup_task_logger.connect(_guard)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tdsys.core.policy import Policy, Signature
 from tdsys.core.sections import Embedding
 from tdsys.core.versions import Pool
 from tdsys.errors import ConfigurationError, InvalidInput, ModelUnavailable
+from tdsys.llm import embedding as asking
 from tdsys.llm.embedding import ModelEmbedder
 from tdsys.stages import clustering, drafting, embedding, forgetting, policies, scoring
 from tdsys.stages.scoring import Limits
@@ -408,3 +412,33 @@ def test_a_provider_is_asked_over_http_in_one_request(provider: StubProvider) ->
     provider.behaviour.status = 503
     with pytest.raises(ModelUnavailable, match="HTTP 503"):
         embedder.embed(provider.model, ["ab"])
+
+
+@pytest.fixture
+def dripping() -> Iterator[str]:
+    """The address of a provider that goes on for ever, a byte at a time."""
+    over = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        calling, _ = server.accept()
+        with calling, suppress(OSError):
+            calling.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+            while not over.wait(0.02):
+                calling.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        over.set()
+        thread.join()
+
+
+def test_a_provider_that_never_comes_to_its_end_is_away(
+    dripping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "any text")
+    monkeypatch.setattr(asking, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(asking, "RETRIES", 0)
+    with pytest.raises(ModelUnavailable, match="no answer in time"):
+        ModelEmbedder(None, api_base=dripping).embed("openai/any", ["ab"])

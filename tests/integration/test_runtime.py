@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -132,3 +133,27 @@ def test_every_message_is_a_bell_and_acked_early(redis_url: str, tmp_path: Path)
     told = {line.split(maxsplit=1)[0]: line.split()[1:] for line in done.stdout.splitlines()}
     assert set(told) == {t.value for t in Task}
     assert {tuple(late) for late in told.values()} == {("False", "None")}
+
+
+LOGS = r"""
+import logging, sys
+from celery.signals import after_setup_logger
+import tdsys.worker.app
+logger = logging.Logger("any")
+logger.addHandler(logging.StreamHandler(sys.stdout))
+after_setup_logger.send(sender=None, logger=logger)
+logger.warning("%s said %s", "a model", "\x1b[2J\u202egone\nanother line")
+"""
+
+
+def test_what_others_say_reaches_the_log_as_text_that_no_terminal_obeys(
+    redis_url: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOGS],
+        env={**os.environ, "TDSYS_HOME": str(tmp_path), "TDSYS_REDIS_URL": redis_url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == r"a model said \x1b[2J\u202egone" + "\nanother line\n"
