@@ -10,6 +10,7 @@ import statistics
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -72,9 +73,11 @@ def site(new_database: Callable[[], str], redis_url: str) -> Iterator[Site]:
         upload(tx, b"x", domain="domain 0")
         ingest(tx, make_captures(3, domain="domain 0"), batch="first")
     fill(store, ROWS, scored_each=5)
-    with store.begin() as tx:  # as the hourly report does
+    with store.begin() as tx:  # as the hourly report does, for a year
         for domain, day in days.present(tx, today=NOW.date(), scored_today={}).items():
-            days.write(tx, domain=domain, day=day, now=NOW)
+            for back in range(365):
+                earlier = day._replace(day=day.day - timedelta(days=back))
+                days.write(tx, domain=domain, day=earlier, now=NOW)
         mixture.write(tx, day=NOW.date())
     print(f"\n{ROWS:,} examples filled in {time.perf_counter() - began:.0f} s")
     # one browser asks for everything, faster than the limits of one account let it
@@ -169,6 +172,7 @@ def _pages(store: Store) -> list[str]:
         "/reports/quality?domain=domain+0",
         "/reports/coverage?domain=domain+0",
         "/reports/mix?domain=domain+0",
+        "/reports/freshness?domain=domain+0",
         f"/examples/{middle}",
         f"/imports/{import_id}",
         "/captures/batch?id=first",
