@@ -15,7 +15,7 @@ from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
 from tdsys.stages.variety import Ratio, ratio
 from tdsys.store import Store, Tx, mixture, policies
-from tdsys.store.mixture import Source, SourceQuality, Worth
+from tdsys.store.mixture import CellSource, SourceQuality, Worth
 
 SPAN = timedelta(days=365)
 # So many examples are quickly read, so their quality is told as it is now.
@@ -75,14 +75,14 @@ def _worths(tx: Tx, domain: str, many: int, now: datetime) -> tuple[datetime, di
     return found or (now, mixture.worths(tx, domain=domain).get(domain, {}))
 
 
-def _ratios(rows: Sequence[Source]) -> tuple[Ratio, Ratio]:
+def _ratios(rows: Sequence[CellSource]) -> tuple[Ratio, Ratio]:
     """Of all that came, and of what is admitted."""
     admitted = [(one.source, one.n) for one in rows if one.state == State.ADMITTED]
     return ratio((one.source, one.n) for one in rows), ratio(admitted)
 
 
-def _cells(rows: Sequence[Source], policy: Policy) -> list[Part]:
-    found: dict[Cell, list[Source]] = defaultdict(list)
+def _cells(rows: Sequence[CellSource], policy: Policy) -> list[Part]:
+    found: dict[Cell, list[CellSource]] = defaultdict(list)
     for one in rows:
         found[Cell(one.topic, one.difficulty)].append(one)
     return [
@@ -91,7 +91,7 @@ def _cells(rows: Sequence[Source], policy: Policy) -> list[Part]:
     ]
 
 
-def _sources(rows: Sequence[Source], worths: dict[str, Worth]) -> list[SourceQuality]:
+def _sources(rows: Sequence[CellSource], worths: dict[str, Worth]) -> list[SourceQuality]:
     counts: dict[str, Counter[str]] = {}
     for one in rows:
         counts.setdefault(one.source, Counter())[one.state] += one.n

@@ -14,11 +14,11 @@ from tdsys.core.following import Progress
 from tdsys.core.policy import Signature
 from tdsys.core.program import Plan, Spent, Trial
 from tdsys.errors import Cancelled, NotReady, StoreUnavailable
-from tdsys.stages.leases import Clock
+from tdsys.stages import leases
+from tdsys.stages.leases import LOOK_EVERY, Clock
 from tdsys.store import Store, Tx, datasets, policies, runs
 from tdsys.store.runs import Run
 
-LOOK_EVERY = 1.0
 OFFLINE = "offline"
 
 
@@ -106,19 +106,11 @@ class Follower:
 
     def unwanted(self, lost: Callable[[], bool]) -> Callable[[], bool]:
         """Whether the work should stop: the lease is `lost`, or a person asked for the end."""
+        return leases.unwanted(lost, self._is_ended)
 
-        def ask() -> bool:
-            if lost():
-                return True
-            if not self._is_time():
-                return False
-            try:
-                with self._store.begin() as tx:
-                    return runs.hold(tx, run=self._run)
-            except StoreUnavailable:
-                return False  # the lease tells whether it is still ours
-
-        return ask
+    def _is_ended(self) -> bool:
+        with self._store.begin() as tx:
+            return runs.hold(tx, run=self._run)
 
     def _is_time(self) -> bool:
         now = time.monotonic()

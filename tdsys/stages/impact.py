@@ -7,7 +7,6 @@ without the examples it retires: the same seed, validation and test split, metri
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -36,7 +35,7 @@ from tdsys.errors import (
 )
 from tdsys.stages.advising import items_without
 from tdsys.stages.attributing import items_of
-from tdsys.stages.leases import Clock, kept
+from tdsys.stages.leases import Clock, kept, unwanted
 from tdsys.stages.scoring import backoff
 from tdsys.store import Store, datasets, impacts, policies, recommendations
 from tdsys.store.datasets import DatasetVersion
@@ -46,7 +45,6 @@ from tdsys.store.recommendations import Recommendation
 
 MOST_DEATHS = 5
 SEEDS = 2
-LOOK_EVERY = 1.0
 
 log = logging.getLogger("tdsys.impact")
 
@@ -220,7 +218,7 @@ class _Running:
         try:
             found = _read(self._store, one)
             with kept(self._extend, lease=self._lease) as stop:
-                scores, calls = self._scores(found, self._unwanted(stop.is_set))
+                scores, calls = self._scores(found, unwanted(stop.is_set, self._is_ended))
         except Cancelled:
             return 0
         except (NotReady, ConfigurationError, Conflict, InvalidInput) as blocked:
@@ -274,24 +272,9 @@ class _Running:
         _end(self._store, id_, AttributionState.FAILED, reason, now=self._clock())
         return 1
 
-    def _unwanted(self, lost: Callable[[], bool]) -> Callable[[], bool]:
-        """Whether the work should stop: the lease is `lost`, or the measurement is over."""
-        looked = time.monotonic()
-
-        def ask() -> bool:
-            nonlocal looked
-            if lost():
-                return True
-            if time.monotonic() - looked < LOOK_EVERY:
-                return False
-            looked = time.monotonic()
-            try:
-                with self._store.begin() as tx:
-                    return impacts.is_lost(tx, run=self._run)
-            except StoreUnavailable:
-                return False  # the lease tells whether it is still ours
-
-        return ask
+    def _is_ended(self) -> bool:
+        with self._store.begin() as tx:
+            return impacts.is_lost(tx, run=self._run)
 
     def _extend(self) -> bool:
         with self._store.begin() as tx:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -10,6 +11,8 @@ from datetime import datetime, timedelta
 from tdsys.errors import StoreUnavailable
 
 BEATS_PER_LEASE = 4
+# Whoever cancels is heard within three seconds.
+LOOK_EVERY = 1.0
 Clock = Callable[[], datetime]
 
 
@@ -37,3 +40,22 @@ def kept(extend: Callable[[], bool], *, lease: timedelta) -> Iterator[threading.
     finally:
         done.set()
         keeper.join()
+
+
+def unwanted(lost: Callable[[], bool], is_ended: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether work should stop: its lease is `lost`, or, asked once a second, it is ended."""
+    looked = -LOOK_EVERY
+
+    def ask() -> bool:
+        nonlocal looked
+        if lost():
+            return True
+        if time.monotonic() - looked < LOOK_EVERY:
+            return False
+        looked = time.monotonic()
+        try:
+            return is_ended()
+        except StoreUnavailable:
+            return False  # the lease tells whether it is still ours
+
+    return ask

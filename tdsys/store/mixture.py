@@ -97,7 +97,7 @@ class Worth(NamedTuple):
     admitted_quality: float | None
 
 
-class Source(NamedTuple):
+class CellSource(NamedTuple):
     """One source's examples of one cell and state."""
 
     topic: str
@@ -107,14 +107,14 @@ class Source(NamedTuple):
     n: int
 
 
-def counted(tx: Tx, *, domain: str) -> list[Source]:
+def counted(tx: Tx, *, domain: str) -> list[CellSource]:
     """A domain's cells by source and state, from the counts that are kept while writing."""
     rows = tx.execute(
         grouped(example_counts, "topic", "difficulty", "source", "state")
         .where(example_counts.c.domain == domain)
         .order_by("topic", "difficulty", "source", "state")
     )
-    return [Source(*row) for row in rows]
+    return [CellSource(*row) for row in rows]
 
 
 def worths(tx: Tx, *, domain: str | None) -> dict[str, dict[str, Worth]]:
