@@ -85,13 +85,13 @@ def score() -> object:
         canaries=here.canaries,
         embedder=here.embedder,
     )
-    embedded = embedding.catch_up(here.store, here.embedder, now=here.now())
     if outcome.more:
         here.ring(Task.SCORE)
     if outcome.decided:  # a batch may have waited for it
         here.ring(Task.GENERATE)
     here.ring(Task.PLAN)
-    return outcome, embedded
+    # Last, for others need not wait for an embedder.
+    return outcome, embedding.catch_up(here.store, here.embedder, now=here.now())
 
 
 @task(Task.PLAN)
