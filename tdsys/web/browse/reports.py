@@ -162,7 +162,7 @@ def _mixed_days(domain: str, days: Sequence[tuple[date, Ratio]], names: Sequence
 
 # A year of them all would be half a million numbers.
 MANY_DOMAINS = 3
-BRIEF = timedelta(days=30)
+BRIEF = timedelta(days=14)
 
 
 def freshness(visit: Visit) -> dict[str, Any]:
