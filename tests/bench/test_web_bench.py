@@ -139,8 +139,9 @@ def test_every_page_is_there_within_300_ms(site: Site) -> None:
     watch.ask(f"{last}/confirm", form={})
     watch.ask(last)
     watch.ask("/operations")
-    _show(watch.told)
-    assert max(watch.told)[0] < BAR_MS
+    worst = max(median for _, median, _, _ in watch.told)
+    _show(watch.told, worst)
+    assert worst < BAR_MS
 
 
 def _review(watch: Watch, site: Site) -> None:
@@ -200,12 +201,11 @@ def _finish(store: Store, operation_id: int) -> None:
     print(f"listed {sum(found.counts.values()):,} in {time.perf_counter() - began:.1f} s")
 
 
-def _show(told: list[tuple[float, float, float, str]]) -> None:
+def _show(told: list[tuple[float, float, float, str]], worst: float) -> None:
     title = f"{len(told)} pages at {ROWS:,} examples, each {TIMES} times; ms"
     table = Table("quickest", "median", "slowest", "page", title=title)
     for *times, path in sorted(told, reverse=True):
         table.add_row(*(f"{one:.0f}" for one in times), path)
     Console(width=160).print(table)
-    worst = max(told)[0]
     verdict = "met" if worst < BAR_MS else "NOT MET"
-    print(f"slowest page {worst:.0f} ms   bar {BAR_MS}: {verdict}")
+    print(f"slowest page, by its median {worst:.0f} ms   bar {BAR_MS}: {verdict}")
