@@ -12,9 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
-
-from tdsys import quarantine, wire
+from tdsys import quarantine
 from tdsys import settings as settings_module
 from tdsys.broker import connect, parsed
 from tdsys.core.identity import First, Terms, grants_of
@@ -22,12 +20,9 @@ from tdsys.core.pruning import MEGABYTE, Limit
 from tdsys.core.throttling import Allowance
 from tdsys.core.tombs import forms
 from tdsys.errors import ConfigurationError, InvalidInput
-from tdsys.inbox import Inbox
-from tdsys.limiter import SharedLimiter
 from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import ModelTerms, Settings
-from tdsys.shelf import Shelf
 from tdsys.stages import forgetting
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store
@@ -35,6 +30,7 @@ from tdsys.store import Store
 if TYPE_CHECKING:
     from redis import Redis
 
+    from tdsys.bells import Bells
     from tdsys.core.attribution import Prober
     from tdsys.core.canaries import Canary
     from tdsys.core.embedding import Embedder
@@ -43,12 +39,15 @@ if TYPE_CHECKING:
     from tdsys.core.program import Optimizer
     from tdsys.core.resolving import Solver
     from tdsys.core.rubric import Judge
+    from tdsys.inbox import Inbox
     from tdsys.intake import GuardedIntake
+    from tdsys.limiter import SharedLimiter
     from tdsys.llm.embedding import ModelEmbedder
     from tdsys.llm.gateway import Gateway
     from tdsys.llm.session import Model
     from tdsys.llm.workshop import ModelWorkshop
     from tdsys.oidc import Provider
+    from tdsys.shelf import Shelf
     from tdsys.stages.passwords import Passwords
     from tdsys.verify import EvidenceVerifier
     from tdsys.verify.calculating import GuardedCalculator
@@ -66,7 +65,6 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lease = timedelta(seconds=settings.lease_seconds)
-        self._owed_rings: set[wire.Task] = set()
 
     @property
     def redis_url(self) -> str:
@@ -92,8 +90,18 @@ class Runtime:
         return connect(self.redis_url)
 
     @cached_property
+    def bells(self) -> Bells:
+        """How workers are told that there is work."""
+        # redis-py takes a fifth of a command's start, and most commands ring nowhere
+        from tdsys.bells import Bells  # noqa: PLC0415
+
+        return Bells(self.broker)
+
+    @cached_property
     def limiter(self) -> SharedLimiter:
         """How often models may be asked, by all workers together."""
+        from tdsys.limiter import SharedLimiter  # noqa: PLC0415  # see `bells`
+
         return SharedLimiter(
             connect(self.redis_url, socket_timeout=LIMITER_SECONDS, connect_timeout=LIMITER_SECONDS)
         )
@@ -145,11 +153,15 @@ class Runtime:
     @cached_property
     def inbox(self) -> Inbox:
         """Where captures wait."""
+        from tdsys.inbox import Inbox  # noqa: PLC0415  # see `bells`
+
         return Inbox(self.broker, lease=INGEST_LEASE)
 
     @property
     def shelf(self) -> Shelf:
         """Where generators find the active programs."""
+        from tdsys.shelf import Shelf  # noqa: PLC0415  # see `bells`
+
         secret = self.settings.program_key
         return Shelf(self.broker, secret=secret.get_secret_value() if secret else "")
 
@@ -414,31 +426,6 @@ class Runtime:
         from tdsys.llm.session import evict  # noqa: PLC0415  # dspy takes seconds to import
 
         return evict(lambda last: forgetting.evictions(self.store, after=last, now=self.now()))
-
-    def ring(self, task: wire.Task) -> None:
-        """Ring a doorbell unless it is ringing; a broker that is away is beat's business.
-
-        A ring that failed half-way has left a silent bell: the next one of this process sounds it.
-        """
-        owed = task in self._owed_rings
-        self._owed_rings.add(task)
-        try:
-            bell = wire.bell_key(task)
-            if self.broker.set(bell, "1", nx=True, px=wire.BELL_MILLISECONDS) or owed:
-                self.broker.lpush(wire.queue_key(task.queue), wire.envelope(task))
-        except RedisError:
-            return
-        self._owed_rings.discard(task)
-
-    def answer_bell(self, task: wire.Task) -> bool:
-        """Clear the bell before looking for work, so that a ring meanwhile is not swallowed.
-
-        Whether it rang; a broker that is away tells of none.
-        """
-        try:
-            return bool(self.broker.delete(wire.bell_key(task)))
-        except RedisError:
-            return False
 
     def close(self) -> None:
         """End what this process opened."""

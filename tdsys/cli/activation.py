@@ -102,7 +102,7 @@ def spark(values: list[float]) -> str:
 
 
 def _tell(done: Activation, *, as_json: bool) -> None:
-    runtime.current().ring(Task.PUBLISH)
+    runtime.current().bells.ring(Task.PUBLISH)
     if as_json:
         say(done.model_dump_json())
         return

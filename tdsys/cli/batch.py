@@ -118,8 +118,8 @@ def resume(batch_id: UUID, *, detach: bool, as_json: bool, **limits: Any) -> Non
     here = runtime.current()
     more = filling.budget(**limits)
     again = filling.resume(here.store, batch_id=batch_id, more=more, clock=here.now)
-    here.ring(Task.SCORE)  # what no judge gave an answer on is asked about at once
-    here.ring(Task.GENERATE)
+    here.bells.ring(Task.SCORE)  # what no judge gave an answer on is asked about at once
+    here.bells.ring(Task.GENERATE)
     note(f"{again} portions of batch {batch_id} are due again")
     if not detach:
         finish(batch_id, as_json=as_json)
@@ -156,7 +156,7 @@ def follow(batch_id: UUID) -> Report:
             if standstill.is_out(moved, now=time.monotonic()):
                 held_up = filling.held_up(here.store, batch_id=batch_id)
                 note(f"nothing happens: {held_up}" if held_up else NO_WORKER)
-                here.ring(Task.GENERATE)
+                here.bells.ring(Task.GENERATE)
             time.sleep(LOOK_EVERY)
 
 

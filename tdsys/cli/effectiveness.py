@@ -71,7 +71,7 @@ def attribute(
         actor=person(),
         clock=here.now,
     )
-    here.ring(Task.ATTRIBUTE)
+    here.bells.ring(Task.ATTRIBUTE)
     if detach:
         say(
             json.dumps({"attribution": str(begun)}) if as_json else f"attribution {begun} is queued"

@@ -60,7 +60,7 @@ def forget(
         quarantine=here.drop_quarantined,
     )
     if yes and done.programs:
-        here.ring(Task.PUBLISH)
+        here.bells.ring(Task.PUBLISH)
     if as_json:
         say(json.dumps(_document(done, applied=yes)))
     else:

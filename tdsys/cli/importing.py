@@ -96,7 +96,7 @@ def _import(
             clock=here.now,
             sha256=source.sha256(),
         )
-    here.ring(Task.PARSE)
+    here.bells.ring(Task.PARSE)
     if received.is_new_domain:
         note(f"domain {domain} is new and has the default policy")
     done = importing.status(here.store, import_id=received.import_id)

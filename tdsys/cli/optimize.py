@@ -86,7 +86,7 @@ def retry(domain: str, *, as_json: bool) -> None:
     found = planning.retry(
         here.store, domain=domain, model=here.settings.lm, clock=here.now, actor=person()
     )
-    here.ring(Task.OPTIMIZE)
+    here.bells.ring(Task.OPTIMIZE)
     if as_json:
         told = {"domain": domain, "run": str(found.run_id), "because": found.because}
         say(json.dumps(told))

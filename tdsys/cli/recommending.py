@@ -99,7 +99,7 @@ def apply(id_: int, *, dry_run: bool, as_json: bool) -> None:
     )
     if not dry_run:
         for task in (Task.SCORE, Task.PLAN, Task.GENERATE):
-            here.ring(task)
+            here.bells.ring(task)
     _tell_applied(done, as_json=as_json)
 
 
@@ -111,7 +111,7 @@ def revert(id_: int, *, as_json: bool) -> None:
     here = runtime.current()
     one = advising.revert(here.store, id=id_, actor=person(), clock=here.now)
     for task in (Task.SCORE, Task.PLAN):
-        here.ring(task)
+        here.bells.ring(task)
     say(json.dumps(document(one)) if as_json else f"recommendation {id_} is reverted: {one.title}")
 
 
@@ -136,7 +136,7 @@ def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool)
         say(json.dumps(told) if as_json else f"{2 * seeds} runs, at most {plan.calls} calls")
         return
     begun = impact.begin(here.store, plan, clock=here.now)
-    here.ring(Task.ATTRIBUTE)
+    here.bells.ring(Task.ATTRIBUTE)
     if detach:
         news = "queued" if begun else "it is open, or was measured with these seeds already"
         told = {"recommendation": id_, "calls": plan.calls, "begun": begun}

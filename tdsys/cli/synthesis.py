@@ -85,7 +85,7 @@ def _ask(kind: Kind, given: dict[str, Any]) -> None:
         _show(drafted, as_json=given["as_json"])
         return
     batch_id = filling.begin(here.store, drafted, actor=person(), clock=here.now)
-    here.ring(Task.GENERATE)
+    here.bells.ring(Task.GENERATE)
     if drafted.is_new_domain:
         note(f"domain {request.domain} is new and has the default policy")
     if given["detach"]:

@@ -68,7 +68,7 @@ def follow(domain: str, run_id: UUID | None, *, as_json: bool) -> Followed:
                 return found
             if standstill.is_out(_mark(found), now=time.monotonic()):
                 note(NO_WORKER)
-                here.ring(Task.OPTIMIZE)
+                here.bells.ring(Task.OPTIMIZE)
             time.sleep(LOOK_EVERY)
 
 

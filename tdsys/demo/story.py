@@ -173,7 +173,7 @@ class _Story:
         with self._chapter("verify and judge"):
             self._judge()
         self._hold(held=False)
-        self._here.ring(Task.PLAN)
+        self._here.bells.ring(Task.PLAN)
         with self._chapter("optimize"):
             self._optimize()
         return self._result()
@@ -232,7 +232,7 @@ class _Story:
                 attribution="GSM8K, OpenAI",
             ),
         ).import_id
-        self._here.ring(Task.PARSE)
+        self._here.bells.ring(Task.PARSE)
         self._wait(
             "imported", total, lambda: importing.status(self._here.store, import_id=import_id).read
         )

@@ -6,6 +6,7 @@ the captures' stream, and beat rings again.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -86,8 +87,8 @@ class _RingAgain(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is no
     def start(self, consumer: Any) -> None:
         here, served = runtime.current(), set(consumer.app.amqp.queues.consume_from)
         for each in wire.Task:
-            if each.queue.value in served and here.answer_bell(each):
-                here.ring(each)
+            if each.queue.value in served and here.bells.answer(each):
+                here.bells.ring(each)
 
 
 def _create() -> Celery:
@@ -114,6 +115,9 @@ def _create_or_exit() -> Celery:
 
 
 app = _create_or_exit()
+# Nothing of it is garbage, and the children share its memory as long as nobody looks for any.
+gc.freeze()
+gc.enable()
 
 
 def task(name: wire.Task) -> Callable[[Callable[[], object]], Callable[[], None]]:
@@ -121,7 +125,7 @@ def task(name: wire.Task) -> Callable[[Callable[[], object]], Callable[[], None]
 
     def register(work: Callable[[], object]) -> Callable[[], None]:
         def shell() -> None:
-            runtime.current().answer_bell(name)
+            runtime.current().bells.answer(name)
             try:
                 outcome = work()
             except TdsysError as failed:

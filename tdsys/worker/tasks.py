@@ -37,9 +37,9 @@ def ingest() -> object:
     here = runtime.current()
     outcome = capture.drain(here.store, here.inbox, clock=here.now)
     if outcome.more:
-        here.ring(Task.INGEST)
+        here.bells.ring(Task.INGEST)
     if outcome.new:
-        here.ring(Task.SCORE)
+        here.bells.ring(Task.SCORE)
     return outcome
 
 
@@ -54,11 +54,11 @@ def generate() -> object:
         clock=here.now,
         lease=here.lease,
         block=here.settings.lm_threads,
-        share=lambda: here.ring(Task.GENERATE),
-        tell=lambda: here.ring(Task.SCORE),
+        share=lambda: here.bells.ring(Task.GENERATE),
+        tell=lambda: here.bells.ring(Task.SCORE),
     )
     if outcome.more:
-        here.ring(Task.GENERATE)
+        here.bells.ring(Task.GENERATE)
     return outcome
 
 
@@ -67,7 +67,7 @@ def parse() -> object:
     """Parse the imports that are due."""
     here = runtime.current()
     outcome = importing.read_due(here.store, intake=here.intake, clock=here.now, lease=here.lease)
-    here.ring(Task.SCORE)
+    here.bells.ring(Task.SCORE)
     return outcome
 
 
@@ -86,10 +86,10 @@ def score() -> object:
         embedder=here.embedder,
     )
     if outcome.more:
-        here.ring(Task.SCORE)
+        here.bells.ring(Task.SCORE)
     if outcome.decided:  # a batch may have waited for it
-        here.ring(Task.GENERATE)
-    here.ring(Task.PLAN)
+        here.bells.ring(Task.GENERATE)
+    here.bells.ring(Task.PLAN)
     # Last, for others need not wait for an embedder.
     return outcome, embedding.catch_up(here.store, here.embedder, now=here.now())
 
@@ -103,7 +103,7 @@ def plan() -> object:
         here.store, model=here.settings.lm, clock=here.now, price=here.program_price
     )
     if any(considered.run_id for considered in outcome):
-        here.ring(Task.OPTIMIZE)
+        here.bells.ring(Task.OPTIMIZE)
     return outcome
 
 
@@ -114,7 +114,7 @@ def prune() -> object:
     pruned = pruning.prune_due(here.store, clock=here.now, total=here.storage_limits)
     purged = forgetting.purge_due(here.store, clock=here.now)
     if any(one.more for one in pruned) or any(one.more for one in purged):
-        here.ring(Task.PRUNE)
+        here.bells.ring(Task.PRUNE)
     return pruned, purged
 
 
@@ -140,7 +140,7 @@ def optimize() -> object:
         price=here.program_price,
     )
     if outcome:
-        here.ring(Task.PUBLISH)
+        here.bells.ring(Task.PUBLISH)
     return outcome
 
 
@@ -153,7 +153,7 @@ def attribute() -> object:
         means=attributing.Means(here.prober, here.verifier, here.optimizer.metric),
         clock=here.now,
         lease=here.lease,
-        share=lambda: here.ring(Task.ATTRIBUTE),
+        share=lambda: here.bells.ring(Task.ATTRIBUTE),
     )
     made = impact.work_due(
         here.store,
@@ -163,7 +163,7 @@ def attribute() -> object:
         lease=here.lease,
     )
     if outcome.more or made:
-        here.ring(Task.ATTRIBUTE)
+        here.bells.ring(Task.ATTRIBUTE)
     return outcome, made
 
 
@@ -180,7 +180,7 @@ def catch_up() -> object:
     here = runtime.current()
     outcome = browsing.catch_up(here.store, clock=here.now)
     if outcome.more:
-        here.ring(Task.CATCH_UP)
+        here.bells.ring(Task.CATCH_UP)
     return outcome
 
 
@@ -189,8 +189,8 @@ def operate() -> object:
     """Go on with the bulk actions that are open."""
     here = runtime.current()
     outcome = operating.work(here.store, clock=here.now)
-    here.ring(Task.SCORE)
-    here.ring(Task.PLAN)
+    here.bells.ring(Task.SCORE)
+    here.bells.ring(Task.PLAN)
     return [(one.id, one.state, one.counts) for one in outcome]
 
 
@@ -201,7 +201,7 @@ def alerts() -> object:
     standings = {name: here.limiter.standing(name) for name in here.models()}
     models = outages.tell(here.store, standings, now=here.now())
     outcome = alerting.evaluate(here.store, now=here.now())
-    here.ring(Task.DELIVER)
+    here.bells.ring(Task.DELIVER)
     return models, outcome
 
 

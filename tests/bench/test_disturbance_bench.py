@@ -88,7 +88,7 @@ def test_a_generator_captures_as_before_while_an_optimization_runs(tmp_path: Pat
             for turn in range(TURNS):
                 quiet.append(captured(client))
                 put(runtime, seed=20 + turn)
-                runtime.ring(Task.PLAN)
+                runtime.bells.ring(Task.PLAN)
                 wait_for(lambda: state(runtime) == ("running", True), "a run works", seconds=60)
                 cost = captured(client)
                 if state(runtime)[0] == "running":

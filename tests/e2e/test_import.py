@@ -122,7 +122,7 @@ def test_kill_9_of_the_child_and_of_the_worker_changes_no_count(
     assert 0 < read() < 15_000
 
     def finished() -> bool:
-        stack.runtime.ring(Task.PARSE)
+        stack.runtime.bells.ring(Task.PARSE)
         return command.poll() is not None
 
     wait_for(finished, "the import ends", seconds=90)

@@ -112,7 +112,7 @@ def test_real_problems_sent_through_the_client_end_as_an_optimized_program(tmp_p
             before = captured(generator, 300)
             assert generator.current_program("word problems") is None
             hold(runtime, ("word problems",), held=False)
-            runtime.ring(Task.PLAN)
+            runtime.bells.ring(Task.PLAN)
             wait_for(lambda: running(runtime, "word problems"), "a run works", seconds=60)
             during = captured(generator, 300)
             works_still = running(runtime, "word problems")
@@ -317,7 +317,7 @@ def end_state(home: Path, *, kill: bool) -> dict[str, Any]:
         counted = sum(monitoring.funnel(runtime.store).states.values())
         wait_for(lambda: decided(runtime) == counted, "all decided", seconds=120)
         hold(runtime, DOMAINS, held=False)
-        runtime.ring(Task.PLAN)
+        runtime.bells.ring(Task.PLAN)
         if kill:
             wait_for(lambda: _trials(runtime) > 1, "a run began", seconds=90)
             assert stack.kill_workers()
@@ -374,7 +374,7 @@ def test_the_same_loop_runs_on_a_provider_over_http_without_litellm(tmp_path: Pa
             assert client.flush(60).pending == 0
         wait_for(lambda: decided(runtime) == 80, "all decided", seconds=120)
         hold(runtime, ("algebra",), held=False)
-        runtime.ring(Task.PLAN)
+        runtime.bells.ring(Task.PLAN)
         done = wait_for(lambda: ended(runtime, "algebra"), "the run ended", seconds=180)
         assert done.program, done.run.reason
         assert done.program.envelope["model"] == stub.model

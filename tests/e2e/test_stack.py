@@ -146,7 +146,7 @@ def test_flower_shows_tasks_by_their_names(running: Newcomer) -> None:
     known = addresses(running.home)
     url = SecretStr(known["redis_url"])
     with closing(Runtime(Settings(home=running.home, redis_url=url))) as runtime:
-        runtime.ring(Task.FRESHNESS)
+        runtime.bells.ring(Task.FRESHNESS)
 
     def seen() -> set[str]:
         _status, tasks = running.asks_flower("/api/tasks", password=known["flower_password"])

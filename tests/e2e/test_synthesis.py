@@ -94,7 +94,7 @@ def judgements(stack: RunningStack) -> int:
 
 def finished(stack: RunningStack, command: subprocess.Popen[str]) -> dict[str, Any]:
     def is_over() -> bool:
-        stack.runtime.ring(Task.GENERATE)
+        stack.runtime.bells.ring(Task.GENERATE)
         return command.poll() is not None
 
     wait_for(is_over, "the batch ends", seconds=240)

@@ -162,7 +162,7 @@ def test_a_domain_with_nothing_is_filled_evenly_by_a_generator_and_a_model(
     }  # fmt: skip
     unscored = "SELECT count(*) FROM examples WHERE domain = 'algebra' AND quality IS NULL"
     assert rows(stack, unscored + " AND state = 'admitted'") == [(0,)]
-    stack.runtime.ring(Task.CATCH_UP)  # as beat does
+    stack.runtime.bells.ring(Task.CATCH_UP)  # as beat does
     wait_for(lambda: found_by_word(stack, "sequence") >= 12, "they are found by their words")
     told(stack, "dataset", "build", "--domain", "algebra")
     held = rows(stack, "SELECT examples.source, count(*) FROM dataset_members JOIN examples "
@@ -189,7 +189,7 @@ def test_what_is_too_much_or_too_old_goes_the_worst_of_the_fullest_cells_first(
     put(stack, "much", min_examples=30)
     capture(stack, "much", 48, seed=14)
     put(stack, "much", min_examples=30, lifecycle={"max_admitted": 36})
-    stack.runtime.ring(Task.PRUNE)
+    stack.runtime.bells.ring(Task.PRUNE)
     wait_for(lambda: states(stack, "much").get("retired") == 12, "the worker pruned")
     kept: dict[tuple[str, str], list[float]] = defaultdict(list)
     gone: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -205,7 +205,7 @@ def test_what_is_too_much_or_too_old_goes_the_worst_of_the_fullest_cells_first(
     with stack.runtime.store.begin() as tx:
         tx.exec_driver_sql(aged + "WHERE domain = 'much' AND state = 'admitted'")
     put(stack, "much", min_examples=30, lifecycle={"retire_after_days": 30})
-    stack.runtime.ring(Task.PRUNE)
+    stack.runtime.bells.ring(Task.PRUNE)
     wait_for(lambda: states(stack, "much") == {"admitted": 30, "retired": 18}, "the old went")
     (fresh,) = told(stack, "report", "freshness", "--domain", "much")["domains"]
     (age,) = [one for one in fresh["ages"] if one["state"] == "admitted"]
@@ -265,7 +265,7 @@ def test_what_is_amiss_is_an_alert_that_says_what_to_do(stack: RunningStack) -> 
     assert stack.tdsys(*words).returncode == 1
 
     def alerts() -> list[dict[str, Any]]:
-        stack.runtime.ring(Task.ALERTS)
+        stack.runtime.bells.ring(Task.ALERTS)
         found: list[dict[str, Any]] = told(stack, "alerts", "list", "--domain", "kept")
         return found
 

@@ -205,7 +205,7 @@ class World:
             actor="importer",
             clock=self.runtime.now,
         )
-        self.runtime.ring(Task.PARSE)
+        self.runtime.bells.ring(Task.PARSE)
         return found.import_id
 
     # What can be done to them

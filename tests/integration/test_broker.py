@@ -169,7 +169,7 @@ def test_the_same_address_serves_client_service_celery_and_flower(
     client = broker.connect(url)
     wait_for(answers(client), "the broker answers")
     here = service(url, tmp_path)
-    here.ring(Task.FRESHNESS)
+    here.bells.ring(Task.FRESHNESS)
     assert lengths_in_flower(url)["reports"] == 1
     with a_worker(url, database_url, tmp_path) as desk:
         with CaptureClient(url) as producer:

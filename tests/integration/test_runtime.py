@@ -33,34 +33,34 @@ def waiting(runtime: Runtime, task: Task) -> int:
 
 def test_many_rings_make_one_message_until_the_bell_is_answered(runtime: Runtime) -> None:
     for _ in range(100):
-        runtime.ring(Task.SCORE)
+        runtime.bells.ring(Task.SCORE)
     assert waiting(runtime, Task.SCORE) == 1
-    runtime.answer_bell(Task.SCORE)
-    runtime.ring(Task.SCORE)
+    runtime.bells.answer(Task.SCORE)
+    runtime.bells.ring(Task.SCORE)
     assert waiting(runtime, Task.SCORE) == 2
 
 
 def test_bells_of_different_tasks_are_apart(runtime: Runtime) -> None:
-    runtime.ring(Task.SCORE)
-    runtime.ring(Task.PLAN)
+    runtime.bells.ring(Task.SCORE)
+    runtime.bells.ring(Task.PLAN)
     assert waiting(runtime, Task.PLAN) == waiting(runtime, Task.SCORE) == 1
 
 
 def test_a_bell_whose_message_was_refused_is_sounded_by_the_next_ring(runtime: Runtime) -> None:
     wrong = wire.queue_key(Task.SCORE.queue)
     runtime.broker.set(wrong, "no list, so that LPUSH is refused after the bell is set")
-    runtime.ring(Task.SCORE)
+    runtime.bells.ring(Task.SCORE)
     assert runtime.broker.exists(wire.bell_key(Task.SCORE))
     runtime.broker.delete(wrong)
-    runtime.ring(Task.SCORE)
-    runtime.ring(Task.SCORE)
+    runtime.bells.ring(Task.SCORE)
+    runtime.bells.ring(Task.SCORE)
     assert waiting(runtime, Task.SCORE) == 1
 
 
 def test_a_broker_that_is_away_is_beats_business(tmp_path: Path) -> None:
     runtime = Runtime(Settings(home=tmp_path, redis_url=SecretStr("redis://127.0.0.1:1")))
-    runtime.ring(Task.SCORE)
-    runtime.answer_bell(Task.SCORE)
+    runtime.bells.ring(Task.SCORE)
+    runtime.bells.answer(Task.SCORE)
     with pytest.raises(BrokerUnavailable):
         runtime.inbox.waiting()
 

@@ -60,7 +60,7 @@ def upload(visit: Visit) -> Done:
         actor=visit.person.name,
         clock=visit.runtime.now,
     )
-    visit.runtime.ring(Task.PARSE)
+    visit.runtime.bells.ring(Task.PARSE)
     says = "This file was imported in the same way before." if received.again else ""
     return Done(f"/imports/{received.import_id}", says, {"import": received.import_id})
 

@@ -129,7 +129,7 @@ def begin(visit: Visit) -> Done:
     batch_id = filling.begin(
         visit.store, drafted, actor=visit.person.name, clock=visit.runtime.now, key=key
     )
-    visit.runtime.ring(Task.GENERATE)
+    visit.runtime.bells.ring(Task.GENERATE)
     return Done(f"/batches/{batch_id}", "The batch is begun.", {"batch": str(batch_id)})
 
 
@@ -147,7 +147,7 @@ def resume(visit: Visit) -> Done:
     most = visit.field_number("max_calls", most=MOST_CALLS - batch.max_calls) if text else None
     more = Budget(calls=most)
     again = filling.resume(visit.store, batch_id=batch.id, more=more, clock=visit.runtime.now)
-    visit.runtime.ring(Task.GENERATE)
+    visit.runtime.bells.ring(Task.GENERATE)
     return Done(f"/batches/{batch.id}", f"{again} portions are due again.")
 
 

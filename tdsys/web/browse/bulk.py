@@ -92,10 +92,10 @@ def _gone_on(visit: Visit, operation_id: int) -> Done:
         visit.store, operation_id=operation_id, clock=visit.runtime.now, seconds=PATIENCE_SECONDS
     )
     if found.is_open:
-        visit.runtime.ring(Task.OPERATE)
+        visit.runtime.bells.ring(Task.OPERATE)
     else:
-        visit.runtime.ring(Task.SCORE)
-        visit.runtime.ring(Task.PLAN)
+        visit.runtime.bells.ring(Task.SCORE)
+        visit.runtime.bells.ring(Task.PLAN)
     return Done(f"/operations/{operation_id}", content={"id": operation_id})
 
 

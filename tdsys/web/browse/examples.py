@@ -141,7 +141,7 @@ def move(visit: Visit) -> Done:
         actor=visit.person.name,
         now=visit.now,
     )
-    visit.runtime.ring(Task.SCORE if state is State.CANDIDATE else Task.PLAN)
+    visit.runtime.bells.ring(Task.SCORE if state is State.CANDIDATE else Task.PLAN)
     return Done(f"/examples/{example_id}", f"It is {state} now.")
 
 
