@@ -52,8 +52,8 @@ class Newcomer:
             check=False,
         )
 
-    def up(self) -> None:
-        done = self.types("up", "--detach")
+    def up(self, *flags: str) -> None:
+        done = self.types("up", "--detach", *flags)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def processes(self) -> dict[str, dict[str, Any]]:
@@ -182,7 +182,14 @@ def test_status_and_down_say_when_nothing_runs(fresh: Newcomer) -> None:
         assert "tdsys up" in done.stderr
 
 
-def test_down_leaves_no_process(fresh: Newcomer) -> None:
+def test_neither_kill_9_of_the_supervisor_nor_down_leaves_a_process_and_up_works_again(
+    fresh: Newcomer,
+) -> None:
+    fresh.up("--no-flower")
+    family = fresh.family()
+    os.kill(lock.supervisor(fresh.home) or 0, signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, family)), "every process is gone")
+    assert fresh.types("status").returncode == 3
     fresh.up()
     family = fresh.family()
     assert fresh.types("down").returncode == 0
@@ -191,18 +198,8 @@ def test_down_leaves_no_process(fresh: Newcomer) -> None:
     assert addresses(fresh.home) == {}
 
 
-def test_kill_9_of_the_supervisor_leaves_no_process_and_up_works_again(fresh: Newcomer) -> None:
-    fresh.up()
-    family = fresh.family()
-    os.kill(lock.supervisor(fresh.home) or 0, signal.SIGKILL)
-    wait_for(lambda: not any(map(is_alive, family)), "every process is gone")
-    assert fresh.types("status").returncode == 3
-    fresh.up()
-    assert fresh.types("down").returncode == 0
-
-
 def test_ctrl_c_in_the_foreground_ends_everything(fresh: Newcomer) -> None:
-    command = [sys.executable, "-m", "tdsys", "up"]
+    command = [sys.executable, "-m", "tdsys", "up", "--no-flower"]
     with subprocess.Popen(
         command,
         cwd=ROOT,

@@ -19,8 +19,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tdsys.core.people import Role
 from tdsys.store import Store
+from tests.databases import emptied
 from tests.web import chromium
-from tests.web.site import Clock, Site, emptied, served
+from tests.web.site import Clock, Site, served
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import uvicorn
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from tdsys.core.people import Role
 from tdsys.embedded.ports import any_free
@@ -26,7 +25,6 @@ from tdsys.runtime import Runtime
 from tdsys.settings import Settings
 from tdsys.stages.passwords import Passwords
 from tdsys.store import Store, people
-from tdsys.store.schema import metadata
 from tdsys.web.app import SERVED, application
 from tdsys.web.cookies import form_token
 from tdsys.web.pages import Served
@@ -191,10 +189,3 @@ def served(
         server.should_exit = True
         thread.join(10)
         runtime.close()
-
-
-def emptied(store: Store) -> None:
-    """Take every row away."""
-    names = ", ".join(table.name for table in metadata.sorted_tables)
-    with store.begin() as tx:
-        tx.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
