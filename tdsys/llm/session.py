@@ -237,6 +237,9 @@ def run_all(program: Any, requests: Sequence[Mapping[str, Any]], *, threads: int
         except Exception as error:  # noqa: BLE001  # each caller sorts them with `translate`
             return Outcome(None, error)
 
+    if threads == 1 or len(requests) == 1:
+        # dspy.Parallel makes a progress bar even where none is shown, and tqdm takes no two threads
+        return [attempt(**request) for request in requests]
     # timeout=0: a slow request must not be sent, and paid, twice.
     runner = dspy.Parallel(
         num_threads=threads, timeout=0, max_errors=10**9, disable_progress_bar=True
