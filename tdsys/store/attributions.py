@@ -20,6 +20,7 @@ from tdsys.store.effect_schema import contributions as contributions_table
 from tdsys.store.engine import Tx
 from tdsys.store.leases import is_due
 from tdsys.store.schema import dataset_members
+from tdsys.store.values import among
 
 OPEN, DUE = AttributionState.OPEN.value, ProbeState.DUE.value
 # An answer that cannot be read is asked for once more, in DSPy's second format.
@@ -372,7 +373,9 @@ def follow_version(tx: Tx, *, domain: str, version_id: int) -> None:
 
 def outdate(tx: Tx, *, example_ids: Sequence[int]) -> None:
     """After examples left the admitted set: what was measured on versions with them is stale."""
-    held = select(dataset_members.c.version_id).where(dataset_members.c.example_id.in_(example_ids))
+    held = select(dataset_members.c.version_id).where(
+        among(dataset_members.c.example_id, example_ids)
+    )
     tx.execute(
         update(attributions_table)
         .where(attributions_table.c.version_id.in_(held))

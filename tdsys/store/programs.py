@@ -23,6 +23,7 @@ from tdsys.store.schema import (
     examples,
 )
 from tdsys.store.schema import programs as programs_table
+from tdsys.store.values import among
 
 
 class StoredProgram(BaseModel):
@@ -164,7 +165,7 @@ def follow_version(tx: Tx, *, domain: str, version_id: int) -> None:
 def outdate(tx: Tx, *, example_ids: Sequence[int]) -> None:
     """After examples left the admitted set: programs that learned from them are stale."""
     learned = select(dataset_members.c.version_id).where(
-        dataset_members.c.example_id.in_(example_ids)
+        among(dataset_members.c.example_id, example_ids)
     )
     tx.execute(
         update(programs_table).where(programs_table.c.version_id.in_(learned)).values(stale=True)

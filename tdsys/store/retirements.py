@@ -43,6 +43,7 @@ from tdsys.store.schema import (
     transitions,
 )
 from tdsys.store.schema import programs as programs_table
+from tdsys.store.values import among
 
 # A cell is asked for its share of what has to go, then for four times as many each time.
 FIRST_LOOK = 100
@@ -208,7 +209,7 @@ def _live(domain: str) -> Select[Any]:
 
 def learned_from(tx: Tx, *, domain: str, ids: Collection[int]) -> set[int]:
     """Those of them that the active program, or a run that is open, learns from."""
-    live = _live(domain).where(dataset_members.c.example_id.in_(ids))
+    live = _live(domain).where(among(dataset_members.c.example_id, ids))
     return set(tx.scalars(live))
 
 
@@ -220,7 +221,7 @@ def retire(
     # In one order, so that two who do this never wait for each other.
     held = tx.scalars(
         select(examples.c.id)
-        .where(examples.c.id.in_(why), examples.c.state == ADMITTED)
+        .where(among(examples.c.id, why), examples.c.state == ADMITTED)
         .order_by(examples.c.id)
         .with_for_update()
     ).all()
