@@ -38,6 +38,8 @@ SETTINGS = {
     "max_connections": "120",
     "shared_buffers": "128MB",
     "synchronous_commit": "on",
+    # What one process writes much of is on the disk before another one's commit has to wait for it.
+    "wal_writer_delay": "10ms",
     "cluster_name": "tdsys",
 }
 INITDB = (
