@@ -157,3 +157,23 @@ def test_what_others_say_reaches_the_log_as_text_that_no_terminal_obeys(
         check=True,
     )
     assert done.stdout == r"a model said \x1b[2J\u202egone" + "\nanother line\n"
+
+
+STARTS = """
+import gc, sys
+from tdsys.cli import cli
+cli.get_command(None, "report")
+assert "redis" not in sys.modules
+import tdsys.worker.app
+assert gc.isenabled()
+"""
+
+
+def test_a_start_imports_no_redis_for_a_report_and_leaves_the_collector_on(
+    redis_url: str, tmp_path: Path
+) -> None:
+    subprocess.run(
+        [sys.executable, "-c", STARTS],
+        env={**os.environ, "TDSYS_HOME": str(tmp_path), "TDSYS_REDIS_URL": redis_url},
+        check=True,
+    )
