@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 # By file, because a file's tests share its fixtures; in order, because the long ones come first.
 # Three processes on two cores, because many tests wait for servers that start and end.
 test: $(INSTALLED)
-	@echo "Every test, on three processes; about thirteen minutes, each dot is one"
+	@echo "Every test, on three processes; about twelve minutes, each dot is one"
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not bench"
 
 lint: $(INSTALLED)
