@@ -41,8 +41,8 @@ SETTINGS = {
     "wal_writer_delay": "10ms",
     "cluster_name": "tdsys",
 }
-# Of memory, an eighth between these. With few, a large prune is slower by a third and captures wait
-# for it: every page that is read puts out one that somebody has written.
+# Of memory, an eighth between these. With few, a large prune takes half as long again: every page
+# that is read puts out one that somebody has written.
 LEAST_BUFFERS, MOST_BUFFERS = 128, 512  # MB
 INITDB = (
     *("-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"),
