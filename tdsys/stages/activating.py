@@ -86,7 +86,7 @@ def history(store: Store, *, domain: str, domains: Collection[str] | None = None
     """The newest runs of a domain that have ended or not, each with all that came of it."""
     if domains is not None and domain not in domains:
         raise NotFound(f"there is no domain {domain!r}", remedy="begin at the list")
-    with store.begin() as tx:
+    with store.snapshot() as tx:
         policies.current(tx, domain=domain)
         versions = {one.id: one for one in datasets.versions(tx, domain=domain)}
         made = {one.run_id: one for one in programs.programs(tx, domain=domain)}

@@ -46,16 +46,16 @@ def audit(
         "overdue": now - lease - grace,
         "farthest": farthest(now, lease=lease) + grace,
     }
-    with store.begin() as tx:
-        invariants.as_of_now(tx)
+    with store.snapshot() as tx:
+        invariants.patiently(tx)
         return [invariants.check(tx, one, **times) for one in invariants.INVARIANTS]
 
 
 def reconcile(store: Store, accepted: Iterable[UUID]) -> Reconciled:
     """Compare the captures a generator was told are kept with what is there; writes nothing."""
     found, ids = Reconciled(), iter(accepted)
-    with store.begin() as tx:
-        invariants.as_of_now(tx)
+    with store.snapshot() as tx:
+        invariants.patiently(tx)
         while block := list(islice(ids, LEDGER_BLOCK)):
             found = _and(found, invariants.fates(tx, accepted=block), len(block))
     return found

@@ -1,7 +1,8 @@
 """What must always be true of a database, each as one query that finds whatever breaks it.
 
-One rule: nothing here writes, and all of it sees one moment (`as_of_now`). Most of it is held by
-constraints and triggers as well; a restored backup, a repair by hand or a bug may go round those.
+One rule: nothing here writes, and all of it sees one moment (`Store.snapshot`). Most of it is
+held by constraints and triggers as well; a restored backup, a repair by hand or a bug may go round
+those.
 """
 
 from __future__ import annotations
@@ -436,9 +437,8 @@ INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *M
               *COUNTS, *PROGRAMS, *VERSIONS, *LEAVING)  # fmt: skip
 
 
-def as_of_now(tx: Tx) -> None:
-    """Make a transaction that has not begun yet see one moment, and refuse every write."""
-    tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+def patiently(tx: Tx) -> None:
+    """Let a query of this transaction take as long as the longest of them may."""
     tx.execute(text(f"SET LOCAL statement_timeout = '{LONGEST_QUERY}'"))
 
 

@@ -15,7 +15,8 @@ from tdsys.core.policy import Policy
 from tdsys.core.sections import Activation
 from tdsys.errors import Conflict, InvalidInput, NotFound, NotReady
 from tdsys.stages import activating, policies
-from tdsys.store import Store, activations, programs, runs
+from tdsys.store import Store, Tx, activations, datasets, programs, runs
+from tdsys.store.datasets import DatasetVersion
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
 from tests.integration.test_stages import program_of, put, ready, run
@@ -187,6 +188,25 @@ def test_history_tells_metric_cost_and_data_of_every_run(three: list[int], tdsys
     back = tdsys("optimize", "rollback", "--domain", DOMAIN)
     assert back.out.startswith(f"program {three[1]} of {DOMAIN} is active, by ")
     assert tdsys("optimize", "history", "--domain", "none").code == 2
+
+
+def test_a_run_that_is_queued_while_history_is_read_is_not_in_it_yet(
+    store: Store, three: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = datasets.versions
+
+    def and_then_another_run(tx: Tx, *, domain: str) -> list[DatasetVersion]:
+        found = read(tx, domain=domain)
+        with store.begin() as other:
+            admit(other, make_captures(12)[6:])
+            later = NOW + timedelta(days=1)
+            assert enqueue(other, freeze(other, now=later), now=later)
+        return found
+
+    monkeypatch.setattr(datasets, "versions", and_then_another_run)
+    assert len(activating.history(store, domain=DOMAIN)) == len(three)
+    monkeypatch.undo()
+    assert len(activating.history(store, domain=DOMAIN)) == len(three) + 1
 
 
 def test_what_was_captured_of_each_program_is_counted(
