@@ -429,6 +429,7 @@ class Runtime:
 
     def close(self) -> None:
         """End what this process opened."""
+        self.__dict__.pop("bells", None)  # they hold the broker
         for name in ("verifier", "calculator", "store", "broker", "provider"):
             if (held := self.__dict__.pop(name, None)) is not None:
                 held.close()

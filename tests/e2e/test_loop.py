@@ -294,7 +294,7 @@ def _loads_with_plain_dspy(program: Path, inputs: list[str]) -> bool:
     return int(done.stdout) > 0
 
 
-DOMAINS = ("algebra",)
+DOMAINS = ("algebra", "fractions")
 
 
 def end_state(home: Path, *, kill: bool) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def end_state(home: Path, *, kill: bool) -> dict[str, Any]:
         runtime = stack.runtime
         hold(runtime, DOMAINS, held=True)
         with CaptureClient(runtime.redis_url) as client:
-            for problem in ReferenceGenerator(seed=3, fault_rate=0.2).stream(DOMAINS, 100):
+            for problem in ReferenceGenerator(seed=3, fault_rate=0.2).stream(DOMAINS, 200):
                 client.capture(
                     domain=problem.domain,
                     inputs={**problem.inputs},
