@@ -39,6 +39,10 @@ SETTINGS = {
     "synchronous_commit": "on",
     # What one process writes much of is on the disk before another one's commit has to wait for it.
     "wal_writer_delay": "10ms",
+    # A new file of the log takes 60 ms, for which every commit waits: old ones are used again. And
+    # after each checkpoint whole pages are logged again, so a large prune has few of them.
+    "min_wal_size": "1GB",
+    "max_wal_size": "4GB",
     "cluster_name": "tdsys",
 }
 # Of memory, an eighth between these. With few, a large prune takes half as long again: every page
