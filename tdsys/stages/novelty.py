@@ -16,6 +16,7 @@ from tdsys.core.rubric import Check, Outcome
 from tdsys.core.sketching import NEAR, Sketch, likeness, linked, sketch
 from tdsys.stages.clustering import problem_of
 from tdsys.store import Store, Tx, benchmarks, clusters
+from tdsys.store.clusters import Neighbour
 
 CONTAMINATION, NEAR_DUPLICATE = "contamination", "near_duplicate"
 # So many of what is there are compared, out of more: what was rejected or retired is not there.
@@ -34,8 +35,7 @@ def compared(
         found = [_uncontaminated(one, registered, len(packed)) for one in outcomes]
         if not maker.calls:  # templates and generators are placed like everything else, later
             return found
-        beside: list[Sketch] = []
-        return [_placed(tx, one, maker, domain, beside) for one in found]
+        return _placed(tx, found, maker, domain)
 
 
 def refusal(draft: Draft, reason: str, detail: str, check: Check | None = None) -> Refused:
@@ -56,26 +56,35 @@ def _uncontaminated(outcome: Draft | Refused, registered: Registered, many: int)
 
 
 def _placed(
-    tx: Tx, outcome: Draft | Refused, maker: Maker, domain: str, beside: list[Sketch]
+    tx: Tx, outcomes: Sequence[Draft | Refused], maker: Maker, domain: str
+) -> list[Draft | Refused]:
+    """Each draft beside its nearest, those of its own block among them."""
+    drafts = {place: one for place, one in enumerate(outcomes) if isinstance(one, Draft)}
+    own = [sketch(problem_of(one.outputs)) for one in drafts.values()]
+    nearest = clusters.nearest_to(tx, domain=domain, new=own, limit=LOOKED_THROUGH)
+    found, beside = list(outcomes), list[Sketch]()
+    for (place, draft), mark, near in zip(drafts.items(), own, nearest, strict=True):
+        found[place] = _compared(draft, mark, near, maker, beside)
+        if isinstance(found[place], Draft):
+            beside.append(mark)
+    return found
+
+
+def _compared(
+    draft: Draft, own: Sketch, there: Sequence[Neighbour], maker: Maker, beside: Sequence[Sketch]
 ) -> Draft | Refused:
-    """A draft beside its nearest, those of its own block among them."""
-    if isinstance(outcome, Refused):
-        return outcome
-    own = sketch(problem_of(outcome.outputs))
-    near, told = _nearest(tx, own, domain)
+    near, told = _nearest(there)
     twin = next((one for one in beside if _are_linked(own, one)), None)
     if twin and not near:
         near, told = True, f"{likeness(own, twin):.0%} like another that was made with it"
     check = _check(NEAR_DUPLICATE, told, failed=near and maker.kin is Kin.CROWD)
     if check.outcome is Outcome.FAILED:
-        return refusal(outcome, NEAR_DUPLICATE, told, check)
-    beside.append(own)
-    return _with(outcome, check)
+        return refusal(draft, NEAR_DUPLICATE, told, check)
+    return _with(draft, check)
 
 
-def _nearest(tx: Tx, own: Sketch, domain: str) -> tuple[bool, str]:
+def _nearest(near: Sequence[Neighbour]) -> tuple[bool, str]:
     """Whether one of the five nearest would be of one cluster with it, and what to tell."""
-    near = clusters.nearest_to(tx, domain=domain, new=own, limit=LOOKED_THROUGH)
     found = [one for one in near if one.state not in GONE][:NEAREST]
     if not found:
         return False, f"nothing that is there is {NEAR:.0%} like it"

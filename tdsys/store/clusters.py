@@ -6,7 +6,7 @@ are only ever joined, so whatever workers do at once comes to what one would hav
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -131,20 +131,25 @@ def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     return sorted(told, key=lambda one: -max(one.likeness, one.embedded or 0.0))[:limit]
 
 
-def nearest_to(tx: Tx, *, domain: str, new: Sketch, limit: int) -> list[Neighbour]:
-    """The placed examples of a domain that a new problem is most like, the nearest first.
+def nearest_to(tx: Tx, *, domain: str, new: Sequence[Sketch], limit: int) -> list[list[Neighbour]]:
+    """For each new problem the placed examples of a domain that it is most like, nearest first.
 
     `same_cluster` says that it would be linked with that one.
     """
     tx.execute(_INDEXED)
-    known = tx.execute(_KNOWN, {"domain": domain, "marks": str(new.template)}).scalar()
-    numbers = None if new.numbers is None else salted(domain, [new.numbers])[0]
-    own = _Own(known or NOT_PLACED, domain, numbers, new)
-    found = _beside(tx, own, mine=None, example_id=NOT_PLACED, limit=limit)
-    return [
-        one._replace(same_cluster=linked(one.likeness, same_numbers=one.same_numbers))
-        for one in found[:limit]
-    ]
+    marks = {"domain": domain, "marks": _list({one.template for one in new})}
+    known = {mark: id_ for id_, mark in tx.execute(_KNOWN, marks)}
+    found = []
+    for one in new:
+        numbers = None if one.numbers is None else salted(domain, [one.numbers])[0]
+        own = _Own(known.get(one.template, NOT_PLACED), domain, numbers, one)
+        near = _beside(tx, own, mine=None, example_id=NOT_PLACED, limit=limit)[:limit]
+        found.append([_as_linked(neighbour) for neighbour in near])
+    return found
+
+
+def _as_linked(one: Neighbour) -> Neighbour:
+    return one._replace(same_cluster=linked(one.likeness, same_numbers=one.same_numbers))
 
 
 def _beside(
@@ -164,6 +169,8 @@ def _beside(
         if template.cluster == mine:
             alike = likeness_to(own.sketch, kept(template.features))
             found.setdefault(template.id, (template, alike))
+    if not found:
+        return []
     rows = tx.execute(_MEMBERS, {"ids": _list(found), "self": example_id, "limit": limit})
     beside = [
         Neighbour(
@@ -187,10 +194,9 @@ def _near_templates(tx: Tx, own: _Own) -> list[tuple[_Template, float]]:
     by_words = tx.scalars(
         _NEAR, {"keys": wanted, "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
     ).all()
-    by_numbers = tx.scalars(_SAME_NUMBERS, {"numbers": own.numbers, "most": MOST_PER_KEY}).all()
-    same = set(by_numbers)
+    same = _same_numbers(tx, own.numbers)
     found: list[tuple[_Template, float]] = []
-    for one in _templates(tx, {own.template_id, *by_words, *by_numbers}):
+    for one in _templates(tx, {own.template_id, *by_words, *same}):
         is_own = one.id == own.template_id
         alike = 1.0 if is_own else likeness_to(sketch, kept(one.features))
         if alike >= (LINKED_BY_NUMBERS if one.id in same else NEAR):
@@ -273,7 +279,15 @@ def _moved(tx: Tx, forest: Forest) -> int:
     return len(moved)
 
 
-def _templates(tx: Tx, ids: Iterable[int]) -> list[_Template]:
+def _same_numbers(tx: Tx, numbers: int | None) -> set[int]:
+    if numbers is None:
+        return set()
+    return set(tx.scalars(_SAME_NUMBERS, {"numbers": numbers, "most": MOST_PER_KEY}))
+
+
+def _templates(tx: Tx, ids: Collection[int]) -> list[_Template]:
+    if not ids:
+        return []
     rows = tx.execute(_TEMPLATES, {"ids": _list(sorted(ids))}).all()
     return [_Template(row.id, row.cluster, row.features) for row in rows]
 
