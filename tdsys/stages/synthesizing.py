@@ -7,17 +7,13 @@ whatever dies and whenever, the next worker goes on behind the last attempt that
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from hashlib import blake2b
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import NamedTuple
 
-from tdsys.core.arrival import Arrival, from_capture
 from tdsys.core.batch import (
     IMPORT,
     MOST_OUTAGES,
@@ -40,20 +36,21 @@ from tdsys.core.batch import (
     standing,
     why_given_up,
 )
-from tdsys.core.example import Capture, Document, Malformed, Source
+from tdsys.core.example import Source
 from tdsys.core.policy import Policy
 from tdsys.core.resolving import Solver
 from tdsys.core.rubric import Verifier
-from tdsys.core.spending import Grant, Spend, exhausted, grant, total
+from tdsys.core.spending import Grant, exhausted, grant
 from tdsys.errors import Conflict, StoreUnavailable, TdsysError
 from tdsys.stages import material
+from tdsys.stages.attempts import Block, Checked, Storable, at_worst, checked, item, spent_on
 from tdsys.stages.leases import Clock, kept
-from tdsys.stages.novelty import compared, refusal
+from tdsys.stages.novelty import compared
 from tdsys.stages.proving import proved
 from tdsys.stages.scoring import backoff
 from tdsys.store import Store, Tx, batches, examples, making, policies
 from tdsys.store.batches import Batch
-from tdsys.store.making import Claimed, Item
+from tdsys.store.making import Claimed
 
 log = logging.getLogger("tdsys.synthesizing")
 # Portions may be small: those of several cells are made side by side.
@@ -130,15 +127,6 @@ def make_due(
     return Worked(len(settled), made, refused, more=True)
 
 
-class _Block(NamedTuple):
-    """Attempts that are to be made now; their calls are set aside."""
-
-    batch: Batch
-    maker: Maker
-    orders: list[Order]
-    most_tokens: int | None
-
-
 class _Portion:
     """One claimed portion on its way."""
 
@@ -203,11 +191,11 @@ class _Portion:
         """Blocks of attempts, then one step down the ladder; False when nothing is left to do."""
         with self._held() as desk:
             following = self._next(desk)
-        while isinstance(following, _Block):
+        while isinstance(following, Block):
             following = self._attempt(following)
         return following
 
-    def _next(self, desk: _Desk) -> _Block | bool:
+    def _next(self, desk: _Desk) -> Block | bool:
         """What to try next; True: look again, False: the portion has ended or waits."""
         now, found = desk.now, desk.found
         lacking = found.lacking(now.wanted, is_manual=desk.policy.collection == "manual")
@@ -225,7 +213,7 @@ class _Portion:
         if granted is None:
             return desk.give_up(exhausted(desk.batch.left, calls_each=calls_per_try(maker.calls)))
         orders = desk.orders(maker, granted, self._material(desk, maker))
-        return _Block(desk.batch, maker, orders, granted.most_tokens)
+        return Block(desk.batch, maker, orders, granted.most_tokens)
 
     def _material(self, desk: _Desk, maker: Maker) -> list[Parent]:
         """Looked up once for each kind."""
@@ -235,13 +223,13 @@ class _Portion:
             self._pools[maker.kin] = desk.drawn(maker.kin)
         return self._pools[maker.kin]
 
-    def _attempt(self, block: _Block) -> _Block | bool:
+    def _attempt(self, block: Block) -> Block | bool:
         """Make a block, keep what it came to, and say what to try next."""
         began = time.monotonic()
         outcomes = self._outcomes(block)
         seconds = (time.monotonic() - began) / len(block.orders)
         pairs = [
-            (order, _checked(block, order, outcome, self._clock()))
+            (order, checked(block, order, outcome, self._clock()))
             for order, outcome in zip(block.orders, outcomes, strict=True)
         ]
         with self._held() as desk:
@@ -253,7 +241,7 @@ class _Portion:
                 else desk.wait_for_model(later[0])
             )
 
-    def _outcomes(self, block: _Block) -> list[Draft | Refused]:
+    def _outcomes(self, block: Block) -> list[Draft | Refused]:
         """What making and proving came to; a bug that they wake costs these attempts only."""
         try:
             made = block.maker.make(block.orders)
@@ -272,23 +260,23 @@ class _Portion:
         except Exception as bug:
             log.exception("%s cannot make portion %d", block.maker.version, self._claimed.id)
             told = f"{type(bug).__name__}: {bug}"[:DETAIL_SHOWN]
-            return [Refused("crash", told, **_at_worst(block)) for _ in block.orders]
+            return [Refused("crash", told, **at_worst(block)) for _ in block.orders]
 
     def _keep(
-        self, desk: _Desk, block: _Block, pairs: Sequence[tuple[Order, _Checked]], seconds: float
+        self, desk: _Desk, block: Block, pairs: Sequence[tuple[Order, Checked]], seconds: float
     ) -> None:
         found = [one for _, one in pairs]
-        arrivals = [one.arrival for one in found if isinstance(one, _Example)]
+        arrivals = [one.arrival for one in found if isinstance(one, Storable)]
         source = SOURCES[block.batch.kind]
         examples.add(desk.tx, arrivals=arrivals, source=source, due_at=desk.at, now=desk.at)
         items = [
-            _item(block, order, one, seconds)
+            item(block, order, one, seconds)
             for order, one in pairs
             if not (isinstance(one, Refused) and one.later)
         ]
         made = making.record(desk.tx, claimed=desk.now, items=items, now=desk.at) if items else 0
-        drafts = [one.draft if isinstance(one, _Example) else one for one in found]
-        making.settle(desk.tx, claimed=desk.now, spent=_spent(drafts))
+        drafts = [one.draft if isinstance(one, Storable) else one for one in found]
+        making.settle(desk.tx, claimed=desk.now, spent=spent_on(drafts))
         self.made, self.refused = self.made + made, self.refused + len(items) - made
 
 
@@ -412,82 +400,3 @@ class _Desk(NamedTuple):
             next=following,
             because=because,
         )
-
-
-class _Example(NamedTuple):
-    """A draft that can be stored."""
-
-    draft: Draft
-    arrival: Arrival
-    capture_id: UUID
-
-
-_Checked = _Example | Refused
-
-
-def _checked(block: _Block, order: Order, outcome: Draft | Refused, now: datetime) -> _Checked:
-    """A draft on its way into the store, with where it comes from; or why it cannot be."""
-    if isinstance(outcome, Refused):
-        return outcome
-    name = f"{block.batch.id}/{order.serial}".encode()
-    capture_id = UUID(bytes=blake2b(name, digest_size=16).digest())
-    provenance: Document = {
-        "batch": str(block.batch.id),
-        "attempt": order.serial,
-        **outcome.made_by,
-        "parents": list(outcome.parents),
-    }
-    labels: Document = {"topic": order.cell.topic, "difficulty": order.cell.difficulty}
-    metadata: Document = {"provenance": provenance}
-    if outcome.simulated:
-        metadata["simulated"] = True
-    try:
-        capture = Capture(
-            capture_id=capture_id,
-            domain=block.batch.domain,
-            inputs={**outcome.inputs, **labels},
-            outputs=outcome.outputs,
-            metadata=metadata,
-            captured_at=now,
-        )
-        return _Example(outcome, from_capture(capture), capture_id)
-    except Malformed as bad:
-        return refusal(outcome, "malformed", str(bad))
-
-
-def _at_worst(block: _Block) -> dict[str, Any]:
-    """What an attempt may have taken that nobody can tell about any more."""
-    calls = calls_per_try(block.maker.calls)
-    tokens = calls * (block.most_tokens or 0)
-    is_known = not calls or (block.most_tokens and block.batch.price is not None)
-    cost = tokens * (block.batch.price or 0.0) if is_known else None
-    return {"calls": calls, "tokens": tokens, "micros": cost}
-
-
-def _spent(attempts: Sequence[Draft | Refused]) -> Spend:
-    """What a block came to."""
-    cost = total(one.micros for one in attempts)
-    return Spend(
-        calls=sum(one.calls for one in attempts),
-        tokens=sum(one.tokens for one in attempts),
-        micros=None if cost is None else math.ceil(cost),
-    )
-
-
-def _item(block: _Block, order: Order, one: _Checked, seconds: float) -> Item:
-    example, refused = (one, None) if isinstance(one, _Example) else (None, one)
-    told = example.draft if example else one
-    assert isinstance(told, Draft | Refused)  # noqa: S101  # one of the two was given
-    return Item(
-        number=order.number,
-        capture_id=example.capture_id if example else None,
-        reason=refused.reason if refused else None,
-        detail=refused.detail if refused else None,
-        content=refused.content if refused else None,
-        evidence=[check.model_dump(mode="json") for check in told.checks],
-        made_by=example.draft.made_by if example else {"version": block.maker.version},
-        calls=told.calls,
-        tokens=told.tokens,
-        seconds=seconds,
-        simulated=bool(example and example.draft.simulated),
-    )
