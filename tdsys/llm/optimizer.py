@@ -14,6 +14,7 @@ import dspy
 from dspy.utils.saving import get_dependency_versions
 from pydantic import JsonValue
 
+from tdsys.core import tombs
 from tdsys.core.policy import Signature
 from tdsys.core.program import Artefact, Grader, Item, ItemScore, Recipe, Spent, Trial
 from tdsys.llm import extensions, methods, readiness
@@ -101,6 +102,7 @@ class DspyOptimizer:
             gate=evidence.toll,
             callbacks=evidence.callbacks,
             unanswered=evidence.unanswered,
+            about=_kept_under(recipe),
         )
         with asked as spent, quiet():
 
@@ -158,11 +160,16 @@ class DspyOptimizer:
                 for item, outcome in zip(items, outcomes, strict=True)
             ]
 
-        with using(self._model.lm(), gate=Gate(ledger)), quiet():
+        about = _kept_under(recipe)
+        with using(self._model.lm(), gate=Gate(ledger), about=about), quiet():
             return attended(score, ledger, should_stop)
 
     def _threads_of(self, recipe: Recipe) -> int:
         return min(self._threads, recipe.in_flight or self._threads)
+
+
+def _kept_under(recipe: Recipe) -> str | None:
+    return None if recipe.domain is None else tombs.answers_in(recipe.domain)
 
 
 def program_state(program: Any) -> dict[str, JsonValue]:
