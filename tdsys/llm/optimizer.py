@@ -91,7 +91,7 @@ class DspyOptimizer:
 
         `calls` counts answers asked for, cached ones included; `tokens` only what was paid.
         `on_trial` is called from another thread, one trial at a time; `on_progress` from this
-        one, about twice a second, before `should_stop` is asked.
+        one, about twice a second, before `should_stop` is asked, and at the end.
         """
         program = extensions.program(recipe.program, signature)
         ledger = Ledger()
@@ -122,6 +122,7 @@ class DspyOptimizer:
                 ledger,
                 ask,
             )
+            on_progress(evidence.so_far(spent))  # all of it: the last half second was not told
         evidence.refuse()
         return Artefact(
             state=program_state(best),

@@ -410,9 +410,13 @@ def test_a_run_loses_no_answer_to_what_is_forgotten_elsewhere_and_each_only_once
     def run(domain: str) -> None:
         items = [Item(uid=str(n), inputs={"topic": f"{domain} {n}"}, outputs={}) for n in range(3)]
         DspyOptimizer(Model(), threads=1).evaluate(
-            Signature(), None, items, grader=lambda *_: Grade(value=1.0), should_stop=lambda: False,
+            Signature(),
+            None,
+            items,
+            grader=lambda *_: Grade(value=1.0, parts={}),
+            should_stop=lambda: False,
             recipe=Recipe(domain=domain),
-        )  # fmt: skip
+        )
 
     run(home)
     run("elsewhere")
