@@ -15,7 +15,12 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from tdsys.core.arrival import Arrival
 from tdsys.core.conversion import REJECTED, ImportOptions
 from tdsys.core.example import Document
-from tdsys.errors import TdsysError
+from tdsys.errors import InvalidInput, TdsysError
+
+# Each rejected record is kept whole, so a file must not consist of them.
+MOST_REJECTS = 100_000
+FIRST_LOOK = 5000
+NEARLY_ALL = 0.9
 
 
 class Purpose(StrEnum):
@@ -101,6 +106,21 @@ class Intake(Protocol):
 
 class ReaderDied(TdsysError):
     """The process that read a file ended on it: memory, time, or a crash."""
+
+
+class InVain(InvalidInput):
+    """So much of a file is wrong that the rest is not worth reading."""
+
+
+def in_vain(*, read: int, faulty: int) -> None:
+    """Raise InVain where so much is wrong that not every record was meant to be one."""
+    if faulty < FIRST_LOOK or (faulty < MOST_REJECTS and faulty <= NEARLY_ALL * read):
+        return
+    raise InVain(
+        f"{faulty:,} of {read:,} records are wrong; the rest of the file was not read",
+        remedy="look at the first ones: the fields (--map), the list (--at) or the --format may be "
+        "others; mend the file and import it again, what came in is recognised",
+    )
 
 
 def repair_line(one: Faulty) -> str:

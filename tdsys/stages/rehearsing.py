@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from tdsys.core.conversion import ImportOptions
-from tdsys.core.intake import Block, Faulty, Intake, Job, Purpose
+from tdsys.core.intake import Block, Faulty, Intake, InVain, Job, Purpose, in_vain
 from tdsys.store import Store, benchmarks, integration
 
 SAMPLE = 20
@@ -70,6 +70,11 @@ def rehearse(
                     f"the rest of the file was not read: {one.message}" if one.fatal else reason
                 )
             looked(done)
+            try:
+                in_vain(read=done.read, faulty=done.rejected)
+            except InVain as told:
+                reason = str(told)
+                break
     if options.strict and done.rejected:
         done = Counts(read=done.read, rejected=done.read)
     return Rehearsed(done, how, reason)
