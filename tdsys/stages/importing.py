@@ -17,7 +17,7 @@ from uuid import UUID
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import Source
 from tdsys.core.intake import Block, Faulty, Intake, InVain, Job, ReaderDied, in_vain
-from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
+from tdsys.errors import Conflict, InvalidInput, NotReady, StoreUnavailable
 from tdsys.stages.leases import Clock, kept
 from tdsys.store import Store, Tx, benchmarks, examples, imports, integration
 from tdsys.store.import_schema import ImportState
@@ -252,6 +252,45 @@ def status(store: Store, *, import_id: UUID) -> Import:
     """How far an import is."""
     with store.begin() as tx:
         return imports.status(tx, import_id=import_id)
+
+
+def meant(store: Store, *, prefix: str) -> UUID:
+    """The import whose id begins so; InvalidInput when there is none, or more than one."""
+    with store.begin() as tx:
+        return imports.meant(tx, prefix=prefix)
+
+
+def held_up(store: Store, *, import_id: UUID, now: datetime) -> str:
+    """Why an import stands still; empty where no worker has anything in hand."""
+    with store.begin() as tx:
+        mine = imports.status(tx, import_id=import_id)
+        in_hand = imports.in_hand(tx, now=now)
+    others = [one for one in in_hand if one.id != import_id]
+    if len(others) == len(in_hand) and others:
+        first = others[0]
+        return f"it waits behind import {first.id} ({first.filename}, {first.read:,} records read)"
+    if in_hand and mine.due_at:
+        left = (mine.due_at - now).total_seconds()
+        return (
+            "a worker has it in hand and reads something slow; if that worker has died, "
+            f"its lease ends in {left:.0f} s and another one goes on"
+        )
+    return ""
+
+
+def cancel(store: Store, *, import_id: UUID, actor: str, clock: Clock) -> None:
+    """End an open import, whoever reads it; what came in stays. NotReady when it is not open."""
+    with store.begin() as tx:
+        ended = imports.finish(
+            tx,
+            import_id=import_id,
+            state=ImportState.FAILED.value,
+            reason=f"cancelled by {actor}",
+            now=clock(),
+        )
+        if not ended:
+            found = imports.status(tx, import_id=import_id)
+            raise NotReady(f"import {import_id} is {found.state}")
 
 
 def rejects(store: Store, *, import_id: UUID, limit: int) -> list[Faulty]:
