@@ -110,6 +110,8 @@ def _import(
         done = followed(received.import_id)
     if errors:
         errors.write(importing.every_reject(here.store, import_id=done.id))
+    if received.is_new_domain and not done.new:
+        note(f"nothing came in: domain {domain} is there now, and empty")
     show(done, as_json=given["as_json"], again=again)
 
 
@@ -257,6 +259,8 @@ def _rehearse(
     if errors:
         errors.close()
     note("--dry-run: nothing was stored")
+    if done.is_new_domain:
+        note(f"domain {domain} would be new and have the default policy")
     _explain(first, faulty, reason=done.reason)
     document: dict[str, object] = {
         "state": "dry_run",

@@ -19,8 +19,6 @@ from tdsys.store.import_schema import imports as imports_table
 from tdsys.store.leases import is_due
 from tdsys.store.schema import IS_OPEN
 
-REJECTS_AT_ONCE = 200
-
 
 class Import(BaseModel):
     """One file; `read` counts the records done with, so a new claim goes on after them.
@@ -233,18 +231,13 @@ def advance(
 
 def reject(tx: Tx, *, import_id: UUID, rejects: Sequence[Faulty]) -> int:
     """Keep refused records, how many are new; the same record is kept once."""
-    kept = 0
-    for start in range(0, len(rejects), REJECTS_AT_ONCE):
-        rows = [_row(import_id, one) for one in rejects[start : start + REJECTS_AT_ONCE]]
-        kept += len(
-            tx.execute(
-                insert(import_rejects)
-                .values(rows)
-                .on_conflict_do_nothing()
-                .returning(import_rejects.c.record)
-            ).all()
-        )
-    return kept
+    if not rejects:
+        return 0
+    kept = tx.execute(
+        insert(import_rejects).on_conflict_do_nothing().returning(import_rejects.c.record),
+        [_row(import_id, one) for one in rejects],
+    )
+    return len(kept.all())
 
 
 def _row(import_id: UUID, one: Faulty) -> dict[str, Any]:
