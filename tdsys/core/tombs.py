@@ -7,12 +7,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pydantic import JsonValue
 
-# The tag of cached answers that may rest on any example: prompts with demos in them.
+# The tag of cached answers that may rest on any example of any domain.
 SHARED_ANSWERS = "shared"
 ERASED = "[forgotten]"
 # Shorter texts ("12", "a bakery") are in what others wrote as well.
 SHORTEST = 20
 LONGEST = 200
+
+
+def answers_in(domain: str) -> str:
+    """The tag of cached answers that may rest on any example of a domain: its demos."""
+    return f"domain:{domain}"
 
 
 def telling(payload: Mapping[str, JsonValue]) -> set[str]:
