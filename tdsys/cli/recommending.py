@@ -20,7 +20,7 @@ from tdsys.store.recommendations import Recommendation
 from tdsys.wire import Task
 
 PROBLEMS = ("example", "id", "split", "fault", "because")
-ADVICE = ("id", "state", "what", "why", "predicted effect", "measured impact")
+ADVICE = ("id", "state", "what", "why", "effect")
 LOOK_EVERY = 0.5
 FAILED = 1
 STAYS = "what is admitted already stays until `tdsys replay`"
@@ -78,8 +78,8 @@ def recommend(domain: str, *, all_: bool, as_json: bool) -> None:
         return
     if found:
         show_table(ADVICE, [
-            (str(one.id), one.state, one.title, one.reason, _shown(one.predicted),
-             _said(measured.get(one.id)))
+            (str(one.id), one.state, one.title, one.reason,
+             f"predicted: {_shown(one.predicted)}\nmeasured: {_said(measured.get(one.id))}")
             for one in found
         ])  # fmt: skip
     else:
@@ -207,7 +207,7 @@ def _measured(one: Measurement | None) -> dict[str, object] | None:
 
 def _said(measured: Known | None) -> str:
     if measured is None:
-        return "not measured"
+        return "not yet"
     again = "; being measured again" if measured.is_open and measured.verdict else ""
     return f"{measured.shown.told}{again}"
 

@@ -176,8 +176,7 @@ def apply(
 def _refuse_worse(one: Recommendation, measured: Measured | None) -> None:
     if measured and measured.verdict and measured.verdict.is_worse:
         raise NotReady(
-            f"following recommendation {one.id} was measured to make programs worse: "
-            f"{measured.verdict.told}",
+            f"the measured impact of recommendation {one.id} is {measured.verdict.told}",
             remedy=f"to follow it all the same: `{despite(one)}`, or tick the box on the page",
         )
 

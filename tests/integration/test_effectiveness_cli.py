@@ -178,7 +178,7 @@ def test_a_measured_impact_is_shown_wherever_the_recommendation_is_and_heeded(
     )
     id_, where = str(one.id), ("--domain", world.version.domain)
     recommend = ("effectiveness", "recommend", *where)
-    assert "not measured" in tdsys(*recommend).out
+    assert "measured: not yet" in tdsys(*recommend).out
     measured_worse(here, one, world.clock)
     said = f"{WORSE} (simulated, {world.clock():%Y-%m-%d %H:%M} UTC)"
     assert said in tdsys("effectiveness", "show", *where).out

@@ -79,7 +79,7 @@ def test_the_same_advice_on_the_same_data_made_anew_has_the_impact_that_was_meas
     assert again.id != one.id
     found = impact.of_domain(lean.store, domain=DOMAIN)
     assert found[again.id] == found[one.id]
-    with pytest.raises(NotReady, match="measured to make programs worse"):
+    with pytest.raises(NotReady, match="measured impact of recommendation"):
         lean.apply(again)
     plan = impact.planned(lean.store, id=again.id, seeds=len(SEEDS))
     assert plan.calls == 0
