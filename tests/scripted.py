@@ -143,7 +143,10 @@ class ScriptedOptimizer:
                     items=tuple(ItemScore(uid=i.uid, value=self.after) for i in val),
                 )
             )
-        state: dict[str, JsonValue] = {"score": self.after}
+        state: dict[str, JsonValue] = {
+            "score": self.after,
+            "demos": [{"dspy_uid": train[0].uid, **train[0].inputs, **train[0].outputs}],
+        }
         return Artefact(
             state=state,
             demos=(demo,),
