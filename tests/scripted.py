@@ -143,6 +143,8 @@ class ScriptedOptimizer:
                     items=tuple(ItemScore(uid=i.uid, value=self.after) for i in val),
                 )
             )
+        for calls in (10, 20):  # within one second
+            on_progress(Spent("optimizing", calls, calls, 5 * calls, 0))
         state: dict[str, JsonValue] = {
             "score": self.after,
             "demos": [{"dspy_uid": train[0].uid, **train[0].inputs, **train[0].outputs}],

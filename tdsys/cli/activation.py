@@ -13,6 +13,7 @@ from tdsys.stages import activating
 from tdsys.stages.activating import Told
 from tdsys.store.activations import Activation
 from tdsys.store.measurements import Slice
+from tdsys.store.program_schema import Activated
 from tdsys.store.programs import StoredProgram
 from tdsys.store.runs import Run
 from tdsys.wire import Task
@@ -83,7 +84,7 @@ def _simulated(made: StoredProgram | None) -> str:
     return " (simulated)" if made and made.envelope.get("simulated") else ""
 
 
-def _before(made: StoredProgram) -> str:
+def _since_then(made: StoredProgram) -> str:
     """That a score is of a prompt that has lost something since."""
     if not made.lost:
         return ""
@@ -114,8 +115,15 @@ def _tell(done: Activation, *, as_json: bool) -> None:
     if as_json:
         say(done.model_dump_json())
         return
-    further = "none was before" if done.former_id is None else f"program {done.former_id} before"
-    say(f"program {done.program_id} of {done.domain} is active, by {done.actor}; {further}")
+    say(f"program {done.program_id} of {done.domain} is active, by {done.actor}; {_before(done)}")
+
+
+def _before(done: Activation) -> str:
+    if done.how is not Activated.BY_ROLLBACK:
+        return "none was before" if done.former_id is None else f"program {done.former_id} before"
+    if done.former_id is None:
+        return "there is none to go back to from it"
+    return f"another rollback makes program {done.former_id} active"
 
 
 def _document(one: Told) -> dict[str, object]:
@@ -170,7 +178,7 @@ def _row(one: Told) -> tuple[str, ...]:
         reach = f"{found.gain:+.3f} [{found.gain_low:+.3f}, {found.gain_high:+.3f}]"
         scores = (
             f"{found.before:.3f}",
-            f"{found.after:.3f}{_simulated(made)}{_before(made)}",
+            f"{found.after:.3f}{_simulated(made)}{_since_then(made)}",
             reach,
         )
     return (

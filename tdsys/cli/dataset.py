@@ -6,7 +6,7 @@ import json
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ SHOWN = 20
 IDS_AT_ONCE = 500
 TELL_EVERY = 2.0
 
-of_version = click.option("--version", help="Another one than the newest: its name or id.")
+of_version = click.option(
+    "--version", help="Another one than that in force: its name, id or fingerprint."
+)
 
 
 @click.group()
@@ -80,11 +82,12 @@ def list_(domain: str | None, *, as_json: bool) -> None:
         if domain
         else archive.newest_versions(store, domains=None)
     )
+    in_force = _in_force(found)
     if as_json:
-        say(json.dumps([_version(one) for one in found]))
+        say(json.dumps([{**_version(one), "in_force": one.id in in_force} for one in found]))
         return
     titles = ("id", "domain", "version", "train", "val", "test", "frozen", "why")
-    show_table(titles, map(_row, found))
+    show_table(titles, (_row(one, in_force) for one in found))
 
 
 @dataset.command()
@@ -337,10 +340,19 @@ def _version(one: DatasetVersion) -> dict[str, Any]:
     return {**told, "name": one.name, "size": one.size}
 
 
-def _row(one: DatasetVersion) -> tuple[str, ...]:
+def _in_force(found: Iterable[DatasetVersion]) -> set[int]:
+    """The version of each domain that its data was last: going back takes an older one again."""
+    latest: dict[str, DatasetVersion] = {}
+    for one in sorted(found, key=lambda one: (one.frozen_at, one.number)):
+        latest[one.domain] = one
+    return {one.id for one in latest.values()}
+
+
+def _row(one: DatasetVersion, in_force: Container[int]) -> tuple[str, ...]:
     counts = (str(one.counts.get(split.value, 0)) for split in Split)
     frozen = f"{one.created_at:%Y-%m-%d %H:%M}"
-    return (str(one.id), one.domain, one.name, *counts, frozen, one.because)
+    name = f"{one.name}, in force" if one.id in in_force else one.name
+    return (str(one.id), one.domain, name, *counts, frozen, one.because)
 
 
 def _tombstone(one: Tombstone) -> dict[str, Any]:

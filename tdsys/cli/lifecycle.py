@@ -12,6 +12,7 @@ from rich.progress import Progress
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
 from tdsys.cli.printing import say, show_table
+from tdsys.core.dataset import Split
 from tdsys.errors import InvalidInput
 from tdsys.stages import forgetting, pruning
 from tdsys.stages.forgetting import Purged
@@ -85,6 +86,7 @@ def _document(one: Plan | Pruned, gone: Purged, *, applied: bool) -> dict[str, o
         "more": one.more or gone.more,
         "purged": gone.states,
         "applied": applied,
+        **({"losses": one.losses} if isinstance(one, Plan) else {}),
     }
 
 
@@ -98,9 +100,19 @@ def _show(one: Plan | Pruned, gone: Purged, *, done: bool) -> None:
         show_table(TITLES, _rows(one.cuts))
     for why in one.stays:
         say(f"  {why}")
+    if isinstance(one, Plan) and one.losses:
+        say(f"  {_lost(one.losses)}")
     if gone.states:
         states = ", ".join(f"{n} {state}" for state, n in sorted(gone.states.items()))
         say(f"  {'deleted' if done else 'would delete'} for good: {states}")
+
+
+def _lost(losses: dict[str, int]) -> str:
+    counts = ", ".join(f"{n} of {split}" for split, n in sorted(losses.items()))
+    told = f"the dataset version in force holds {counts} of them"
+    if losses.keys() <= {Split.TRAIN}:
+        return told
+    return f"{told}; one that loses much of val or test begins a new major, pin what should stay"
 
 
 def _rows(cuts: Sequence[pruning.Cut]) -> list[tuple[str, ...]]:

@@ -112,7 +112,8 @@ class Recipe(BaseModel):
     `program` names an entry point of `tdsys.programs`, None the built-in program. The run ends
     when it asks for more than `max_calls`, or when more than `failed_share` of its `answers` (as
     planned) got no score. `in_flight` calls at most are under way at once: a killed worker has
-    paid for them and loses them.
+    paid for them and loses them. `domain` is whose examples its prompts may hold: what is forgotten
+    of it, and of no other, costs the run its cached answers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -125,6 +126,7 @@ class Recipe(BaseModel):
     failed_share: float = 0.1
     answers: int | None = None
     in_flight: int | None = None
+    domain: str | None = None
 
 
 class Spent(NamedTuple):

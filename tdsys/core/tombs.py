@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-# The tag of cached answers that may rest on any example: prompts with demos in them.
+# The tag of cached answers that may rest on any example of any domain.
 SHARED_ANSWERS = "shared"
 ERASED = "[forgotten]"
 # Shorter texts ("12", "a bakery") are in what others wrote as well.
@@ -45,6 +45,11 @@ class Spared(NamedTuple):
     state: dict[str, JsonValue]
     envelope: dict[str, JsonValue]
     demos: int
+
+
+def answers_in(domain: str) -> str:
+    """The tag of cached answers that may rest on any example of a domain: its demos."""
+    return f"domain:{domain}"
 
 
 def telling(payload: Mapping[str, JsonValue]) -> set[str]:

@@ -14,6 +14,7 @@ import dspy
 from dspy.utils.saving import get_dependency_versions
 from pydantic import JsonValue
 
+from tdsys.core import tombs
 from tdsys.core.policy import Signature
 from tdsys.core.program import Artefact, Grader, Item, ItemScore, Recipe, Spent, Trial
 from tdsys.llm import extensions, methods, readiness
@@ -90,7 +91,7 @@ class DspyOptimizer:
 
         `calls` counts answers asked for, cached ones included; `tokens` only what was paid.
         `on_trial` is called from another thread, one trial at a time; `on_progress` from this
-        one, about twice a second, before `should_stop` is asked.
+        one, about twice a second, before `should_stop` is asked, and at the end.
         """
         program = extensions.program(recipe.program, signature)
         ledger = Ledger()
@@ -101,6 +102,7 @@ class DspyOptimizer:
             gate=evidence.toll,
             callbacks=evidence.callbacks,
             unanswered=evidence.unanswered,
+            about=_kept_under(recipe),
         )
         with asked as spent, quiet():
 
@@ -120,6 +122,7 @@ class DspyOptimizer:
                 ledger,
                 ask,
             )
+            on_progress(evidence.so_far(spent))  # all of it: the last half second was not told
         evidence.refuse()
         return Artefact(
             state=program_state(best),
@@ -158,11 +161,16 @@ class DspyOptimizer:
                 for item, outcome in zip(items, outcomes, strict=True)
             ]
 
-        with using(self._model.lm(), gate=Gate(ledger)), quiet():
+        about = _kept_under(recipe)
+        with using(self._model.lm(), gate=Gate(ledger), about=about), quiet():
             return attended(score, ledger, should_stop)
 
     def _threads_of(self, recipe: Recipe) -> int:
         return min(self._threads, recipe.in_flight or self._threads)
+
+
+def _kept_under(recipe: Recipe) -> str | None:
+    return None if recipe.domain is None else tombs.answers_in(recipe.domain)
 
 
 def program_state(program: Any) -> dict[str, JsonValue]:

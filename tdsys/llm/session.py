@@ -193,7 +193,8 @@ def using(
     """Run DSPy code on `lm`; yields the tracker of what it costs.
 
     `gate` hears of calls of the model, `callbacks` of everything, which takes time for everything.
-    `about`: the fingerprint of the one example that is told of, if it is one.
+    `about`: the fingerprint of the one example that is told of, or `tombs.answers_in` the domain
+    whose examples may be; None: any may.
     """
     _prepared(os.getpid(), default_cache_dir())
     tracker = SharedTracker()
@@ -209,13 +210,15 @@ def using(
         yield tracker
 
 
-def evict(evictions: Callable[[int], Sequence[tuple[int, str, bool]]]) -> int:
-    """Drop answers that may not be kept from this machine's cache; how many.
+def evict(evictions: Callable[[int], Sequence[tuple[int, str]]]) -> int:
+    """Drop answers that may not be kept from this machine's cache, before new work; how many.
 
     `evictions` says what came after a number.
     """
     directory = default_cache_dir()
-    told = evictions(answers.evicted_to(directory))
+    last = answers.evicted_to(directory)
+    answers.begin(directory, last)
+    told = evictions(last)
     if not told:
         return 0
     _prepared(os.getpid(), directory)

@@ -64,6 +64,7 @@ class Follower:
         self._began = clock()
         self._before: int | None = None
         self._looked = 0.0
+        self._spent: Spent | None = None
 
     @contextmanager
     def held(self) -> Iterator[Tx]:
@@ -80,7 +81,9 @@ class Follower:
         self._tell()
 
     def testing(self) -> None:
-        """The search is over; what it found is compared."""
+        """The search is over, and all it took is known; what it found is compared."""
+        if self._spent:
+            self._known = following.after_calls(self._known, self._spent, price=self._price)
         self._known = self._known.model_copy(update={"phase": "testing", "left_seconds": None})
         self._tell()
 
@@ -93,6 +96,7 @@ class Follower:
         """Write what the run took, once a second; Cancelled when it is not wanted any more."""
         if spent.phase == "optimizing" and self._before is None:
             self._before = spent.calls
+        self._spent = spent
         if not self._is_time():
             return
         took: timedelta = self._clock() - self._began

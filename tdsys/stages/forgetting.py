@@ -162,14 +162,14 @@ def _forget(
     runs.cancel_on(tx, version_ids=[one.version_id for one in versions])
     programs, trials = traces.erase_demos(tx, contents=contents, told=told, texts=texts, now=now)
     records = {**traces.erase_records(tx, texts=texts), "trials": trials}
-    gone = burials.forget(tx, contents=contents, actor=actor, reason=reason, now=now)
+    learned = {one.domain for one in versions}
+    gone = burials.forget(
+        tx, contents=contents, learned=learned, actor=actor, reason=reason, now=now
+    )
     return Forgotten(tuple(gone), len(contents), records, versions, programs, unknown), texts
 
 
-def evictions(store: Store, *, after: int, now: datetime) -> list[tuple[int, str, bool]]:
-    """The tags of cached answers that may not be kept, behind that number, with theirs.
-
-    True when no call is under way any more that would keep another.
-    """
+def evictions(store: Store, *, after: int) -> list[tuple[int, str]]:
+    """The tags of cached answers that may not be kept, behind that number, with theirs."""
     with store.begin() as tx:
-        return burials.evictions(tx, after=after, now=now)
+        return burials.evictions(tx, after=after)

@@ -299,6 +299,7 @@ def _recipe(found: _Material, train: Sequence[Item], seed: int) -> Recipe:
         failed_share=found.policy.failed_share,
         answers=plan.evaluation_calls,
         in_flight=found.policy.in_flight,
+        domain=found.version.domain,
     )
 
 

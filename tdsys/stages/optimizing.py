@@ -212,6 +212,7 @@ class _Running:
             failed_share=policy.failed_share,
             answers=plan.evaluation_calls,
             in_flight=budget.in_flight(plan, self._means.threads, wanted=policy.in_flight),
+            domain=self._run.domain,
         )
 
     def _planned(self, policy: Policy, version: DatasetVersion, sides: Sides) -> Plan:

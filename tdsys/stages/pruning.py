@@ -17,7 +17,7 @@ from tdsys.core.example import Cell, Source
 from tdsys.core.policy import Policy
 from tdsys.core.pruning import MEGABYTE, Amount, Held, Leaving, Limit, Room
 from tdsys.stages.leases import Clock
-from tdsys.store import Store, Tx, policies, prunings, retirements
+from tdsys.store import Store, Tx, datasets, policies, prunings, retirements
 
 ACTOR = "lifecycle"
 BATCH = 1000
@@ -39,7 +39,10 @@ class Cut(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Who leaves one domain, in order; `stays` says why more is kept than may be."""
+    """Who leaves one domain, in order; `stays` says why more is kept than may be.
+
+    `losses` are members of the dataset version in force that leave, by split.
+    """
 
     domain: str
     policy_version: int
@@ -49,6 +52,7 @@ class Plan(NamedTuple):
     leaving: list[Leaving]
     stays: tuple[str, ...]
     more: bool
+    losses: dict[str, int]
 
     @property
     def cuts(self) -> list[Cut]:
@@ -149,7 +153,17 @@ def foreseen(store: Store, *, domain: str, clock: Clock, total: Sequence[Limit] 
         leaving = list(islice(_leaving(tx, domain, policy, limits, room, clock()), MOST))
         more = len(leaving) == MOST
         stays = () if more else _stays(tx, domain, limits, leaving, admitted)
-    return Plan(domain, version, policy, limits, admitted, leaving, stays, more)
+        losses = _losses(tx, domain, leaving)
+    return Plan(domain, version, policy, limits, admitted, leaving, stays, more, losses)
+
+
+def _losses(tx: Tx, domain: str, leaving: Sequence[Leaving]) -> dict[str, int]:
+    version = datasets.latest(tx, domain=domain) if leaving else None
+    if version is None:
+        return {}
+    gone = {one.id for one in leaving}
+    held = datasets.placed(tx, version_id=version.id).values()
+    return dict(Counter(one.split for one in held if one.example_id in gone))
 
 
 def _domains(store: Store, total: Sequence[Limit]) -> list[str]:

@@ -7,7 +7,7 @@ row goes by foreign keys, what hangs on the content by the trigger of a tombston
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.lifecycle import State
-from tdsys.core.tombs import SHARED_ANSWERS
+from tdsys.core.tombs import SHARED_ANSWERS, answers_in
 from tdsys.store import attributions, programs
 from tdsys.store.batch_schema import batch_items
 from tdsys.store.cluster_schema import (
@@ -43,7 +43,6 @@ from tdsys.store.schema import capture_duplicates, examples
 
 # Whoever places examples of a domain holds this (tdsys.store.clusters).
 PLACING = 7_305
-LONGEST_CALL = timedelta(hours=1)
 PURGED = "purged"
 FORGOTTEN = "forgotten"
 # States of which nothing is used any more.
@@ -93,22 +92,31 @@ def purge(tx: Tx, *, ids: Collection[int], actor: str, reason: str, now: datetim
 
 
 def forget(
-    tx: Tx, *, contents: Collection[bytes], actor: str, reason: str, now: datetime
+    tx: Tx,
+    *,
+    contents: Collection[bytes],
+    learned: Collection[str],
+    actor: str,
+    reason: str,
+    now: datetime,
 ) -> list[int]:
     """Delete whatever holds or held these contents, in any state; the ids.
 
     None of it comes in again. Dataset versions lose the content of their members, and models'
-    answers are to be evicted.
+    answers are to be evicted: those about it, and those that rest on a domain it is in or that is
+    `learned` from it.
     """
     # Whatever comes in now waits, and then finds the tombstone.
     tx.execute(text("LOCK TABLE examples IN SHARE ROW EXCLUSIVE MODE"))
     found = list(tx.scalars(_holding(contents).order_by(examples.c.id).with_for_update()))
     programs.outdate(tx, example_ids=found)
     attributions.outdate(tx, example_ids=found)
+    homes = set(tx.scalars(select(examples.c.domain).where(examples.c.id.in_(found)).distinct()))
     alike = _templates(tx, found)
     _bury(tx, found, forgotten=True, actor=actor, reason=reason, now=now, contents=contents)
     _drop(tx, alike)
-    tags = [SHARED_ANSWERS, *(one.hex() for one in sorted(contents))]
+    rest = [answers_in(domain) for domain in sorted({*homes, *learned})]
+    tags = [SHARED_ANSWERS, *rest, *(one.hex() for one in sorted(contents))]
     tx.execute(insert(cache_evictions), [{"tag": tag, "at": now} for tag in tags])
     return found
 
@@ -208,12 +216,8 @@ def _drop(tx: Tx, ids: Collection[int]) -> None:
         tx.execute(delete(table).where(table.c.template_id.in_(dropped)))
 
 
-def evictions(tx: Tx, *, after: int, now: datetime) -> list[tuple[int, str, bool]]:
-    """The tags of answers that are to be evicted, behind that number, with theirs.
-
-    True when it was said so long ago that no call is under way any more that would keep one.
-    """
+def evictions(tx: Tx, *, after: int) -> list[tuple[int, str]]:
+    """The tags of answers that are to be evicted, behind that number, with theirs."""
     kept = cache_evictions.c
-    settled = kept.at < now - LONGEST_CALL
-    rows = tx.execute(select(kept.id, kept.tag, settled).where(kept.id > after).order_by(kept.id))
-    return [(number, tag, over) for number, tag, over in rows]
+    rows = tx.execute(select(kept.id, kept.tag).where(kept.id > after).order_by(kept.id))
+    return [(number, tag) for number, tag in rows]

@@ -68,6 +68,10 @@ ANEW = Step()
 NOT_STORED = {"id", "inputs", "outputs", "suspicious", "converted"}
 
 
+# So many signs of a fingerprint are no id, and no two versions here share them.
+SHORTEST_PREFIX = 8
+
+
 class DatasetVersion(BaseModel):
     """One immutable selection; `counts` are members per split.
 
@@ -167,9 +171,10 @@ def version(tx: Tx, *, id: int) -> DatasetVersion:  # noqa: A002  # a version's 
 
 
 def named(tx: Tx, *, domain: str, name: str) -> DatasetVersion:
-    """The version of a domain by its name or id; NotFound when there is none."""
+    """The version of a domain by its name, id or fingerprint; NotFound when there is none."""
     for known in versions(tx, domain=domain):
-        if name in {known.name, str(known.id)}:
+        begins = len(name) >= SHORTEST_PREFIX and known.fingerprint.startswith(name)
+        if begins or name in {known.name, str(known.id)}:
             return known
     raise NotFound(f"{domain} has no dataset version {name}", remedy="see `tdsys dataset list`")
 

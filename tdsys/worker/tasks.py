@@ -148,6 +148,7 @@ def optimize() -> object:
 def attribute() -> object:
     """Try prompts of the attributions that are open, then make one run that measures an impact."""
     here = runtime.current()
+    here.evict_answers()
     outcome = attributing.work_due(
         here.store,
         means=attributing.Means(here.prober, here.verifier, here.optimizer.metric),

@@ -187,6 +187,9 @@ def test_history_tells_metric_cost_and_data_of_every_run(three: list[int], tdsys
     assert done.document["program_id"] == three[2]
     back = tdsys("optimize", "rollback", "--domain", DOMAIN)
     assert back.out.startswith(f"program {three[1]} of {DOMAIN} is active, by ")
+    assert f"another rollback makes program {three[0]} active" in back.out
+    back = tdsys("optimize", "rollback", "--domain", DOMAIN)
+    assert "there is none to go back to from it" in back.out
     assert tdsys("optimize", "history", "--domain", "none").code == 2
 
 

@@ -38,6 +38,13 @@ def test_a_version_is_tried_frozen_listed_shown_and_compared(
     assert "10 came to train, 1 left" in again
     newest, first = tdsys("dataset", "list", *of, "--json").document
     assert (newest["name"], newest["parent_id"], first["name"]) == ("1.1", first["id"], "1.0")
+    assert (newest["in_force"], first["in_force"]) == (True, False)
+    with store.begin() as tx:  # as going back does
+        tx.execute(text("UPDATE dataset_versions SET frozen_at = frozen_at + interval '1 day' "
+                        "WHERE id = :id"), {"id": first["id"]})  # fmt: skip
+    assert "1.0, in force" in tdsys("dataset", "list", *of).out
+    with store.begin() as tx:
+        tx.execute(text("UPDATE dataset_versions SET frozen_at = created_at"))
     shown = tdsys("dataset", "show", *of)
     assert f"{gone}" in shown.out
     assert "░" in shown.out
@@ -48,7 +55,7 @@ def test_a_version_is_tried_frozen_listed_shown_and_compared(
     assert (len(compared["added"]), len(compared["removed"]), compared["same"]) == (10, 1, 89)
     assert "10 came, 1 went" in tdsys("dataset", "diff", *of, "--from", "1.0").out
     assert "follows no other" in one_line(tdsys("dataset", "diff", *of, "--version", "1.0"))
-    for name in ("1.0", str(first["id"])):
+    for name in ("1.0", str(first["id"]), first["fingerprint"], first["fingerprint"][:8]):
         out = tmp_path / "old.jsonl"
         assert tdsys("dataset", "export", *of, "--version", name, "--out", out).code == 0
         rows = [json.loads(line) for line in out.read_text().splitlines()]

@@ -355,6 +355,7 @@ def test_every_optimizer_keeps_its_plan_its_evidence_and_its_word(method: Method
     recipe = Recipe(method=method)
     artefact = run(optimizer, recipe=recipe, on_trial=first.append, on_progress=told.append)
     replayed = run(optimizer, recipe=recipe, on_trial=again.append)
+    assert (told[-1].calls, told[-1].tokens) == (artefact.calls, artefact.tokens)
     planned = plan(len(TRAIN), len(VAL), "light", method=method)
     evaluated = sum(trial.calls for trial in first)
     assert artefact.calls <= planned.calls_at_most

@@ -205,12 +205,16 @@ def test_many_who_prune_at_once_break_no_floor(store: Store) -> None:
 def test_pruning_is_shown_and_done_by_command(store: Store, tdsys: Shell) -> None:
     with store.begin() as tx:
         admitted(tx, *[0.9] * 33)
+        freeze(tx, domain="sums")
     put(store, lifecycle=Lifecycle(max_admitted=31))
     said = tdsys("prune")
     assert (said.code, "--dry-run" in one_line(said)) == (2, True)
     shown = tdsys("prune", "--dry-run").out
     assert shown.startswith("sums, policy version 2: would retire 2 over_cap\n")
     assert re.search(r"sums +│ easy +│ 33 +│ over_cap +│ 2 +│ 0.00 │ quality 0.90, the low", shown)
+    (told,) = tdsys("prune", "--dry-run", "--json").document
+    assert sum(told["losses"].values()) == 2
+    assert "the dataset version in force holds " in shown
     assert retired(store) == []
     (told,) = tdsys("prune", "--domain", "sums", "--yes", "--json").document
     assert told["cuts"][0]["because"].endswith("of 33 admitted; lifecycle.max_admitted is 31")

@@ -251,6 +251,10 @@ def test_enough_examples_start_a_run_by_themselves_and_the_better_program_is_kep
     with store.begin() as tx:
         (one,) = runs.runs(tx, domain="d", limit=5)
         assert (one.progress["phase"], one.progress["trials"]) == ("testing", 2)
+        spent = {name: one.progress[name] for name in ("calls", "tokens")}
+        assert (
+            spent == {name: kept.envelope[name] for name in spent} == {"calls": 20, "tokens": 100}
+        )
         assert [t.number for t in runs.trials(tx, run_id=one.id)] == [1, 2]
     assert run(store, ScriptedOptimizer(), clock) == []
 
