@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import NamedTuple
 
+import click
 from markupsafe import Markup
 
+from tdsys.cli.printing import note, write_text
 from tdsys.core.printable import printable
 
 HEAD = """<!doctype html>
@@ -45,6 +48,10 @@ svg .line {{ fill: none; stroke-width: 2 }} svg .end {{ fill: var(--paper); stro
 <h1>{title}</h1>
 """
 TAIL = "</main></body></html>\n"
+HTML = "--html"
+to_page = click.option(
+    HTML, "path", type=click.Path(path_type=Path), help="Write a page to look at."
+)
 
 
 class Bars(NamedTuple):
@@ -66,6 +73,12 @@ def page(title: str, lead: Iterable[str], tables: Iterable[str]) -> str:
     """The whole file: a title, sentences, and what `table` made."""
     sentences = "".join(f"<p>{_shown(one)}</p>\n" for one in lead)
     return HEAD.format(title=_shown(title)) + sentences + "".join(tables) + TAIL
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page and say so."""
+    write_text(path, text, option=HTML)
+    note(f"wrote {path}")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str = "") -> str:

@@ -12,8 +12,8 @@ import click
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain
 from tdsys.cli.late import LateGroup
-from tdsys.cli.page import Bar, Bars, Cell, page, table
-from tdsys.cli.printing import note, say, show_table, write_text
+from tdsys.cli.page import Bar, Bars, Cell, page, table, to_page, write_page
+from tdsys.cli.printing import say, show_table
 from tdsys.core.agreement import Raters
 from tdsys.stages import reporting
 from tdsys.stages.reporting import Agreed, Coverage, Covered, Quality, Spread
@@ -33,10 +33,6 @@ CELLS = (
     "at most",
     "lacking",
 )
-to_page = click.option(
-    "--html", "path", type=click.Path(path_type=Path), help="Write a page to look at."
-)
-
 
 ELSEWHERE = {
     "freshness": "freshness.freshness",
@@ -155,12 +151,6 @@ def _coverage_in_words(found: Coverage) -> str:
         f"{found.domain}, policy version {found.policy_version}: {len(found.cells)} cells, "
         f"{found.share} of max_examples {found.max_examples} for each"
     )
-
-
-def write_page(path: Path, text: str) -> None:
-    """Write a page and say so."""
-    write_text(path, text)
-    note(f"wrote {path}")
 
 
 def _row(one: Spread) -> tuple[str, ...]:

@@ -10,9 +10,8 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, of_domain
-from tdsys.cli.page import page, table
+from tdsys.cli.page import page, table, to_page, write_page
 from tdsys.cli.printing import say, show_table
-from tdsys.cli.report import to_page, write_page
 from tdsys.stages import variety
 from tdsys.stages.variety import Measured, Mix, Ratio
 
