@@ -28,6 +28,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 LOOK_EVERY = 0.4
 PATIENCE_SECONDS = 15.0
 PARTIAL, NONE = 4, 1
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 NO_WORKER = (
     "nothing happens: no worker seems to be running; start one with `tdsys up` "
     "(the batch is stored, Ctrl-C here loses nothing)"
@@ -127,7 +128,11 @@ def resume(batch_id: UUID, *, detach: bool, as_json: bool, **limits: Any) -> Non
 
 def finish(batch_id: UUID, *, as_json: bool) -> None:
     """Follow a batch, print its result, and exit by it."""
-    report = follow(batch_id)
+    try:
+        report = follow(batch_id)
+    except KeyboardInterrupt:
+        note(f"batch {batch_id} goes on; `tdsys batch watch {batch_id}` follows it")
+        raise SystemExit(INTERRUPTED) from None
     tell(report, as_json=as_json)
     if report.batch.state is not BatchState.FINISHED:
         raise SystemExit(PARTIAL if report.whole.held else NONE)
@@ -207,6 +212,8 @@ def tell(report: Report, *, as_json: bool) -> None:
     show_table(CELLS, map(_cell, report.cells))
     if whole.reasons:
         say(f"not admitted: {', '.join(f'{n} × {why}' for why, n in whole.reasons.items())}")
+    for why, detail in report.details.items():
+        say(f"  the first {why}: {' '.join(detail.split())}")
     for one in report.fallbacks:
         following = RESORTS.get(one.next, "then {next}").format(
             next=one.next, domain=batch.domain, batch=batch.id

@@ -133,7 +133,10 @@ class Mixture(NamedTuple):
 
 
 class Report(NamedTuple):
-    """How far a batch is, and what its domain is made of now."""
+    """How far a batch is, and what its domain is made of now.
+
+    `details`: of attempts that came to nothing, what the first of each reason was told.
+    """
 
     batch: Batch
     whole: Standing
@@ -141,6 +144,7 @@ class Report(NamedTuple):
     fallbacks: list[Fallback]
     by_strategy: dict[str, dict[str, int]]
     mixture: Mixture
+    details: dict[str, str]
 
 
 def budget(
@@ -316,6 +320,7 @@ def report(store: Store, *, batch_id: UUID) -> Report:
         portions = batches.portions(tx, batch_id=batch_id)
         tallies = batches.tallies(tx, batch_id=batch_id)
         mixture = _mixture(tx, batch.domain)
+        details = batches.first_details(tx, batch_id=batch_id)
     return Report(
         batch=batch,
         whole=standing(tallies),
@@ -323,6 +328,7 @@ def report(store: Store, *, batch_id: UUID) -> Report:
         fallbacks=[one for portion in portions for one in portion.fallbacks],
         by_strategy=_by_strategy(tallies),
         mixture=mixture,
+        details=details,
     )
 
 
@@ -386,6 +392,7 @@ def ended(report: Report) -> Document:
         "undecided": whole.undecided,
         "cells": cells,
         "reasons": dict(whole.reasons),
+        "details": dict(report.details),
         "fallbacks": [one.model_dump() for one in report.fallbacks],
         "strategies": {name: dict(counts) for name, counts in report.by_strategy.items()},
         "calls": batch.spent,

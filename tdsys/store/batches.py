@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from sqlalchemy import Text, case, cast, func, literal, select, true, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.batch import MOST_OUTAGES, BatchState, CellState, Fallback, Kind, Tally
 from tdsys.core.example import Cell, Document
@@ -265,6 +265,19 @@ def tallies(tx: Tx, *, batch_id: UUID, cell_id: int | None = None) -> list[Tally
         .order_by(*by)
     )
     return [Tally(*row) for row in rows]
+
+
+def first_details(tx: Tx, *, batch_id: UUID) -> dict[str, str]:
+    """For each reason why attempts of a batch came to nothing, what the first of them was told."""
+    item = batch_items.c
+    rows = tx.execute(
+        select(item.reason, item.detail)
+        .join_from(batch_items, batch_cells, batch_cells.c.id == item.cell_id)
+        .where(batch_cells.c.batch_id == batch_id, item.reason.is_not(None), item.detail != "")
+        .ext(distinct_on(item.reason))
+        .order_by(item.reason, item.cell_id, item.number)
+    )
+    return {one.reason: one.detail for one in rows}
 
 
 def experience(tx: Tx, *, domain: str | None) -> list[Experience]:

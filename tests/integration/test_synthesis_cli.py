@@ -130,8 +130,22 @@ def test_what_fell_short_says_why_and_what_is_left_to_do(tdsys: Shell, here: Sto
         said = tdsys("bootstrap", "--domain", "odd", "--topics", "knitting", "--count", "2")
     assert said.code == 1
     assert "0 made, 0 admitted" in said.out
-    assert "generator_failed" in said.out
+    assert "the first generator_failed: " in said.out
     assert "tdsys import FILE --domain 'odd'" in said.out
+
+
+def test_who_stops_watching_a_batch_is_told_that_it_goes_on(
+    tdsys: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tdsys.cli.batch.filling.progress", interrupted)
+    said = tdsys(*BOOTSTRAP, "--count", "6")
+    monkeypatch.undo()
+    (listed,) = tdsys("batch", "list", "--json").document
+    assert (said.code, listed["state"]) == (130, "open")
+    assert f"goes on; `tdsys batch watch {listed['id']}` follows it" in said.err
 
 
 def test_a_detached_batch_is_cancelled_and_gone_on_with(tdsys: Shell) -> None:
