@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import click
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.arguments import as_json, for_domain, of_domain, person
 from tdsys.cli.late import LateGroup
 from tdsys.cli.printing import note, say, show_table
 from tdsys.cli.recommending import document as recommended
@@ -112,7 +113,7 @@ def _progress(open_: UnderWay) -> str:
 
 
 @effectiveness.command()
-@click.option("--domain", help="The domain whose open attribution ends.")
+@partial(of_domain, help_="The domain whose open attribution ends.")
 @click.option(
     "--impact", "id_", type=click.IntRange(1), metavar="ID",
     help="The recommendation whose open measurement ends.",

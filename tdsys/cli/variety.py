@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from tdsys import runtime
+from tdsys.cli import figures
 from tdsys.cli.arguments import as_json, for_domain, of_domain
-from tdsys.cli.page import page, table
+from tdsys.cli.page import page, table, to_page, write_page
 from tdsys.cli.printing import say, show_table
-from tdsys.cli.report import to_page, write_page
 from tdsys.stages import variety
 from tdsys.stages.variety import Measured, Mix, Ratio
 
@@ -70,7 +70,9 @@ def mix(domain: str | None, path: Path | None, *, as_json: bool) -> None:
         f"arrived {_told(found.arrived)}, admitted {_told(found.admitted)}",
     ]
     if path:
-        write_page(path, page("Mix", lead, [table(*one) for one in tables]))
+        *others, periods = tables
+        drawn = [*figures.shares(found.periods), table(*periods), *(table(*o) for o in others)]
+        write_page(path, page(f"Mix: {domain or 'all domains'}", lead, drawn))
     if as_json:
         say(json.dumps(_document(found)))
     elif not path:
