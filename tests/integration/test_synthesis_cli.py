@@ -155,7 +155,7 @@ def test_a_detached_batch_is_cancelled_and_gone_on_with(tdsys: Shell) -> None:
     found = tdsys(*BOOTSTRAP, "--count", "6", "--detach", "--json").result["batch"]
     (listed,) = tdsys("batch", "list", "--json").document
     assert (listed["id"], listed["state"]) == (found, "open")
-    assert tdsys("batch", "cancel", found).code == 0
+    assert tdsys("batch", "cancel", found, "--json").document["state"] == "cancelled"
     assert tdsys("batch", "cancel", found).code == 3
     assert tdsys("batch", "watch", found).code == 1
     with at_work():
