@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import IMPORT, RESUME, REVIEW, BatchState, Standing
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
+from tdsys.core.rubric import Outcome
 from tdsys.core.spending import dollars
 from tdsys.stages import filling
 from tdsys.stages.filling import CellReport, Report
@@ -210,6 +211,8 @@ def tell(report: Report, *, as_json: bool) -> None:
         f"{_spend(batch)}"
     )
     show_table(CELLS, map(_cell, report.cells))
+    if report.solved_again:
+        say(_solved_again(report.solved_again))
     if whole.reasons:
         say(f"not admitted: {', '.join(f'{n} × {why}' for why, n in whole.reasons.items())}")
     for why, detail in report.details.items():
@@ -220,6 +223,13 @@ def tell(report: Report, *, as_json: bool) -> None:
         )
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")
+
+
+def _solved_again(counts: Mapping[str, int]) -> str:
+    confirmed = counts.get(Outcome.PASSED, 0)
+    others = sum(counts.values()) - confirmed
+    said = f"; no solution of {others} could be used, nobody confirmed them" if others else ""
+    return f"solved again: {confirmed} confirmed{said}"
 
 
 def _row(one: Batch) -> tuple[str, ...]:

@@ -136,6 +136,7 @@ class Report(NamedTuple):
     """How far a batch is, and what its domain is made of now.
 
     `details`: of attempts that came to nothing, what the first of each reason was told.
+    `solved_again`: of examples that are there, how many that confirmed, and how many it did not.
     """
 
     batch: Batch
@@ -145,6 +146,7 @@ class Report(NamedTuple):
     by_strategy: dict[str, dict[str, int]]
     mixture: Mixture
     details: dict[str, str]
+    solved_again: dict[str, int]
 
 
 def budget(
@@ -321,6 +323,7 @@ def report(store: Store, *, batch_id: UUID) -> Report:
         tallies = batches.tallies(tx, batch_id=batch_id)
         mixture = _mixture(tx, batch.domain)
         details = batches.first_details(tx, batch_id=batch_id)
+        solved_again = batches.solved_again(tx, batch_id=batch_id)
     return Report(
         batch=batch,
         whole=standing(tallies),
@@ -329,6 +332,7 @@ def report(store: Store, *, batch_id: UUID) -> Report:
         by_strategy=_by_strategy(tallies),
         mixture=mixture,
         details=details,
+        solved_again=solved_again,
     )
 
 
@@ -393,6 +397,7 @@ def ended(report: Report) -> Document:
         "cells": cells,
         "reasons": dict(whole.reasons),
         "details": dict(report.details),
+        "solved_again": dict(report.solved_again),
         "fallbacks": [one.model_dump() for one in report.fallbacks],
         "strategies": {name: dict(counts) for name, counts in report.by_strategy.items()},
         "calls": batch.spent,

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import Text, case, cast, func, literal, select, true, update
+from sqlalchemy import Text, case, cast, func, literal, select, text, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
+from tdsys.core import resolving
 from tdsys.core.batch import MOST_OUTAGES, BatchState, CellState, Fallback, Kind, Tally
 from tdsys.core.example import Cell, Document
 from tdsys.core.filling import Experience
@@ -278,6 +279,23 @@ def first_details(tx: Tx, *, batch_id: UUID) -> dict[str, str]:
         .order_by(item.reason, item.cell_id, item.number)
     )
     return {one.reason: one.detail for one in rows}
+
+
+def solved_again(tx: Tx, *, batch_id: UUID) -> dict[str, int]:
+    """Of the examples a batch has made, what solving them again came to, and how often."""
+    rows = tx.execute(_SOLVED_AGAIN, {"batch_id": batch_id, "name": resolving.NAME})
+    return {one.outcome: one.n for one in rows}
+
+
+_SOLVED_AGAIN = text(
+    """
+    SELECT told ->> 'outcome' AS outcome, count(*) AS n
+    FROM batch_items AS item JOIN batch_cells AS cell ON cell.id = item.cell_id
+    CROSS JOIN LATERAL json_array_elements(item.evidence) AS told
+    WHERE cell.batch_id = :batch_id AND item.example_id IS NOT NULL AND told ->> 'name' = :name
+    GROUP BY 1 ORDER BY 1
+    """
+)
 
 
 def experience(tx: Tx, *, domain: str | None) -> list[Experience]:

@@ -184,6 +184,7 @@ def test_templates_step_in_for_a_strategy_that_fails(store: Store) -> None:
     report = line.run(line.ask(8))
     assert (report.batch.state, report.whole.admitted) == ("finished", 8)
     assert report.by_strategy["templates"]["admitted"] == 8
+    assert report.mixture[:3] == (8, 0, 0)  # not what the customer's generator made
     assert {one.next for one in report.fallbacks} == {"templates"}
 
 

@@ -118,6 +118,9 @@ def test_synthesis_uses_many_strategies_fills_cells_evenly_and_tells_the_ratio(
     }  # fmt: skip
     assert result["mixture"] == mixture(24, 12)
     assert 24 <= result["calls"] <= result["max_calls"]
+    made_by_models = 24 - result["strategies"].get("templates", {"admitted": 0})["admitted"]
+    assert sum(result["solved_again"].values()) == made_by_models > 0
+    assert "solved again: " in tdsys("batch", "show", result["batch"]).out
     yields = tdsys("report", "yield", "--json").document
     assert sum(one["admitted"] for one in yields) == 36
     assert "calls per admitted" in tdsys("report", "yield").out
