@@ -8,7 +8,7 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
-from tdsys.cli.printing import say, show_table
+from tdsys.cli.printing import say, show_records, show_table
 from tdsys.stages import activating
 from tdsys.stages.activating import Told
 from tdsys.store.activations import Activation
@@ -70,7 +70,7 @@ def history(domain: str, *, as_json: bool) -> None:
     if as_json:
         say(json.dumps({"domain": domain, "runs": [_document(one) for one in found]}))
         return
-    show_table(TITLES, map(_row, found))
+    show_records(TITLES, map(_row, found), head=3)
     scores = [one.program.comparison.after for one in reversed(found) if one.program]
     if scores:
         newest = next(one for one in found if one.program)

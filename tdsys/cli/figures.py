@@ -66,7 +66,7 @@ def heat(cells: Sequence[Covered]) -> str:
     at = {(one.topic, one.difficulty): _square(one) for one in cells}
     names = difficulties[:MOST_DIFFICULTIES]
     rows = [(t, [at.get((t, d)) for d in names]) for t in topics[:MOST_TOPICS]]
-    says = f"{len(topics)} topics, {len(difficulties)} difficulties; the fuller, the stronger the colour."
+    says = f"{len(topics)} topics, {len(difficulties)} difficulties; stronger colour: fuller."
     if len(rows) < len(topics) or len(names) < len(difficulties):
         says += f" Shown are {len(rows)} topics and {len(names)} difficulties; all are below."
     title = f"Admitted examples by topic and difficulty: {says} The numbers are in the table."

@@ -16,7 +16,7 @@ from tdsys.core.compatibility import conflicts
 from tdsys.core.mistakes import first_mistake
 from tdsys.core.policy import Difference, Policy, differences
 from tdsys.errors import InvalidInput, NotReady
-from tdsys.parsing.policyfile import Refused, Written, policy_from, text_of
+from tdsys.parsing.policyfile import Refused, Written, policy_from, remedy_of, text_of
 from tdsys.stages import policies as rules
 from tdsys.stages.policies import Change
 from tdsys.store import policies
@@ -170,8 +170,7 @@ def changed(before: Policy, fields: dict[str, JsonValue]) -> Policy:
     except ValidationError as bad:
         where, what = first_mistake(bad)
         raise InvalidInput(
-            f"policy {where or 'these fields together'}: {what}",
-            remedy=f"the fields are {', '.join(Policy.model_fields)}",
+            f"policy {where or 'these fields together'}: {what}", remedy=remedy_of(bad.errors()[0])
         ) from None
     if clashes := conflicts(after):
         told = "; ".join(f"policy {one.field}: {one.message}" for one in clashes)

@@ -17,6 +17,8 @@ from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput
 
 OUT = "--out"
+# So many columns a table of ten needs to be read.
+NARROW = 120
 # A split that is empty now may have been there in the version that is replaced.
 EARLIER = ("data/train.jsonl", "data/validation.jsonl", "data/test.jsonl")
 
@@ -37,6 +39,25 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
     Console().print(table)
+
+
+def show_records(titles: Sequence[str], rows: Iterable[Sequence[str]], *, head: int) -> None:
+    """A table, or where the terminal is too narrow for one each row as lines.
+
+    The first `head` cells are a row's first line; each other one that says something has its own.
+    """
+    console = Console()
+    if console.width >= NARROW:
+        show_table(titles, rows)
+        return
+    for row in rows:
+        first = [printable(cell) for cell in row[:head] if cell]
+        console.print(Text(" · ".join(first), style="bold"))
+        lines = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2))
+        for title, cell in zip(titles[head:], row[head:], strict=True):
+            if cell:
+                lines.add_row(Text(f"  {title}"), Text(printable(cell)))
+        console.print(lines)
 
 
 def write_text(path: Path, text: str, *, option: str) -> None:

@@ -228,7 +228,7 @@ ROW, NAMES, LEAST_STEP, LONGEST = 30, 190, 90, 26
 def squares(
     rows: Sequence[tuple[str, Sequence[Square | None]]], *, names: Sequence[str], title: str
 ) -> Markup:
-    """A map of rows and columns: the fuller a square the stronger its colour, with a label in it."""
+    """A map of rows and columns: a stronger colour is a fuller square."""
     step = max(LEAST_STEP, (WIDE - NAMES) / max(1, len(names)))
     wide, high = round(NAMES + step * len(names)), ROW * (len(rows) + 1)
     drawn = [_written(NAMES + step * (i + 0.5), 18, n, "middle") for i, n in enumerate(names)]

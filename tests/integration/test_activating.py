@@ -193,6 +193,17 @@ def test_history_tells_metric_cost_and_data_of_every_run(three: list[int], tdsys
     assert tdsys("optimize", "history", "--domain", "none").code == 2
 
 
+def test_history_is_read_line_by_line_where_the_terminal_is_narrow(
+    three: list[int], tdsys: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = tdsys("optimize", "history", "--domain", DOMAIN).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for title in ("before", "after", "gain", "active"):
+        assert sum(line.startswith(f"  {title} ") for line in lines) == len(three)
+    assert sum("[+0.100, +0.500]" in line for line in lines) == 2
+
+
 def test_history_says_that_a_prompt_is_no_longer_the_one_that_was_measured(
     here: Store, tdsys: Shell
 ) -> None:

@@ -398,6 +398,9 @@ def test_examples_are_forgotten_by_command(
     told_ = tdsys("forget", "--file", file, "--reason", "asked to", "--yes", "--json").document
     assert (told_["examples"], told_["applied"]) == (sorted(ids), True)
     assert told_["records"]["quarantine"] == quarantine.count(broker) == 1
+    again = tdsys("forget", "--file", file, "--reason", "asked to", "--yes").out
+    assert again.startswith("no example of this is left: it was forgotten or purged before")
+    assert "deleted 0" not in again
     file.write_text("what\n")
     bad = tdsys("forget", "--file", file, "--reason", "asked to", "--yes")
     assert (bad.code, "line 1: 'what' is no id" in one_line(bad)) == (2, True)
