@@ -227,6 +227,9 @@ def tell(report: Report, *, as_json: bool) -> None:
         )
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")
+    if whole.admitted:
+        note(f"how varied they are: tdsys report diversity --domain {batch.domain!r} "
+             f"--batch {str(batch.id)[:8]}")  # fmt: skip
 
 
 def _solved_again(counts: Mapping[str, int]) -> str:
