@@ -19,7 +19,7 @@ from tdsys.core.batch import IMPORT, RESUME, REVIEW, BatchState, Standing
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
 from tdsys.core.rubric import Outcome
-from tdsys.core.spending import dollars
+from tdsys.core.spending import MICROS, dollars
 from tdsys.stages import filling
 from tdsys.stages.filling import CellReport, Report
 from tdsys.store.batches import Batch
@@ -80,7 +80,7 @@ def list_(domain: str | None, limit: int, *, as_json: bool) -> None:
     """Show batches, the newest first."""
     found = filling.listed(runtime.current().store, domain=domain, limit=limit)
     if as_json:
-        say(json.dumps([one.model_dump(mode="json", exclude={"plan"}) for one in found]))
+        say(json.dumps(list(map(_listed, found))))
     else:
         show_table(TITLES, map(_row, found))
 
@@ -103,11 +103,15 @@ def watch(batch_id: UUID, *, as_json: bool) -> None:
 
 @batch.command()
 @batch_id
-def cancel(batch_id: UUID) -> None:
+@as_json
+def cancel(batch_id: UUID, *, as_json: bool) -> None:
     """Stop a batch; what was made stays."""
     here = runtime.current()
     filling.cancel(here.store, batch_id=batch_id, clock=here.now)
-    say(f"batch {batch_id} is cancelled")
+    if as_json:
+        say(json.dumps(filling.ended(filling.report(here.store, batch_id=batch_id))))
+    else:
+        say(f"batch {batch_id} is cancelled")
 
 
 @batch.command()
@@ -223,6 +227,9 @@ def tell(report: Report, *, as_json: bool) -> None:
         )
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")
+    if whole.admitted:
+        note(f"how varied they are: tdsys report diversity --domain {batch.domain!r} "
+             f"--batch {str(batch.id)[:8]}")  # fmt: skip
 
 
 def _solved_again(counts: Mapping[str, int]) -> str:
@@ -230,6 +237,12 @@ def _solved_again(counts: Mapping[str, int]) -> str:
     others = sum(counts.values()) - confirmed
     said = f"; no solution of {others} could be used, nobody confirmed them" if others else ""
     return f"solved again: {confirmed} confirmed{said}"
+
+
+def _listed(one: Batch) -> dict[str, Any]:
+    costs = {"cost": one.cost, "max_cost": one.max_cost}
+    dollars_ = {name: None if n is None else n / MICROS for name, n in costs.items()}
+    return {**one.model_dump(mode="json", exclude={"plan"}), **dollars_}
 
 
 def _row(one: Batch) -> tuple[str, ...]:

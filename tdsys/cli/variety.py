@@ -34,11 +34,15 @@ LEGEND = (
 @click.command()
 @for_domain
 @click.option("--version", help="Another dataset version than the newest: its name or id.")
+@click.option("--batch", help="What of them a batch has made, too: its id, or how it begins.")
 @to_page
 @as_json
-def diversity(domain: str, version: str | None, path: Path | None, *, as_json: bool) -> None:
-    """Show how varied the admitted examples are, and those of a dataset version."""
-    found = variety.diversity(runtime.current().store, domain=domain, version=version)
+def diversity(
+    domain: str, version: str | None, batch: str | None, path: Path | None, *, as_json: bool
+) -> None:
+    """Show how varied the admitted examples are, and those of a dataset version or a batch."""
+    store = runtime.current().store
+    found = variety.diversity(store, domain=domain, version=version, batch=batch)
     rows = [_measured(one) for one in found]
     lead = [LEGEND, *(_unplaced(one) for one in found if one.unplaced)]
     lead += [_unembedded(one) for one in found if one.unembedded]

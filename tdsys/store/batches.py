@@ -281,6 +281,16 @@ def first_details(tx: Tx, *, batch_id: UUID) -> dict[str, str]:
     return {one.reason: one.detail for one in rows}
 
 
+def made(tx: Tx, *, batch_id: UUID) -> set[int]:
+    """The examples that a batch has made."""
+    query = (
+        select(batch_items.c.example_id)
+        .join(batch_cells, batch_cells.c.id == batch_items.c.cell_id)
+        .where(batch_cells.c.batch_id == batch_id, batch_items.c.example_id.is_not(None))
+    )
+    return {one for one in tx.scalars(query) if one is not None}
+
+
 def solved_again(tx: Tx, *, batch_id: UUID) -> dict[str, int]:
     """Of the examples a batch has made, what solving them again came to, and how often."""
     rows = tx.execute(_SOLVED_AGAIN, {"batch_id": batch_id, "name": resolving.NAME})
