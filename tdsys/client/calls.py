@@ -1,6 +1,7 @@
 """Functions and DSPy programs whose calls are captured by themselves.
 
-One rule: the call goes on as if nobody looked; what cannot be read is counted as `not_json`.
+One rule: the call goes on as if nobody looked; what cannot be read is counted as `not_json`,
+and as `not_a_domain` when it is the domain that cannot be told.
 """
 
 from __future__ import annotations

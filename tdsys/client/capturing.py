@@ -15,7 +15,7 @@ import weakref
 from tdsys.client.calls import Observer, ProgramCallback
 from tdsys.client.choosing import Choice
 from tdsys.client.programs import WAIT_SECONDS, Program, Programs
-from tdsys.client.record import Serialiser, Stamps, Unfit, orjson_dumps, require_objects
+from tdsys.client.record import Domains, Serialiser, Stamps, Unfit, orjson_dumps, require_objects
 from tdsys.client.shipping import Flushed, Shipper, preload
 from tdsys.client.spool import MEMORY_BYTES, SPOOL_BYTES, FileSpool, MemorySpool, Spool, root_for
 
@@ -63,6 +63,7 @@ class CaptureClient:
         preload()
         self._serialise = Serialiser(orjson_dumps())
         self._stamps = Stamps()
+        self._domains = Domains()
         keeps_files = durability == "spool"
         self._shipper = Shipper(url, spool or _spool(url, keeps_files, spool_dir, spool_bytes))
         self._programs = Programs(
@@ -108,6 +109,9 @@ class CaptureClient:
             }
             if picky:
                 document = self._choice.of(document, self._serialise, ok=ok)
+                domain = document["domain"]
+            if type(domain) is not str or domain not in self._domains.known:
+                self._domains.check(domain)
             document["capture_id"] = capture_id
             document["captured_at"] = captured_at
             shipper.spool.append(self._serialise(document))

@@ -55,6 +55,11 @@ ADVICE = {
     "redis://:PASSWORD@HOST:PORT/0",
 }
 
+# What to do about a reason that only its text would leave open.
+REMEDIES = {
+    "not_a_domain": "a domain is 1 to 100 characters on one line, without blanks at the ends",
+}
+
 # What is imported when the thread connects, by redis-py too.
 _WHEN_CONNECTING = (
     "tdsys.broker",
@@ -146,9 +151,7 @@ class Shipper:
         """Count captures that are not kept."""
         with self._lock:
             self._dropped[reason] += count
-        self._warn_once(
-            reason, f"a capture was dropped ({reason}); more of the kind are only counted"
-        )
+        self._warn_dropped(reason)
         self.wake()
 
     def skip(self, reason: str) -> None:
@@ -227,6 +230,11 @@ class Shipper:
             import logging  # noqa: PLC0415  # kept out of the generator's import time
 
             logging.getLogger("tdsys.client").warning(sentence)
+
+    def _warn_dropped(self, reason: str) -> None:
+        known = REMEDIES.get(reason)
+        why = f"{reason}: {known}" if known else reason
+        self._warn_once(reason, f"a capture was dropped ({why}); more of the kind are only counted")
 
     def _run(self) -> None:
         broker: Redis | None = None

@@ -227,5 +227,5 @@ def test_a_call_that_cannot_be_read_goes_on_and_is_counted() -> None:
     with pytest.raises(TypeError):
         generate("too", "many")
     assert kept.records() == []
-    assert Counter(kept.client.stats().dropped) == {"not_json": 2}
+    assert Counter(kept.client.stats().dropped) == {"not_a_domain": 2}
     assert kept.client.skipped() == {"failed": 1}
