@@ -58,6 +58,8 @@ ADVICE = {
 # What to do about a reason that only its text would leave open.
 REMEDIES = {
     "not_a_domain": "a domain is 1 to 100 characters on one line, without blanks at the ends",
+    wire.REFUSED: "by the service; `tdsys quarantine captures` shows what and why",
+    wire.CONFLICTING: "the service has another one under its id",
 }
 
 # What is imported when the thread connects, by redis-py too.
@@ -294,17 +296,25 @@ class Shipper:
         if not ids:
             return False
         answers: Any = broker.mget([wire.acknowledgement_key(i) for i in ids])
-        done = [i for i, answer in zip(ids, answers, strict=True) if answer is not None]
-        for batch_id in done:
+        done = [(i, answer) for i, answer in zip(ids, answers, strict=True) if answer is not None]
+        for batch_id, answer in done:
             sent = self._in_flight.pop(batch_id)
             self._read_to = max(self._read_to, sent.at)
-            with self._lock:
-                if sent.batch.own:
-                    self._committed += sent.batch.size
-                else:
-                    self._recovered += sent.batch.size
-                self.spool.forget(sent.batch)
+            self._settle(sent.batch, wire.unstored(answer, sent.batch.size))
         return bool(done)
+
+    def _settle(self, batch: Batch, unstored: dict[str, int]) -> None:
+        """The rows of a batch are committed, but for what the service did not take of it."""
+        stored = batch.size - sum(unstored.values())
+        with self._lock:
+            if batch.own:
+                self._committed += stored
+            else:
+                self._recovered += stored
+            self._dropped.update(unstored)
+            self.spool.forget(batch)
+        for reason in unstored:
+            self._warn_dropped(reason)
 
     def _send(self, broker: Redis) -> bool:
         due = self._due(broker)
