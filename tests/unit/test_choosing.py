@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from pydantic import BaseModel
@@ -149,12 +151,20 @@ class Pair(NamedTuple):
     answer: str
 
 
+@dataclass(slots=True)
+class Made:
+    problem: str
+    answer: str
+    maker: ClassVar[str] = "v7"
+
+
 @pytest.mark.parametrize(
     "result",
     [
         {"problem": "1 + 1?", "answer": "2"},
         Problem(problem="1 + 1?", answer="2"),
         Pair("1 + 1?", "2"),
+        Made("1 + 1?", "2"),
     ],
 )
 def test_a_decorated_functions_calls_are_captured(result: Any) -> None:
@@ -188,6 +198,54 @@ def test_an_async_function_and_a_method_are_captured_the_same_way() -> None:
     assert record["domain"] == "algebra"
     assert record["inputs"] == {"domain": "algebra"}
     assert record["outputs"] == {"output": "a problem of algebra"}
+
+
+def test_methods_of_a_class_are_captured_without_the_class_wherever_the_decorator_stands() -> None:
+    kept = Kept()
+    captured = kept.client.captured(domain="sums")
+
+    class Generator:
+        @classmethod
+        @captured
+        def inside(cls, topic: str) -> str:
+            return f"{cls.__name__} {topic}"
+
+        @captured
+        @classmethod
+        def outside(cls, topic: str) -> str:
+            return f"{cls.__name__} {topic}"
+
+        @captured
+        @staticmethod
+        async def alone(topic: str) -> str:
+            return topic
+
+    assert Generator.inside("a") == Generator.outside("a") == "Generator a"
+    assert Generator().outside("a") == "Generator a"
+    assert asyncio.run(Generator.alone("a")) == "a"
+    assert [record["inputs"] for record in kept.records()] == [{"topic": "a"}] * 4
+
+
+def test_an_input_that_is_called_like_a_class_is_an_input() -> None:
+    kept = Kept()
+
+    @kept.client.captured(domain="sums")
+    def generate(cls: str) -> str:
+        return cls
+
+    generate("easy")
+    assert kept.records()[0]["inputs"] == {"cls": "easy"}
+
+
+def test_a_generator_function_goes_on_and_its_call_is_counted_as_not_captured() -> None:
+    kept = Kept()
+
+    @kept.client.captured(domain="sums")
+    def generate(count: int) -> Iterator[int]:
+        yield from range(count)
+
+    assert list(generate(2)) == [0, 1]
+    assert kept.client.stats() == (0, 0, {"not_json": 1})
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
