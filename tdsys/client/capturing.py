@@ -12,6 +12,7 @@ import sys
 import time
 import weakref
 
+from tdsys.client import options
 from tdsys.client.calls import Observer, ProgramCallback
 from tdsys.client.choosing import Choice
 from tdsys.client.programs import WAIT_SECONDS, Program, Programs
@@ -53,13 +54,21 @@ class CaptureClient:
         spool: Spool | None = None,
         program_key: str | None = None,
     ) -> None:
+        options.check(
+            redis_url=redis_url,
+            durability=durability,
+            spool_dir=spool_dir,
+            spool_bytes=spool_bytes,
+            sample_rate=sample_rate,
+            mask=mask,
+            capture_failures=capture_failures,
+            program_key=program_key,
+        )
         url = redis_url or os.environ.get("TDSYS_REDIS_URL", "")
         self._choice = Choice(
             sample_rate=sample_rate, fields=fields, mask=mask, failures=capture_failures
         )
         self._picky = self._choice.is_picky
-        if durability not in {"spool", "memory"}:
-            raise ValueError(f"durability is {durability!r}; use 'spool' or 'memory'")
         preload()
         self._serialise = Serialiser(orjson_dumps())
         self._stamps = Stamps()

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
@@ -34,7 +35,8 @@ class Kept:
 
     def __init__(self, **options: Any) -> None:
         self.spool = Remembering()
-        self.client = CaptureClient("redis://127.0.0.1:1", spool=self.spool, **options)
+        given = {"redis_url": "redis://127.0.0.1:1", "spool": self.spool, **options}
+        self.client = CaptureClient(**given)
 
     def capture(self, **changed: Any) -> str:
         given: dict[str, Any] = {"domain": "d", "inputs": INPUTS, "outputs": OUTPUTS}
@@ -128,17 +130,68 @@ def test_what_a_mask_returns_is_checked_like_anything_else() -> None:
     ("options", "said"),
     [
         ({"sample_rate": 1.5}, "from 0 to 1"),
+        ({"sample_rate": "x"}, "from 0 to 1"),
+        ({"sample_rate": True}, "from 0 to 1"),
+        ({"sample_rate": float("nan")}, "from 0 to 1"),
+        ({"spool_bytes": "1MB"}, "bytes above 0"),
+        ({"spool_bytes": -1}, "bytes above 0"),
+        ({"spool_bytes": 0}, "bytes above 0"),
+        ({"spool_dir": 5}, "path of a folder"),
+        ({"spool_dir": b"/tmp"}, "path of a folder"),
+        ({"mask": 5}, "a function that takes a document"),
+        ({"capture_failures": "no"}, "True or False"),
+        ({"program_key": 5}, "TDSYS_PROGRAM_KEY"),
+        ({"redis_url": 5}, "redis://:PASSWORD@HOST"),
+        ({"redis_url": "http://x"}, "it begins with none of redis://"),
+        ({"redis_url": "redis://host:many"}, "its port is no number"),
+        ({"fields": 5}, "a list of names"),
+        ({"fields": [5]}, "a list of names"),
         ({"fields": "inputs"}, "a list of names"),
         ({"fields": ["input.topic"]}, "inputs.topic"),
         ({"fields": ["inputs."]}, "inputs.topic"),
         ({"durability": "disk"}, "'spool' or 'memory'"),
+        ({"durability": []}, "'spool' or 'memory'"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused_at_once(
     options: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as refused:
         Kept(**options)
+    assert next(iter(options)) in str(refused.value) or "fields" in options
+
+
+def test_neither_a_password_nor_a_key_is_shown_when_it_is_refused() -> None:
+    for options in ({"redis_url": "redis://:secret@host:many"}, {"program_key": b"secret"}):
+        with pytest.raises(ValueError, match=r"use|form") as refused:
+            Kept(**options)
+        assert "secret" not in str(refused.value)
+
+
+def test_what_an_operator_mistyped_stops_no_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TDSYS_REDIS_URL", "http://x")
+    client = CaptureClient(spool=MemorySpool())
+    assert client.capture(domain="d", inputs={}, outputs={})
+    assert client.stats() == (0, 1, {})
+
+
+def test_numbers_of_every_kind_may_be_given() -> None:
+    kept = Kept(sample_rate=Fraction(1), spool_bytes=1e9)
+    kept.capture()
+    assert len(kept.records()) == 1
+
+
+@pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt])
+def test_what_ends_a_process_passes_from_a_mask_and_nothing_is_stored_unmasked(
+    ends: type[BaseException],
+) -> None:
+    def mask(_document: dict[str, Any]) -> dict[str, Any]:
+        raise ends
+
+    kept = Kept(mask=mask)
+    with pytest.raises(ends):
+        kept.capture()
+    assert kept.records() == []
 
 
 class Problem(BaseModel):
