@@ -18,7 +18,15 @@ from tdsys.client.choosing import Choice
 from tdsys.client.programs import WAIT_SECONDS, Program, Programs
 from tdsys.client.record import Domains, Serialiser, Stamps, Unfit, orjson_dumps, require_objects
 from tdsys.client.shipping import Flushed, Shipper, preload
-from tdsys.client.spool import MEMORY_BYTES, SPOOL_BYTES, FileSpool, MemorySpool, Spool, root_for
+from tdsys.client.spool import (
+    MEMORY_BYTES,
+    SPOOL_BYTES,
+    FileSpool,
+    MemorySpool,
+    Spool,
+    left_nowhere,
+    root_for,
+)
 
 TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
@@ -81,6 +89,8 @@ class CaptureClient:
             secret=program_key or os.environ.get("TDSYS_PROGRAM_KEY", ""),
         )
         self._shipper.recover()
+        if keeps_files and not spool_dir and (left := left_nowhere(root_for(url))):
+            self._shipper.say_left(left)
         _clients.add(self)
         _shippers.add(self._shipper)
         # At exit _close_all does more than this: it waits.

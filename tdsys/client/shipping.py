@@ -70,6 +70,7 @@ _WHEN_CONNECTING = (
     "encodings.idna",
     "importlib.metadata._adapters",
     "secrets",
+    "shlex",
 )
 
 
@@ -155,6 +156,14 @@ class Shipper:
             self._dropped[reason] += count
         self._warn_dropped(reason)
         self.wake()
+
+    def say_left(self, folder: str) -> None:
+        """Tell people of captures that nobody takes over by themselves."""
+        self._warn_once(
+            "nowhere",
+            f"captures of clients without TDSYS_REDIS_URL were left in {folder}; if they are meant "
+            f"for this broker: {_command(folder)}",
+        )
 
     def skip(self, reason: str) -> None:
         """Count a capture that is not wanted."""
@@ -250,7 +259,7 @@ class Shipper:
                     broker = broker or _connect(self._url)
                     self._ship(broker)
             except Exception as error:  # noqa: BLE001  # a generator must never see our network
-                self._warn_once(*_advice(error))
+                self._warn_once(*_advice(error, getattr(self.spool, "root", "")))
                 broker = None
                 self._reachable = False
                 self._linger = min(LONGEST_FAILING_SECONDS, 2 * self._linger)
@@ -432,14 +441,22 @@ def _connect(url: str) -> Redis:
     return connect(url, socket_timeout=5, connect_timeout=2)
 
 
-def _advice(error: Exception) -> tuple[str, str]:
+def _advice(error: Exception, folder: str) -> tuple[str, str]:
     """The kind of a failure, and what to tell people; never its text, which may hold a password."""
     kinds = _kinds(error)
-    for kind, advice in ADVICE.items():
-        if kind in kinds:
-            return kind, f"captures wait: {advice}"
     name = type(error).__name__
-    return name, f"captures wait: shipping failed with {name}; it is tried again"
+    unknown = (name, f"shipping failed with {name}; it is tried again")
+    kind, advice = next(((k, ADVICE[k]) for k in ADVICE if k in kinds), unknown)
+    if folder:
+        advice += f". What is left in {folder} when this process ends: {_command(folder)}"
+    return kind, f"captures wait: {advice}"
+
+
+def _command(folder: str) -> str:
+    """How a person ships what dead processes left there."""
+    from shlex import quote  # noqa: PLC0415  # kept out of the generator's import time
+
+    return f"tdsys spool ship {quote(folder)}"
 
 
 def _kinds(error: Exception) -> set[str]:

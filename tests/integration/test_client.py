@@ -335,6 +335,7 @@ def test_a_broker_that_cannot_be_used_is_said_once_without_its_password(
     assert client.stats() == (0, 3, {})
     (warning,) = warnings(caplog)
     assert advice in warning
+    assert f"tdsys spool ship {os.environ['TDSYS_SPOOL_DIR']}" in warning
     assert "secret" not in caplog.text
 
 

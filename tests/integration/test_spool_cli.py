@@ -91,6 +91,31 @@ def test_what_the_service_does_not_take_of_an_abandoned_spool_is_said(
     assert "2 are not: see `tdsys quarantine captures`" in said.err
 
 
+def test_what_was_captured_without_an_address_is_found_by_a_client_that_has_one(
+    tdsys: Shell,
+    redis_url: str,
+    tmp_path: Path,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("TDSYS_SPOOL_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    nowhere = tmp_path / "tdsys" / "spool" / "nowhere"
+    living = FileSpool(nowhere)
+    living.append(b"{}")
+    CaptureClient(redis_url).close()
+    assert "nowhere" not in caplog.text
+    abandoned(nowhere, 3)
+    CaptureClient(redis_url).close()
+    assert caplog.text.count(f"tdsys spool ship {nowhere}") == 1
+    assert "3 records of 1 dead" in tdsys("spool", "ship", str(nowhere)).out
+    assert len(worker.records) == 3
+    caplog.clear()
+    CaptureClient(redis_url).close()
+    assert "nowhere" not in caplog.text
+
+
 def test_the_spool_of_a_living_process_is_refused(
     tdsys: Shell, tmp_path: Path, broker: Redis
 ) -> None:
