@@ -145,7 +145,10 @@ class ScriptedOptimizer:
             )
         for calls in (10, 20):  # within one second
             on_progress(Spent("optimizing", calls, calls, 5 * calls, 0))
-        state: dict[str, JsonValue] = {"score": self.after}
+        state: dict[str, JsonValue] = {
+            "score": self.after,
+            "demos": [{"dspy_uid": train[0].uid, **train[0].inputs, **train[0].outputs}],
+        }
         return Artefact(
             state=state,
             demos=(demo,),

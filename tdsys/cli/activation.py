@@ -8,7 +8,7 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
-from tdsys.cli.printing import say, show_table
+from tdsys.cli.printing import say, show_records, show_table
 from tdsys.stages import activating
 from tdsys.stages.activating import Told
 from tdsys.store.activations import Activation
@@ -70,7 +70,7 @@ def history(domain: str, *, as_json: bool) -> None:
     if as_json:
         say(json.dumps({"domain": domain, "runs": [_document(one) for one in found]}))
         return
-    show_table(TITLES, map(_row, found))
+    show_records(TITLES, map(_row, found), head=3)
     scores = [one.program.comparison.after for one in reversed(found) if one.program]
     if scores:
         newest = next(one for one in found if one.program)
@@ -82,6 +82,14 @@ def history(domain: str, *, as_json: bool) -> None:
 
 def _simulated(made: StoredProgram | None) -> str:
     return " (simulated)" if made and made.envelope.get("simulated") else ""
+
+
+def _since_then(made: StoredProgram) -> str:
+    """That a score is of a prompt that has lost something since."""
+    if not made.lost:
+        return ""
+    demos = sum(one.demos for one in made.lost)
+    return f", before {demos} demos were forgotten" if demos else ", before text was forgotten"
 
 
 def _slice(one: Slice) -> tuple[str, ...]:
@@ -137,6 +145,8 @@ def _document(one: Told) -> dict[str, object]:
             "stale": made.stale,
             "metric": made.envelope.get("metric"),
             "simulated": made.envelope.get("simulated"),
+            "as_measured": not made.lost,
+            "forgotten_demos": sum(lost.demos for lost in made.lost),
             "calls": made.envelope.get("calls"),
             "tokens": made.envelope.get("tokens"),
             "cost": _cost(one),
@@ -166,7 +176,11 @@ def _row(one: Told) -> tuple[str, ...]:
     if made:
         found = made.comparison
         reach = f"{found.gain:+.3f} [{found.gain_low:+.3f}, {found.gain_high:+.3f}]"
-        scores = (f"{found.before:.3f}", f"{found.after:.3f}{_simulated(made)}", reach)
+        scores = (
+            f"{found.before:.3f}",
+            f"{found.after:.3f}{_simulated(made)}{_since_then(made)}",
+            reach,
+        )
     return (
         f"{one.run.created_at:%Y-%m-%d %H:%M}",
         one.run.state,

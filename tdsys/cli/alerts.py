@@ -8,7 +8,7 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
-from tdsys.cli.printing import say, show_table
+from tdsys.cli.printing import say, show_records, show_table
 from tdsys.stages import alerting, notifying
 from tdsys.store.alerts import Alert
 
@@ -33,7 +33,7 @@ def list_(domain: str | None, *, all_: bool, as_json: bool) -> None:
     if as_json:
         say(json.dumps([one.model_dump(mode="json") for one in found]))
     elif found:
-        show_table(TITLES, map(_row, found))
+        show_records(TITLES, map(_row, found), head=5)
     else:
         say("nothing is amiss" if not all_ else "nothing was ever amiss")
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import click
 
+from tdsys import runtime
 from tdsys.core.example import check_domain
 from tdsys.errors import InvalidInput
+from tdsys.store import policies
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _named(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -17,8 +24,30 @@ def _named(_: click.Context, __: click.Parameter, name: str | None) -> str | Non
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-for_domain = click.option("--domain", required=True, callback=_named, help="The subject area.")
-of_domain = click.option("--domain", callback=_named, help="Only this subject area.")
+for_any_domain = click.option("--domain", required=True, callback=_named, help="The subject area.")
+
+
+def for_domain(command: Command) -> Command:
+    """A domain that is there; `for_any_domain` where it may be a new one."""
+    return for_any_domain(_of_known(command))
+
+
+def of_domain(command: Command, *, help_: str = "Only this subject area.") -> Command:
+    """A domain that is there, or none."""
+    return click.option("--domain", callback=_named, help=help_)(_of_known(command))
+
+
+def _of_known(command: Command) -> Command:
+    """The command, that a domain which is not there ends before it begins."""
+
+    @wraps(command)
+    def checked(*args: Any, domain: str | None, **given: Any) -> Any:
+        if domain is not None:
+            with runtime.current().store.begin() as tx:
+                policies.check(tx, domain=domain)
+        return command(*args, domain=domain, **given)
+
+    return checked  # type: ignore[return-value]
 
 
 def pairs(given: tuple[str, ...], *, where: str, example: str) -> dict[str, str]:

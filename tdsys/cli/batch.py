@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,7 +18,8 @@ from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import IMPORT, RESUME, REVIEW, BatchState, Standing
 from tdsys.core.patience import Patience
 from tdsys.core.printable import printable
-from tdsys.core.spending import dollars
+from tdsys.core.rubric import Outcome
+from tdsys.core.spending import MICROS, dollars
 from tdsys.stages import filling
 from tdsys.stages.filling import CellReport, Report
 from tdsys.store.batches import Batch
@@ -28,6 +29,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 LOOK_EVERY = 0.4
 PATIENCE_SECONDS = 15.0
 PARTIAL, NONE = 4, 1
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 NO_WORKER = (
     "nothing happens: no worker seems to be running; start one with `tdsys up` "
     "(the batch is stored, Ctrl-C here loses nothing)"
@@ -78,7 +80,7 @@ def list_(domain: str | None, limit: int, *, as_json: bool) -> None:
     """Show batches, the newest first."""
     found = filling.listed(runtime.current().store, domain=domain, limit=limit)
     if as_json:
-        say(json.dumps([one.model_dump(mode="json", exclude={"plan"}) for one in found]))
+        say(json.dumps(list(map(_listed, found))))
     else:
         show_table(TITLES, map(_row, found))
 
@@ -101,11 +103,15 @@ def watch(batch_id: UUID, *, as_json: bool) -> None:
 
 @batch.command()
 @batch_id
-def cancel(batch_id: UUID) -> None:
+@as_json
+def cancel(batch_id: UUID, *, as_json: bool) -> None:
     """Stop a batch; what was made stays."""
     here = runtime.current()
     filling.cancel(here.store, batch_id=batch_id, clock=here.now)
-    say(f"batch {batch_id} is cancelled")
+    if as_json:
+        say(json.dumps(filling.ended(filling.report(here.store, batch_id=batch_id))))
+    else:
+        say(f"batch {batch_id} is cancelled")
 
 
 @batch.command()
@@ -127,7 +133,11 @@ def resume(batch_id: UUID, *, detach: bool, as_json: bool, **limits: Any) -> Non
 
 def finish(batch_id: UUID, *, as_json: bool) -> None:
     """Follow a batch, print its result, and exit by it."""
-    report = follow(batch_id)
+    try:
+        report = follow(batch_id)
+    except KeyboardInterrupt:
+        note(f"batch {batch_id} goes on; `tdsys batch watch {batch_id}` follows it")
+        raise SystemExit(INTERRUPTED) from None
     tell(report, as_json=as_json)
     if report.batch.state is not BatchState.FINISHED:
         raise SystemExit(PARTIAL if report.whole.held else NONE)
@@ -205,14 +215,34 @@ def tell(report: Report, *, as_json: bool) -> None:
         f"{_spend(batch)}"
     )
     show_table(CELLS, map(_cell, report.cells))
+    if report.solved_again:
+        say(_solved_again(report.solved_again))
     if whole.reasons:
         say(f"not admitted: {', '.join(f'{n} × {why}' for why, n in whole.reasons.items())}")
+    for why, detail in report.details.items():
+        say(f"  the first {why}: {' '.join(detail.split())}")
     for one in report.fallbacks:
         following = RESORTS.get(one.next, "then {next}").format(
             next=one.next, domain=batch.domain, batch=batch.id
         )
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")
+    if whole.admitted:
+        note(f"how varied they are: tdsys report diversity --domain {batch.domain!r} "
+             f"--batch {str(batch.id)[:8]}")  # fmt: skip
+
+
+def _solved_again(counts: Mapping[str, int]) -> str:
+    confirmed = counts.get(Outcome.PASSED, 0)
+    others = sum(counts.values()) - confirmed
+    said = f"; no solution of {others} could be used, nobody confirmed them" if others else ""
+    return f"solved again: {confirmed} confirmed{said}"
+
+
+def _listed(one: Batch) -> dict[str, Any]:
+    costs = {"cost": one.cost, "max_cost": one.max_cost}
+    dollars_ = {name: None if n is None else n / MICROS for name, n in costs.items()}
+    return {**one.model_dump(mode="json", exclude={"plan"}), **dollars_}
 
 
 def _row(one: Batch) -> tuple[str, ...]:

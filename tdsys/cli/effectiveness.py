@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import click
@@ -11,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.arguments import as_json, for_domain, of_domain, person
 from tdsys.cli.late import LateGroup
 from tdsys.cli.printing import note, say, show_table
+from tdsys.cli.recommending import document as recommended
 from tdsys.core.attribution import WANTED_ERROR, Contribution, Effect
 from tdsys.errors import NotReady
-from tdsys.stages import attributing, impact
-from tdsys.stages.attributing import Means, Planned, Shown
+from tdsys.stages import advising, attributing, impact
+from tdsys.stages.attributing import Means, Planned, Shown, UnderWay
 from tdsys.store.effect_schema import AttributionState
 from tdsys.wire import Task
 
@@ -84,12 +86,34 @@ def attribute(
 @for_domain
 @as_json
 def show(domain: str, *, as_json: bool) -> None:
-    """Show the newest contributions, or how far they are."""
-    _tell(attributing.shown(runtime.current().store, domain=domain), as_json=as_json)
+    """Show the newest contributions, and how far an attribution is that is under way."""
+    store = runtime.current().store
+    found = attributing.shown(store, domain=domain)
+    measured = impact.of_domain(store, domain=domain)
+    known = [one for one in advising.listed(store, domain=domain) if one.id in measured]
+    if as_json:
+        rows = [recommended(one, measured[one.id]) for one in known]
+        say(json.dumps({**document(found), "recommendations": rows}))
+    else:
+        if found.under_way:
+            say(_progress(found.under_way))
+            say("the newest one that says something:")
+        _tell_table(found)
+        for one in known:
+            say(f"recommendation {one.id}, {one.state}: {one.title}: {measured[one.id].shown.told}")
+    _fail_like(found)
+
+
+def _progress(open_: UnderWay) -> str:
+    whole, counted = open_
+    return (
+        f"an attribution of {whole.domain} is under way: {counted.done} of "
+        f"{counted.done + counted.due} prompts tried, {whole.spent} of at most {whole.budget} calls"
+    )
 
 
 @effectiveness.command()
-@click.option("--domain", help="The domain whose open attribution ends.")
+@partial(of_domain, help_="The domain whose open attribution ends.")
 @click.option(
     "--impact", "id_", type=click.IntRange(1), metavar="ID",
     help="The recommendation whose open measurement ends.",
@@ -181,18 +205,21 @@ def _tell_plan(plan: Planned, model: str, *, simulated: bool, as_json: bool) -> 
 
 
 def _tell(found: Shown, *, as_json: bool) -> None:
-    whole = found.whole
     if as_json:
         say(json.dumps(document(found)))
     else:
         _tell_table(found)
-    if whole.state is AttributionState.FAILED:
+    _fail_like(found)
+
+
+def _fail_like(found: Shown) -> None:
+    if found.whole.state is AttributionState.FAILED:
         raise SystemExit(FAILED)
 
 
 def document(found: Shown) -> dict[str, object]:
     """An attribution as machines read it."""
-    whole, counted = found.whole, found.counted
+    whole, counted, open_ = found.whole, found.counted, found.under_way
     return {
         "attribution": str(whole.id),
         "domain": whole.domain,
@@ -209,6 +236,13 @@ def document(found: Shown) -> dict[str, object]:
         "probes": {"done": counted.done, "due": counted.due, "left": counted.left},
         "error": whole.error,
         "contributions": [one.model_dump(mode="json") for one in found.contributions],
+        "under_way": open_
+        and {
+            "attribution": str(open_.whole.id),
+            "budget": open_.whole.budget,
+            "calls": open_.whole.spent,
+            "probes": {"done": open_.counted.done, "due": open_.counted.due},
+        },
     }
 
 

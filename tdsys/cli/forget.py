@@ -95,7 +95,10 @@ def _document(done: Forgotten, *, applied: bool) -> dict[str, object]:
 
 def _show(found: Forgotten, *, done: bool) -> None:
     would = "deleted" if done else "would delete"
-    say(f"{would} {len(found.examples)} examples, {found.contents} contents")
+    if found.examples:
+        say(f"{would} {len(found.examples)} examples, {found.contents} contents")
+    else:
+        say("no example of this is left: it was forgotten or purged before; its content stays out")
     for table, n in sorted(found.records.items()):
         if n:
             say(f"  {n} rows of {table} quoted them")

@@ -10,9 +10,8 @@ import click
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain
-from tdsys.cli.page import page, picture, table
+from tdsys.cli.page import page, picture, table, to_page, write_page
 from tdsys.cli.printing import say, show_table
-from tdsys.cli.report import to_page, write_page
 from tdsys.core.rubric import Dimension
 from tdsys.stages import trending
 from tdsys.stages.overview import AGES

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.arguments import as_json, for_any_domain, person
 from tdsys.cli.mapping import field_options, options, reading_options, settled
 from tdsys.cli.printing import note, say
 from tdsys.cli.rejects import ErrorsFile
@@ -48,7 +48,7 @@ NO_WORKER = (
 
 @click.command("import")
 @click.argument("file", metavar="FILE|-")
-@for_domain
+@for_any_domain
 @field_options
 @reading_options
 @click.option("--dry-run", is_flag=True, help="Say what would happen; store nothing.")

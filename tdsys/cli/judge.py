@@ -13,7 +13,8 @@ from rich.progress import Progress
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
 from tdsys.cli.calibration import document, page_of, show
-from tdsys.cli.printing import note, say, show_table, write_text
+from tdsys.cli.page import to_page, write_page
+from tdsys.cli.printing import note, say, show_table
 from tdsys.cli.source import Source
 from tdsys.core.calibration import LabelledExample
 from tdsys.parsing.labelled import Elsewhere, Refusal, labelled
@@ -70,7 +71,7 @@ def _row(one: Standing) -> tuple[str, ...]:
     show_default=True,
     help="The share of good ones wanted among the accepted.",
 )
-@click.option("--html", "path", type=click.Path(path_type=Path), help="Write a page to look at.")
+@to_page
 @click.option("--dry-run", is_flag=True, help="Keep nothing; of a file, only check it.")
 @as_json
 def calibrate(
@@ -100,8 +101,7 @@ def calibrate(
             return
         found, policy = _by_file(wanted, read)
     if path:
-        write_text(path, page_of(found, policy))
-        note(f"wrote {path}")
+        write_page(path, page_of(found, policy))
     if as_json:
         say(json.dumps({**document(found, policy), "refused": refused, "kept": not dry_run}))
     elif not path:

@@ -45,6 +45,8 @@ def prune(domain: str | None, *, dry_run: bool, yes: bool, as_json: bool) -> Non
         return
     for one in found:
         _show(*one, done=yes)
+    if not found:
+        say("there is no domain yet, and so nothing to retire or to delete")
 
 
 def _foreseen(domain: str) -> tuple[Plan, Purged]:

@@ -142,7 +142,11 @@ def settled(source: Source, wanted: ImportOptions, given: dict[str, Any]) -> Imp
                 click.confirm("Import it like this?", default=True, abort=True, err=True)
     if given["save_mapping"]:
         document = wanted.model_dump(mode="json", include=set(SAVED), exclude_defaults=True)
-        write_text(Path(given["save_mapping"]), json.dumps(document, indent=2) + "\n")
+        write_text(
+            Path(given["save_mapping"]),
+            json.dumps(document, indent=2) + "\n",
+            option="--save-mapping",
+        )
     return wanted
 
 

@@ -9,14 +9,14 @@ import click
 from pydantic import JsonValue, ValidationError
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, pairs, person
+from tdsys.cli.arguments import as_json, for_any_domain, for_domain, pairs, person
 from tdsys.cli.printing import note, say, show_table
 from tdsys.cli.source import CHUNK_BYTES, Source
 from tdsys.core.compatibility import conflicts
 from tdsys.core.mistakes import first_mistake
 from tdsys.core.policy import Difference, Policy, differences
 from tdsys.errors import InvalidInput, NotReady
-from tdsys.parsing.policyfile import Refused, Written, policy_from, text_of
+from tdsys.parsing.policyfile import Refused, Written, policy_from, remedy_of, text_of
 from tdsys.stages import policies as rules
 from tdsys.stages.policies import Change
 from tdsys.store import policies
@@ -33,7 +33,7 @@ def policy() -> None:
 
 
 @policy.command()
-@for_domain
+@for_any_domain
 def init(domain: str) -> None:
     """Print a first document for a domain: every field, its meaning and its default."""
     click.echo(text_of(domain, Policy(), heading=f"The rules of one domain: {HOW_TO}."), nl=False)
@@ -144,7 +144,7 @@ def rollback(domain: str, number: int, *, dry_run: bool, as_json: bool) -> None:
 
 
 @policy.command("set")
-@for_domain
+@for_any_domain
 @click.argument("fields", nargs=-1, required=True, metavar="FIELD=VALUE...")
 def set_(domain: str, fields: tuple[str, ...]) -> None:
     """Put a next version in force: these fields changed, the others as they are.
@@ -170,8 +170,7 @@ def changed(before: Policy, fields: dict[str, JsonValue]) -> Policy:
     except ValidationError as bad:
         where, what = first_mistake(bad)
         raise InvalidInput(
-            f"policy {where or 'these fields together'}: {what}",
-            remedy=f"the fields are {', '.join(Policy.model_fields)}",
+            f"policy {where or 'these fields together'}: {what}", remedy=remedy_of(bad.errors()[0])
         ) from None
     if clashes := conflicts(after):
         told = "; ".join(f"policy {one.field}: {one.message}" for one in clashes)

@@ -16,6 +16,9 @@ from rich.text import Text
 from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput
 
+OUT = "--out"
+# So many columns a table of ten needs to be read.
+NARROW = 120
 # A split that is empty now may have been there in the version that is replaced.
 EARLIER = ("data/train.jsonl", "data/validation.jsonl", "data/test.jsonl")
 
@@ -38,15 +41,37 @@ def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console().print(table)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file with UTF-8 text in one step; what is no plain file is written to as it is."""
-    write_pieces(path, [text.encode()])
+def show_records(titles: Sequence[str], rows: Iterable[Sequence[str]], *, head: int) -> None:
+    """A table, or where the terminal is too narrow for one each row as lines.
+
+    The first `head` cells are a row's first line; each other one that says something has its own.
+    """
+    console = Console()
+    if console.width >= NARROW:
+        show_table(titles, rows)
+        return
+    for row in rows:
+        first = [printable(cell) for cell in row[:head] if cell]
+        console.print(Text(" · ".join(first), style="bold"))
+        lines = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2))
+        for title, cell in zip(titles[head:], row[head:], strict=True):
+            if cell:
+                lines.add_row(Text(f"  {title}"), Text(printable(cell)))
+        console.print(lines)
 
 
-def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+def write_text(path: Path, text: str, *, option: str) -> None:
+    """Replace a file with UTF-8 text in one step; what is no plain file is written to as it is.
+
+    `option` is what gave the path: it is named where nothing can be written there.
+    """
+    write_pieces(path, [text.encode()], option=option)
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes], *, option: str = OUT) -> None:
     """Replace a file in one step by what comes; a file that is there stays until all has come."""
     target = path.resolve()
-    with _told(path):
+    with _told(path, option):
         if target.exists() and not target.is_file():
             with target.open("wb") as sink:
                 sink.writelines(pieces)
@@ -61,7 +86,7 @@ def write_folder(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """
     target = path.resolve()
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    with _told(path):
+    with _told(path, OUT):
         try:
             for name, content in files:
                 (fresh / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,12 +112,12 @@ def _refuse_others(target: Path, *, like: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as failed:
         raise InvalidInput(
-            f"{path} cannot be written: {failed.strerror}", remedy="choose another --out"
+            f"{path} cannot be written: {failed.strerror}", remedy=f"choose another {option}"
         ) from failed
 
 

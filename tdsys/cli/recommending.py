@@ -15,11 +15,12 @@ from tdsys.core.advising import Kind, Predicted
 from tdsys.stages import advising, impact
 from tdsys.stages.advising import Applied
 from tdsys.store.effect_schema import AttributionState, ProbeState
+from tdsys.store.impacts import Known, Measurement
 from tdsys.store.recommendations import Recommendation
 from tdsys.wire import Task
 
 PROBLEMS = ("example", "id", "split", "fault", "because")
-ADVICE = ("id", "state", "what", "why", "predicted effect")
+ADVICE = ("id", "state", "what", "why", "effect")
 LOOK_EVERY = 0.5
 FAILED = 1
 STAYS = "what is admitted already stays until `tdsys replay`"
@@ -33,6 +34,7 @@ def problems(domain: str, *, as_json: bool) -> None:
     """List the examples of the newest dataset version with something amiss, and the evidence."""
     here = runtime.current()
     seen = advising.survey(here.store, domain=domain, clock=here.now)
+    unmeasured = advising.unmeasured(here.store, domain=domain)
     if as_json:
         rows = [
             {
@@ -45,7 +47,8 @@ def problems(domain: str, *, as_json: bool) -> None:
             }
             for one in seen.suspects
         ]
-        say(json.dumps({"version": seen.version.number, "problems": rows}))
+        told = {"version": seen.version.number, "problems": rows, "unmeasured": unmeasured}
+        say(json.dumps(told))
         return
     show_table(PROBLEMS, [
         (one.known.example[:16], str(one.known.id), one.known.split, one.fault, one.detail)
@@ -53,11 +56,8 @@ def problems(domain: str, *, as_json: bool) -> None:
     ])  # fmt: skip
     counts = Counter(one.fault for one in seen.suspects)
     say(", ".join(f"{n} {fault}" for fault, n in counts.items()) or "nothing is amiss")
-    if seen.whole is None:
-        note(
-            "which examples harm is not known for this version: "
-            f"tdsys effectiveness attribute --domain {domain!r}"
-        )
+    if unmeasured:
+        note(unmeasured)
 
 
 @click.command()
@@ -70,22 +70,30 @@ def recommend(domain: str, *, all_: bool, as_json: bool) -> None:
     found = advising.recommend(here.store, domain=domain, clock=here.now)
     if all_:
         found = advising.listed(here.store, domain=domain)
+    measured = impact.of_domain(here.store, domain=domain)
+    unmeasured = advising.unmeasured(here.store, domain=domain)
     if as_json:
-        say(json.dumps({"recommendations": [document(one) for one in found]}))
-    elif found:
+        told = [document(one, measured.get(one.id)) for one in found]
+        say(json.dumps({"recommendations": told, "unmeasured": unmeasured}))
+        return
+    if found:
         show_table(ADVICE, [
-            (str(one.id), one.state, one.title, one.reason, _shown(one.predicted))
+            (str(one.id), one.state, one.title, one.reason,
+             f"predicted: {_shown(one.predicted)}\nmeasured: {_said(measured.get(one.id))}")
             for one in found
         ])  # fmt: skip
     else:
         say("there is nothing to recommend")
+    if unmeasured:
+        note(unmeasured)
 
 
 @click.command()
 @number
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@click.option("--despite-impact", is_flag=True, help="Also what was measured to do harm.")
 @as_json
-def apply(id_: int, *, dry_run: bool, as_json: bool) -> None:
+def apply(id_: int, *, dry_run: bool, despite_impact: bool, as_json: bool) -> None:
     """Follow a recommendation: retirements make a new dataset version."""
     here = runtime.current()
     done = advising.apply(
@@ -96,6 +104,7 @@ def apply(id_: int, *, dry_run: bool, as_json: bool) -> None:
         actor=person(),
         clock=here.now,
         dry_run=dry_run,
+        despite_impact=despite_impact,
     )
     if not dry_run:
         for task in (Task.SCORE, Task.PLAN, Task.GENERATE):
@@ -112,7 +121,9 @@ def revert(id_: int, *, as_json: bool) -> None:
     one = advising.revert(here.store, id=id_, actor=person(), clock=here.now)
     for task in (Task.SCORE, Task.PLAN):
         here.bells.ring(task)
-    say(json.dumps(document(one)) if as_json else f"recommendation {id_} is reverted: {one.title}")
+    found = impact.of_domain(here.store, domain=one.domain).get(id_)
+    news = f"recommendation {id_} is reverted: {one.title}"
+    say(json.dumps(document(one, found)) if as_json else news)
 
 
 @click.command("impact")
@@ -132,8 +143,7 @@ def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool)
     here = runtime.current()
     plan = impact.planned(here.store, id=id_, seeds=seeds)
     if dry_run:
-        told = {"recommendation": id_, "seeds": plan.seeds, "calls": plan.calls}
-        say(json.dumps(told) if as_json else f"{2 * seeds} runs, at most {plan.calls} calls")
+        _tell_plan(plan, as_json=as_json)
         return
     begun = impact.begin(here.store, plan, clock=here.now)
     here.bells.ring(Task.ATTRIBUTE)
@@ -142,10 +152,27 @@ def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool)
         told = {"recommendation": id_, "calls": plan.calls, "begun": begun}
         say(json.dumps(told) if as_json else news)
         return
-    _tell_impact(_measured(id_), as_json=as_json)
+    again = not begun and plan.measured
+    found = impact.shown(here.store, id=id_, measured=again) if again else _followed(id_)
+    _tell_impact(found, as_json=as_json)
 
 
-def _measured(id_: int) -> impact.Shown:
+def _tell_plan(plan: impact.Planned, *, as_json: bool) -> None:
+    told = {
+        "recommendation": plan.recommendation.id,
+        "seeds": plan.seeds,
+        "calls": plan.calls,
+        "measured": _measured(plan.measured),
+    }
+    if as_json:
+        say(json.dumps(told))
+    elif plan.measured:
+        say(f"measured with these seeds already, no calls: {plan.measured.told}")
+    else:
+        say(f"{2 * len(plan.seeds)} runs, at most {plan.calls} calls")
+
+
+def _followed(id_: int) -> impact.Shown:
     here, told = runtime.current(), -1
     while True:
         found = impact.shown(here.store, id=id_)
@@ -165,9 +192,24 @@ def _measured(id_: int) -> impact.Shown:
             time.sleep(LOOK_EVERY)
 
 
-def document(one: Recommendation) -> dict[str, object]:
-    """A recommendation as machines read it."""
-    return one.model_dump(mode="json")
+def document(one: Recommendation, measured: Known | None) -> dict[str, object]:
+    """A recommendation with its measured impact as machines read it."""
+    return {
+        **one.model_dump(mode="json"),
+        "impact": _measured(measured and measured.shown),
+        "is_measured_now": measured is not None and measured.is_open,
+    }
+
+
+def _measured(one: Measurement | None) -> dict[str, object] | None:
+    return None if one is None else one.model_dump(mode="json")
+
+
+def _said(measured: Known | None) -> str:
+    if measured is None:
+        return "not yet"
+    again = "; being measured again" if measured.is_open and measured.verdict else ""
+    return f"{measured.shown.told}{again}"
 
 
 def _tell_applied(done: Applied, *, as_json: bool) -> None:
@@ -176,7 +218,7 @@ def _tell_applied(done: Applied, *, as_json: bool) -> None:
         say(
             json.dumps(
                 {
-                    **document(one),
+                    **document(one, done.impact),
                     "dry_run": done.dry_run,
                     "moved": done.moved,
                     "version": version and {"id": version.id, "number": version.number},
@@ -188,6 +230,7 @@ def _tell_applied(done: Applied, *, as_json: bool) -> None:
         return
     if done.dry_run:
         say(f"would {one.title}: {_foreseen(done)}")
+        _tell_measured(done)
         return
     news = [f"{len(done.moved)} examples moved"] if done.moved else []
     news += [f"dataset version {version.number} is frozen"] if version else []
@@ -195,6 +238,16 @@ def _tell_applied(done: Applied, *, as_json: bool) -> None:
     news += [STAYS] if one.kind is Kind.CHANGE_THRESHOLD else []
     news += [f"batch {batch}" for batch in done.batches]
     say(f"recommendation {one.id} is applied: {', '.join(news) or 'nothing was left to do'}")
+    if done.impact:
+        say(f"measured impact: {done.impact.shown.told}")
+
+
+def _tell_measured(done: Applied) -> None:
+    if done.impact is None:
+        return
+    say(f"measured impact: {done.impact.shown.told}")
+    if done.impact.verdict and done.impact.verdict.is_worse:
+        say(f"so following it takes `{advising.despite(done.recommendation)}`")
 
 
 def _foreseen(done: Applied) -> str:

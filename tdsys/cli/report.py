@@ -10,13 +10,16 @@ from pathlib import Path
 import click
 
 from tdsys import runtime
+from tdsys.cli import figures
 from tdsys.cli.arguments import as_json, for_domain
 from tdsys.cli.late import LateGroup
-from tdsys.cli.page import Bar, Bars, Cell, page, table
-from tdsys.cli.printing import note, say, show_table, write_text
+from tdsys.cli.page import page, table, to_page, write_page
+from tdsys.cli.printing import say, show_table
 from tdsys.core.agreement import Raters
-from tdsys.stages import reporting
+from tdsys.core.rubric import Dimension
+from tdsys.stages import reporting, trending
 from tdsys.stages.reporting import Agreed, Coverage, Covered, Quality, Spread
+from tdsys.web.trends import sentence
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDEST = 8
@@ -33,10 +36,6 @@ CELLS = (
     "at most",
     "lacking",
 )
-to_page = click.option(
-    "--html", "path", type=click.Path(path_type=Path), help="Write a page to look at."
-)
-
 
 ELSEWHERE = {
     "freshness": "freshness.freshness",
@@ -70,11 +69,7 @@ def quality(domain: str, path: Path | None, *, as_json: bool) -> None:
     lead = [*_quality_in_words(found), *_agreement_in_words(agreed), *_people_in_words(people)]
     reasons = [(state, reason, str(n)) for state, reason, n in found.reasons]
     if path:
-        spreads = [(o.dimension, Bars(o.all), Bars(o.admitted), *_limits(o)) for o in found.spreads]
-        write_page(path, page(f"Quality: {domain}", lead, [
-            table(DIMENSIONS, spreads, "Scores, by tenths from 0 to 1"),
-            table(REASONS, reasons, "What became of them, and why"),
-        ]))  # fmt: skip
+        _write_quality(path, found, lead, reasons)
     if as_json:
         told = [dict(zip(("state", "reason", "n"), row, strict=True)) for row in found.reasons]
         spread = [one._asdict() for one in found.spreads]
@@ -100,19 +95,37 @@ def coverage(domain: str, path: Path | None, *, as_json: bool) -> None:
     titles, rows = _with_something(CELLS, [_cell(one, most) for one in found.cells])
     lead = _coverage_in_words(found)
     if path:
-        drawn: list[tuple[Cell, ...]] = [
-            (*row[:3], Bar(_full(one)), *row[4:])
-            for row, one in zip(rows, found.cells, strict=True)
-        ]
-        cells = table(
-            (*titles[:3], "of its share", *titles[4:]), drawn, "Cells, the emptiest first"
-        )
-        write_page(path, page(f"Coverage: {domain}", [lead], [cells]))
+        _write_coverage(path, found, lead)
     if as_json:
         say(json.dumps({**found._asdict(), "cells": [one._asdict() for one in found.cells]}))
     elif not path:
         say(lead)
         show_table(titles, rows)
+
+
+def _write_quality(
+    path: Path, found: Quality, lead: list[str], reasons: list[tuple[str, str, str]]
+) -> None:
+    here = runtime.current()
+    days = trending.trends(here.store, domains=[found.domain], now=here.now())
+    changes = [sentence(shift) for one in days for shift in one.shifts]
+    means = [figures.day_row(p) for one in days for p in one.points if p.quality]
+    names = ("day", *(d.value.replace("_", " ") for d in Dimension))
+    write_page(path, page(f"Quality: {found.domain}", [*lead, *changes], [
+        *map(figures.by_day, days),
+        table(names, means, "Mean score of each day, and of how many scores"),
+        *figures.spreads(found.spreads),
+        table(figures.TENTHS, figures.tenths(found.spreads), "Scores, by tenths from 0 to 1"),
+        table(REASONS, reasons, "What became of them, and why"),
+    ]))  # fmt: skip
+
+
+def _write_coverage(path: Path, found: Coverage, lead: str) -> None:
+    told = [(_cell(one, one.admitted), _full(one)) for one in found.cells]
+    cells = [(*row[:3], full, *row[4:]) for row, full in told]
+    titles, rows = _with_something((*CELLS[:3], "of its share", *CELLS[4:]), cells)
+    drawn = [figures.heat(found.cells), table(titles, rows, "Cells, the emptiest first")]
+    write_page(path, page(f"Coverage: {found.domain}", [lead], drawn))
 
 
 def _quality_in_words(found: Quality) -> list[str]:
@@ -157,12 +170,6 @@ def _coverage_in_words(found: Coverage) -> str:
     )
 
 
-def write_page(path: Path, text: str) -> None:
-    """Write a page and say so."""
-    write_text(path, text)
-    note(f"wrote {path}")
-
-
 def _row(one: Spread) -> tuple[str, ...]:
     return one.dimension, _bars(one.all), _bars(one.admitted), *_limits(one)
 
@@ -186,9 +193,9 @@ def _cell(one: Covered, most: int) -> tuple[str, ...]:
     return one.topic, one.difficulty, str(one.admitted), bar, *rest
 
 
-def _full(one: Covered) -> float | None:
+def _full(one: Covered) -> str:
     """How much of what it should have a cell has."""
-    return min(1.0, one.admitted / one.goal) if one.goal else None
+    return f"{min(1.0, one.admitted / one.goal):.0%}" if one.goal else ""
 
 
 def _with_something(

@@ -7,9 +7,9 @@ import json
 import click
 
 from tdsys.cli.arguments import as_json
-from tdsys.cli.printing import say, show_table
+from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import Kin
-from tdsys.llm.prompting import Strategy, form, named, strategies
+from tdsys.llm.prompting import Strategy, form, named, strategies, unusable
 
 TITLES = ("strategy", "version", "material", "used", "idea", "after")
 
@@ -24,6 +24,8 @@ def strategy() -> None:
 def list_(*, as_json: bool) -> None:
     """Show every strategy, ours and installed ones."""
     found = list(strategies().values())
+    for broken in unusable().values():
+        note(f"{broken}; it is left out")
     if as_json:
         say(json.dumps([one.model_dump(exclude={"prompt"}) for one in found]))
     else:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from tdsys import runtime
-from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.arguments import as_json, for_any_domain, person
 from tdsys.cli.batch import budget_options, finish
 from tdsys.cli.heatmap import show_heatmap
 from tdsys.cli.printing import note, say, show_table
@@ -35,7 +35,7 @@ def _request(command: Command) -> Command:
     """The options of both commands."""
     for option in reversed(
         (
-            for_domain,
+            for_any_domain,
             click.option("--count", type=click.IntRange(1, MOST), required=True, help="How many."),
             click.option("--topics", callback=_listed, metavar="A,B", help="Only these topics."),
             click.option("--difficulties", callback=_listed, metavar="A,B", help="Only these."),

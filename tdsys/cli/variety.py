@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from tdsys import runtime
+from tdsys.cli import figures
 from tdsys.cli.arguments import as_json, for_domain, of_domain
-from tdsys.cli.page import page, table
+from tdsys.cli.page import page, table, to_page, write_page
 from tdsys.cli.printing import say, show_table
-from tdsys.cli.report import to_page, write_page
 from tdsys.stages import variety
 from tdsys.stages.variety import Measured, Mix, Ratio
 
@@ -34,11 +34,15 @@ LEGEND = (
 @click.command()
 @for_domain
 @click.option("--version", help="Another dataset version than the newest: its name or id.")
+@click.option("--batch", help="What of them a batch has made, too: its id, or how it begins.")
 @to_page
 @as_json
-def diversity(domain: str, version: str | None, path: Path | None, *, as_json: bool) -> None:
-    """Show how varied the admitted examples are, and those of a dataset version."""
-    found = variety.diversity(runtime.current().store, domain=domain, version=version)
+def diversity(
+    domain: str, version: str | None, batch: str | None, path: Path | None, *, as_json: bool
+) -> None:
+    """Show how varied the admitted examples are, and those of a dataset version or a batch."""
+    store = runtime.current().store
+    found = variety.diversity(store, domain=domain, version=version, batch=batch)
     rows = [_measured(one) for one in found]
     lead = [LEGEND, *(_unplaced(one) for one in found if one.unplaced)]
     lead += [_unembedded(one) for one in found if one.unembedded]
@@ -70,7 +74,9 @@ def mix(domain: str | None, path: Path | None, *, as_json: bool) -> None:
         f"arrived {_told(found.arrived)}, admitted {_told(found.admitted)}",
     ]
     if path:
-        write_page(path, page("Mix", lead, [table(*one) for one in tables]))
+        *others, periods = tables
+        drawn = [*figures.shares(found.periods), table(*periods), *(table(*o) for o in others)]
+        write_page(path, page(f"Mix: {domain or 'all domains'}", lead, drawn))
     if as_json:
         say(json.dumps(_document(found)))
     elif not path:

@@ -161,7 +161,7 @@ def _retire_redundant(redundant: Sequence[Suspect], predicted: Predicting) -> It
             key=_key(Kind.RETIRE, "redundant", names),
             kind=Kind.RETIRE,
             title=f"retire {_n(len(names), 'near-duplicate')} without a worth of their own",
-            reason="each is like a better one that stays, and none is known to help by itself",
+            reason="each is like a better one that stays, and adds nothing by itself, as measured",
             examples=names,
             evidence=_details(redundant),
             predicted=predicted(names),

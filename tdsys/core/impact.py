@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from statistics import fmean
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from tdsys.core.comparison import FEWEST_REQUESTS
 
@@ -37,7 +37,7 @@ class Impact(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    with_: float
+    with_: float = Field(serialization_alias="with")
     without: float
     gain: float
     gain_low: float

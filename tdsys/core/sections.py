@@ -254,7 +254,9 @@ class Trigger(_Section):
     new_examples: int | None = Field(
         None, ge=1, description="so many new ones are enough, whatever growth says", examples=[200]
     )
-    demos: bool = Field(default=True, description="a demo of the active program was edited or left")
+    demos: bool = Field(
+        default=True, description="a demo of the active program was edited, left or is forgotten"
+    )
     model: bool = Field(default=True, description="TDSYS_LM is another than for the last run")
     judge: bool = Field(default=True, description="another judge scores than before the last run")
     drift: bool = Field(default=True, description="the alert that the judge drifts is newer")

@@ -11,7 +11,7 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from tdsys.core.answers import Equality, compare
-from tdsys.core.attribution import Contribution, Effect
+from tdsys.core.attribution import NEGLIGIBLE, Contribution, Effect
 from tdsys.core.dataset import Split
 from tdsys.core.example import level
 
@@ -115,29 +115,36 @@ def _harmful(
 def _redundant(
     members: Sequence[Known], contributions: Mapping[str, Contribution]
 ) -> Iterator[Suspect]:
-    """Of near-duplicates in train the best stays; others need not if they do not help.
+    """Of near-duplicates in train that were measured the best stays; those that add nothing go.
 
-    What is harmful is no reason for another to go: it should go itself.
+    What was not measured is neither better nor worse than another. What is harmful is no reason
+    for another to go: it should go itself.
     """
-    harmful = {name for name, one in contributions.items() if one.verdict is Effect.HARMFUL}
-    clusters: dict[int, list[Known]] = defaultdict(list)
+    clusters: dict[int, list[tuple[float, Known, Contribution]]] = defaultdict(list)
     for one in members:
-        if one.split is Split.TRAIN and one.example not in harmful:
-            clusters[one.cluster].append(one)
-
-    def worth(one: Known) -> tuple[float, float, str]:
         found = contributions.get(one.example)
-        value = found.value if found and found.value is not None else 0.0
+        if one.split is not Split.TRAIN or found is None or found.value is None:
+            continue
+        if found.verdict is not Effect.HARMFUL:
+            clusters[one.cluster].append((found.value, one, found))
+
+    def worth(held: tuple[float, Known, Contribution]) -> tuple[float, float, str]:
+        value, one, _ = held
         return value, one.quality, one.example
 
     for alike in clusters.values():
-        best, *others = sorted(alike, key=worth, reverse=True)
-        for one in others:
-            found = contributions.get(one.example)
-            if found is None or found.verdict in {Effect.NEUTRAL, Effect.UNKNOWN}:
-                said = f"; by itself {_told(found)}" if found and found.value is not None else ""
-                detail = f"a near-duplicate of {best.example[:16]}{said}"
+        (_, best, _), *others = sorted(alike, key=worth, reverse=True)
+        for _, one, found in others:
+            if _adds_nothing(found):
+                detail = f"a near-duplicate of {best.example[:16]}; by itself {_told(found)}"
                 yield Suspect(one, Fault.REDUNDANT, detail, (best.example,))
+
+
+def _adds_nothing(found: Contribution) -> bool:
+    """Whether it is known that it does not help: not by anything that is worth attention."""
+    if found.ci_low is None or found.ci_high is None or found.verdict is Effect.HELPFUL:
+        return False
+    return found.ci_low <= 0 and found.ci_high <= NEGLIGIBLE
 
 
 def _contradictory(members: Sequence[Known]) -> Iterator[Suspect]:

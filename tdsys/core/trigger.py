@@ -143,7 +143,7 @@ def _for(known: Known) -> Iterator[Reason]:
     if known.new and (why := _grown(known, last)):
         yield Reason("growth", speaks_for=True, says=why)
     if rules.demos and known.lost_demos:
-        says = f"{known.lost_demos} demos of the active program were edited or left"
+        says = f"{known.lost_demos} demos of the active program were edited, left or are forgotten"
         yield Reason("demos", speaks_for=True, says=says)
     if known.rules_changed:
         says = "by the policy in force a run would come out otherwise than the last"

@@ -10,8 +10,9 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from importlib.metadata import entry_points
@@ -121,7 +122,8 @@ class GeneratorMaker:
 
         def ask() -> None:
             try:
-                answer.set_result(_asked(self._generator, order))
+                with _fresh(self._generator, order):
+                    answer.set_result(_asked(self._generator, order))
             except Exception as failed:  # noqa: BLE001  # `_one` hears of it
                 answer.set_exception(failed)
 
@@ -189,6 +191,23 @@ class TemplateMaker:
         return Draft(dict(made.inputs), dict(made.outputs), made_by)  # type: ignore[arg-type]  # plain values
 
 
+@contextmanager
+def _fresh(generator: Any, order: Order) -> Iterator[None]:
+    """A DSPy program is asked the same again and again, and DSPy would give the same answer.
+
+    The same attempt gets the same answer: one whose worker was killed is not paid again.
+    """
+    if not _is_dspy(generator):
+        yield
+        return
+    import dspy  # noqa: PLC0415  # it is here already
+
+    lm = dspy.settings.lm
+    warm = lm.kwargs.get("temperature") or 1.0
+    with dspy.context(lm=lm.copy(rollout_id=order.serial, temperature=warm)):
+        yield
+
+
 def _asked(generator: Any, order: Order) -> Any:
     """What the generator says to the order, called with the arguments it names."""
     offered = {
@@ -200,14 +219,20 @@ def _asked(generator: Any, order: Order) -> Any:
     call = getattr(generator, "generate", None)
     if _is_dspy(generator) or not callable(call):
         call = generator
-    if _is_dspy(generator):
-        wanted = getattr(getattr(generator, "signature", None), "input_fields", None)
-        fields = set(wanted) if wanted else {"topic", "difficulty"}
-        return call(**{name: value for name, value in offered.items() if name in fields})
-    given = inspect.signature(call).parameters.values()
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in given):
+    wanted = _named(generator.forward if _is_dspy(generator) else call)
+    if _is_dspy(generator):  # a `dspy.Predict` names its fields so, and its `forward` nothing
+        wanted = getattr(getattr(generator, "signature", None), "input_fields", None) or wanted
+    if wanted is None:
         return call(**offered)
-    return call(**{p.name: offered[p.name] for p in given if p.name in offered})
+    offered["context"] = order.context
+    return call(**{name: value for name, value in offered.items() if name in wanted})
+
+
+def _named(call: Callable[..., Any]) -> Collection[str] | None:
+    """The arguments that a function names; None: it takes any."""
+    given = inspect.signature(call).parameters
+    is_open = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in given.values())
+    return None if is_open else given
 
 
 def _parts(made: Any) -> tuple[Document, Document]:

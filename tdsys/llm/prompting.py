@@ -9,6 +9,7 @@ when it is named). After `---` comes the prompt.
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
@@ -21,6 +22,7 @@ from tdsys.core.batch import Kin
 from tdsys.core.mistakes import first_mistake
 from tdsys.errors import ConfigurationError, InvalidInput
 
+log = logging.getLogger("tdsys.prompting")
 GROUP = "tdsys.strategies"
 FOLDER = "strategies"
 MOST_PARENTS = 5
@@ -58,7 +60,7 @@ class Strategy(BaseModel):
 
 @lru_cache(maxsize=1)
 def strategies() -> dict[str, Strategy]:
-    """Every strategy by name: ours, and the entry points of `tdsys.strategies`."""
+    """Every strategy by name: the entry points of `tdsys.strategies` that can be read, and ours."""
     folder = files("tdsys.llm") / FOLDER
     names = [f.name for f in folder.iterdir() if f.name.endswith(SUFFIX)]
     found = {
@@ -66,18 +68,37 @@ def strategies() -> dict[str, Strategy]:
         for name in sorted(names)
         if not name.startswith("_")
     }
-    for point in entry_points(group=GROUP):
-        found.setdefault(point.name, _installed(point.name, point.value))
-    return {name: parsed(name, text) for name, text in found.items()}
+    ours = {name: parsed(name, text) for name, text in found.items()}
+    return {**_theirs()[0], **ours}
+
+
+def unusable() -> dict[str, ConfigurationError]:
+    """The installed ones that are left out, and why: the others can do without them."""
+    return _theirs()[1]
 
 
 def named(name: str) -> Strategy:
-    """The strategy of that name; InvalidInput when there is none."""
+    """The strategy of that name; InvalidInput when there is none, or what is wrong with it."""
     if found := strategies().get(name):
         return found
+    if broken := unusable().get(name):
+        raise broken
     raise InvalidInput(
         f"there is no strategy {name!r}", remedy=f"use one of: {', '.join(strategies())}"
     )
+
+
+@lru_cache(maxsize=1)
+def _theirs() -> tuple[dict[str, Strategy], dict[str, ConfigurationError]]:
+    good: dict[str, Strategy] = {}
+    bad: dict[str, ConfigurationError] = {}
+    for point in entry_points(group=GROUP):
+        try:
+            good[point.name] = parsed(point.name, _installed(point.name, point.value))
+        except ConfigurationError as broken:
+            log.warning("%s; it is left out", broken)
+            bad[point.name] = broken
+    return good, bad
 
 
 def form(name: str) -> str:

@@ -33,6 +33,13 @@ BOUNDS = {
     "le": "use {} or less",
     "lt": "use less than {}",
 }
+KINDS = {
+    "int": "use a whole number",
+    "float": "use a number",
+    "bool": "use true or false",
+    "string": "use a text",
+    "tuple": 'use a list such as ["easy", "hard"]',
+}
 
 
 class Mistake(NamedTuple):
@@ -156,25 +163,36 @@ def _readable(
 
 
 def _explained(document: Document, error: ErrorDetails) -> Mistake:
+    of_name = error["type"] in {"extra_forbidden", "missing"}
+    return _mistake(document, error["loc"], in_words(error), remedy_of(error), of_name=of_name)
+
+
+def remedy_of(error: ErrorDetails) -> str:
+    """How to mend what is wrong with a policy: which field is meant, or what its value may be."""
     path, kind = error["loc"], error["type"]
     if kind == "extra_forbidden":
-        known = _fields(path[:-1])
+        known = [name for name in _fields(path[:-1]) if name != path[-1]]
         close = get_close_matches(str(path[-1]), known, n=1)
-        remedy = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
-        return _mistake(document, path, "there is no such field", remedy, of_name=True)
+        return f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
     if kind == "missing":
-        return _mistake(document, path, "it is missing", "add it", of_name=True)
-    return _mistake(document, path, in_words(error), _bound(path, error.get("ctx", {})))
+        return "add it"
+    field = Policy.model_fields.get(str(path[0])) if len(path) == 1 else None
+    means = f" ({field.description})" if field and field.description else ""
+    return f"{_allowed(error)}{means}"
 
 
-def _bound(path: Path, limits: Mapping[str, Any]) -> str:
-    """What a value may be, where a number bounds it, and what the field means."""
+def _allowed(error: ErrorDetails) -> str:
+    """What a value may be."""
+    limits = error.get("ctx", {})
     for name, words in BOUNDS.items():
         if name in limits:
-            field = Policy.model_fields.get(str(path[0])) if len(path) == 1 else None
-            means = f" ({field.description})" if field and field.description else ""
-            return words.format(f"{limits[name]:g}") + means
-    return "correct the value"
+            return words.format(f"{limits[name]:g}")
+    what = error["type"].partition("_")[0]
+    if what == "literal":
+        return f"use {limits['expected']}"
+    if what == "model":
+        return f"use an object of {', '.join(_fields(error['loc']))}"
+    return KINDS.get(what, "correct the value")
 
 
 def _mistake(

@@ -34,6 +34,7 @@ from tdsys.store import (
     calibrations,
     datasets,
     examples,
+    impacts,
     policies,
     recommendations,
     runs,
@@ -41,9 +42,11 @@ from tdsys.store import (
 from tdsys.store.attributions import Attribution
 from tdsys.store.datasets import DatasetVersion, Step
 from tdsys.store.effect_schema import AttributionState
+from tdsys.store.impacts import Known as Measured
 from tdsys.store.recommendations import Fact, Recommendation
 
 RUNS_LOOKED_AT = 10
+ATTRIBUTIONS_LOOKED_AT = 20
 BECAUSE = "recommended"
 MOVES = {Kind.RETIRE: Move.RETIRE, Kind.REJUDGE: Move.REPLAY, Kind.FIX_LABEL: Move.FLAG}
 CAN_GO_BACK = frozenset({Kind.RETIRE})
@@ -71,6 +74,7 @@ class Applied(NamedTuple):
     policy_version: int | None = None
     batches: Sequence[str] = ()
     dry_run: bool = False
+    impact: Measured | None = None
 
 
 def survey(store: Store, *, domain: str, clock: Clock) -> Survey:
@@ -102,6 +106,7 @@ def recommend(store: Store, *, domain: str, clock: Clock) -> list[Recommendation
     seen = survey(store, domain=domain, clock=clock)
     found = _advice(store, seen)
     with store.begin() as tx:
+        policies.hold(tx, domain=domain)  # as whoever begins to measure what one changes
         return recommendations.keep(
             tx,
             domain=domain,
@@ -110,6 +115,21 @@ def recommend(store: Store, *, domain: str, clock: Clock) -> list[Recommendation
             found=found,
             now=clock(),
         )
+
+
+def unmeasured(store: Store, *, domain: str) -> str | None:
+    """Why none is called harmful or redundant, and what to do; None where worths are known."""
+    with store.begin() as tx:
+        all_ = attributions.listed(tx, domain=domain, limit=ATTRIBUTIONS_LOOKED_AT)
+    done = [one for one in all_ if one.state is AttributionState.FINISHED]
+    if any(not one.stale for one in done):
+        return None
+    measured = "was measured before the data changed" if done else "was not measured yet"
+    remedy = f"`tdsys effectiveness attribute --domain {domain!r}`"
+    if any(one.is_open for one in all_):
+        remedy = "wait for the attribution under way"
+    none = "so none is called harmful or redundant"
+    return f"What each example is worth {measured}, {none}: {remedy}"
 
 
 def listed(store: Store, *, domain: str) -> list[Recommendation]:
@@ -126,19 +146,23 @@ def found(store: Store, *, id: int) -> Recommendation:  # noqa: A002
 
 def apply(
     store: Store, *, id: int, supply: Callable[[], Supply], model: str, actor: str, clock: Clock,  # noqa: A002
-    dry_run: bool = False,
+    dry_run: bool = False, despite_impact: bool = False,
 ) -> Applied:  # fmt: skip
     """Follow a recommendation: by moves of the lifecycle, a policy, or a batch.
 
-    Retirements are followed by a new dataset version. Conflict where it is not open any more.
+    Retirements are followed by a new dataset version. Conflict where it is not open any more,
+    NotReady where following it was measured to do harm, unless `despite_impact`.
     """
     with store.begin() as tx:
         one = recommendations.find(tx, id=id)
+        measured = impacts.of(tx, recommendation_id=id)
     if one.state is not AdviceState.OPEN:
         raise Conflict(f"recommendation {id} is {one.state}", remedy="ask for fresh ones")
     if dry_run:
-        return Applied(one, _movable(store, one), dry_run=True)
-    done = Applied(one, [])
+        return Applied(one, _movable(store, one), dry_run=True, impact=measured)
+    if not despite_impact:
+        _refuse_worse(one, measured)
+    done = Applied(one, [], impact=measured)
     if one.kind in MOVES:
         done = _moved(store, done, actor, clock)
     elif one.kind is Kind.CHANGE_THRESHOLD:
@@ -147,6 +171,19 @@ def apply(
         done = _with_batches(store, done, supply(), model, actor, clock)
     with store.begin() as tx:
         return done._replace(recommendation=recommendations.find(tx, id=id))
+
+
+def _refuse_worse(one: Recommendation, measured: Measured | None) -> None:
+    if measured and measured.verdict and measured.verdict.is_worse:
+        raise NotReady(
+            f"the measured impact of recommendation {one.id} is {measured.verdict.told}",
+            remedy=f"to follow it all the same: `{despite(one)}`, or tick the box on the page",
+        )
+
+
+def despite(one: Recommendation) -> str:
+    """The command that follows what was measured to do harm."""
+    return f"tdsys effectiveness apply {one.id} --despite-impact"
 
 
 def revert(store: Store, *, id: int, actor: str, clock: Clock) -> Recommendation:  # noqa: A002
@@ -227,7 +264,7 @@ def _is_there(member: Member, facts: Mapping[int, Fact]) -> bool:
 
 def _newest(tx: Tx, domain: str) -> Attribution | None:
     """The newest attribution that says something and is of the data as it is."""
-    done = attributions.listed(tx, domain=domain, limit=20)
+    done = attributions.listed(tx, domain=domain, limit=ATTRIBUTIONS_LOOKED_AT)
     return next(
         (one for one in done if one.state is AttributionState.FINISHED and not one.stale), None
     )

@@ -61,13 +61,21 @@ class Planned(NamedTuple):
     calls_for: int
 
 
+class UnderWay(NamedTuple):
+    """An attribution that is open, and how far it is."""
+
+    whole: Attribution
+    counted: Counted
+
+
 class Shown(NamedTuple):
-    """An attribution with how far it is, and what it found."""
+    """An attribution with how far it is, and what it found; `under_way` is another, if any is."""
 
     whole: Attribution
     version: DatasetVersion
     counted: Counted
     contributions: list[Contribution]
+    under_way: UnderWay | None = None
 
 
 class Worked(NamedTuple):
@@ -148,8 +156,7 @@ def begin(
             raise NotReady(
                 f"the data of {plan.version.domain} is another than version {plan.version.name} by "
                 "now, so what would be found is out of date",
-                remedy="a newer one comes by itself once examples settle, or by "
-                f"`tdsys dataset build --domain {plan.version.domain!r}`",
+                remedy=_newer(tx, plan.version.domain),
             )
         earlier = attributions.listed(tx, domain=plan.version.domain, limit=1000)
         context = context_of(model, plan.version.signature, _metric(tx, plan.version.domain))
@@ -172,8 +179,16 @@ def begin(
     return found
 
 
+def _newer(tx: Tx, domain: str) -> str:
+    """How the domain comes to a newer version."""
+    build = f"`tdsys dataset build --domain {domain!r}`"
+    if policies.current(tx, domain=domain)[1].optimization == "hold":
+        return f"freeze a newer one by {build}; the policy has optimization: hold, so none comes"
+    return f"a newer one comes by itself once examples settle, or by {build}"
+
+
 def shown(store: Store, *, domain: str) -> Shown:
-    """A domain's newest attribution that says something; an open one if none does yet."""
+    """A domain's newest attribution that says something, beside an open one; or that, if none."""
     with store.begin() as tx:
         policies.current(tx, domain=domain)
         all_ = attributions.listed(tx, domain=domain, limit=50)
@@ -184,7 +199,11 @@ def shown(store: Store, *, domain: str) -> Shown:
                 "what it takes",
             )
         done = [one for one in all_ if one.state is AttributionState.FINISHED]
-        return _shown(tx, (done or all_)[0])
+        found = _shown(tx, (done or all_)[0])
+        open_ = next((one for one in all_ if one.is_open and one.id != found.whole.id), None)
+        if open_ is None:
+            return found
+        return found._replace(under_way=UnderWay(open_, attributions.counted(tx, id=open_.id)))
 
 
 def newest(store: Store, *, domains: Collection[str] | None) -> list[Attribution]:

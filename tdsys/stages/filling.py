@@ -133,7 +133,11 @@ class Mixture(NamedTuple):
 
 
 class Report(NamedTuple):
-    """How far a batch is, and what its domain is made of now."""
+    """How far a batch is, and what its domain is made of now.
+
+    `details`: of attempts that came to nothing, what the first of each reason was told.
+    `solved_again`: of examples that are there, how many that confirmed, and how many it did not.
+    """
 
     batch: Batch
     whole: Standing
@@ -141,6 +145,8 @@ class Report(NamedTuple):
     fallbacks: list[Fallback]
     by_strategy: dict[str, dict[str, int]]
     mixture: Mixture
+    details: dict[str, str]
+    solved_again: dict[str, int]
 
 
 def budget(
@@ -316,6 +322,8 @@ def report(store: Store, *, batch_id: UUID) -> Report:
         portions = batches.portions(tx, batch_id=batch_id)
         tallies = batches.tallies(tx, batch_id=batch_id)
         mixture = _mixture(tx, batch.domain)
+        details = batches.first_details(tx, batch_id=batch_id)
+        solved_again = batches.solved_again(tx, batch_id=batch_id)
     return Report(
         batch=batch,
         whole=standing(tallies),
@@ -323,6 +331,8 @@ def report(store: Store, *, batch_id: UUID) -> Report:
         fallbacks=[one for portion in portions for one in portion.fallbacks],
         by_strategy=_by_strategy(tallies),
         mixture=mixture,
+        details=details,
+        solved_again=solved_again,
     )
 
 
@@ -386,6 +396,8 @@ def ended(report: Report) -> Document:
         "undecided": whole.undecided,
         "cells": cells,
         "reasons": dict(whole.reasons),
+        "details": dict(report.details),
+        "solved_again": dict(report.solved_again),
         "fallbacks": [one.model_dump() for one in report.fallbacks],
         "strategies": {name: dict(counts) for name, counts in report.by_strategy.items()},
         "calls": batch.spent,

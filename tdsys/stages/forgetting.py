@@ -151,7 +151,8 @@ def _forget(
             remedy="name examples by their id, or captures by theirs",
         )
     contents = burials.together(tx, contents=contents)
-    texts = {text for one in traces.payloads(tx, contents=contents) for text in tombs.telling(one)}
+    told = traces.payloads(tx, contents=contents)
+    texts = {text for one in told for text in tombs.telling(one)}
     if open_ := traces.being_read(tx, texts=texts):
         raise Conflict(
             f"import {open_[0]} is being read, and its file holds it",
@@ -159,7 +160,7 @@ def _forget(
         )
     versions = traces.versions(tx, contents=contents)
     runs.cancel_on(tx, version_ids=[one.version_id for one in versions])
-    programs, trials = traces.erase_demos(tx, contents=contents, texts=texts)
+    programs, trials = traces.erase_demos(tx, contents=contents, told=told, texts=texts, now=now)
     records = {**traces.erase_records(tx, texts=texts), "trials": trials}
     learned = {one.domain for one in versions}
     gone = burials.forget(

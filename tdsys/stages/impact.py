@@ -37,10 +37,10 @@ from tdsys.stages.advising import items_without
 from tdsys.stages.attributing import items_of
 from tdsys.stages.leases import Clock, kept, unwanted
 from tdsys.stages.scoring import backoff
-from tdsys.store import Store, datasets, impacts, policies, recommendations
+from tdsys.store import Store, Tx, datasets, impacts, policies, recommendations
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.effect_schema import Arm, AttributionState
-from tdsys.store.impacts import Claimed, Measurement, Run
+from tdsys.store.impacts import Claimed, Known, Measurement, Run
 from tdsys.store.recommendations import Recommendation
 
 MOST_DEATHS = 5
@@ -50,11 +50,12 @@ log = logging.getLogger("tdsys.impact")
 
 
 class Planned(NamedTuple):
-    """What a measurement would take."""
+    """What a measurement would take: no calls where it was `measured` with these seeds."""
 
     recommendation: Recommendation
     seeds: list[int]
     calls: int
+    measured: Measurement | None = None
 
 
 class Shown(NamedTuple):
@@ -88,23 +89,40 @@ def planned(store: Store, *, id: int, seeds: int = SEEDS) -> Planned:  # noqa: A
         for arm in Arm
     ]
     calls = seeds * (sum(plans) + 2 * len(found.test))
-    first = found.policy.seed
-    return Planned(one, list(range(first, first + seeds)), calls)
+    wanted = list(range(found.policy.seed, found.policy.seed + seeds))
+    with store.begin() as tx:
+        measured = _measured(tx, one, wanted)
+    return Planned(one, wanted, 0 if measured else calls, measured)
 
 
 def begin(store: Store, plan: Planned, *, clock: Clock) -> bool:
-    """Queue the pairs; False where one is open, or where these very pairs were compared."""
-    one = plan.recommendation.id
+    """Queue the pairs; False where one is open, or where these very pairs were compared.
+
+    Conflict where the recommendation is about other data by now.
+    """
+    one = plan.recommendation
     with store.begin() as tx:
-        last = impacts.of(tx, recommendation_id=one)
-        if last and last.state is AttributionState.FINISHED:
-            seeds = {run.seed for run in impacts.runs(tx, impact_id=last.id)}
-            if seeds == set(plan.seeds):
-                return False
+        policies.hold(tx, domain=one.domain)  # as whoever makes recommendations anew
+        if recommendations.find(tx, id=one.id).version_id != one.version_id:
+            raise Conflict(
+                f"recommendation {one.id} is about a newer version", remedy="plan it anew"
+            )
+        found = impacts.of(tx, recommendation_id=one.id)
+        if (found and found.is_open) or _measured(tx, one, plan.seeds):
+            return False
         new = impacts.open_(
-            tx, recommendation_id=one, seeds=plan.seeds, planned_calls=plan.calls, now=clock()
+            tx, recommendation_id=one.id, seeds=plan.seeds, planned_calls=plan.calls, now=clock()
         )
     return new is not None
+
+
+def _measured(tx: Tx, one: Recommendation, seeds: Sequence[int]) -> Measurement | None:
+    """The verdict of these very pairs, where it is the newest."""
+    found = impacts.of(tx, recommendation_id=one.id)
+    if found is None or found.verdict is None:
+        return None
+    paired = {run.seed for run in impacts.runs(tx, impact_id=found.verdict.id)}
+    return found.verdict if paired == set(seeds) else None
 
 
 def cancel(store: Store, *, id: int, clock: Clock) -> bool:  # noqa: A002
@@ -115,14 +133,14 @@ def cancel(store: Store, *, id: int, clock: Clock) -> bool:  # noqa: A002
     with store.begin() as tx:
         recommendations.find(tx, id=id)
         found = impacts.of(tx, recommendation_id=id)
-        if found is None or found.state is not AttributionState.OPEN:
+        if found is None or not found.is_open:
             return False
     reason = "cancelled on request"
-    return _end(store, found.id, AttributionState.CANCELLED, reason, now=clock())
+    return _end(store, found.newest.id, AttributionState.CANCELLED, reason, now=clock())
 
 
-def shown(store: Store, *, id: int) -> Shown:  # noqa: A002
-    """A recommendation's newest measurement; NotReady where there is none."""
+def shown(store: Store, *, id: int, measured: Measurement | None = None) -> Shown:  # noqa: A002
+    """A recommendation's newest measurement, or this one; NotReady where there is none."""
     with store.begin() as tx:
         one = recommendations.find(tx, id=id)
         found = impacts.of(tx, recommendation_id=id)
@@ -131,7 +149,14 @@ def shown(store: Store, *, id: int) -> Shown:  # noqa: A002
                 f"the impact of recommendation {id} was not measured yet",
                 remedy=f"`tdsys effectiveness impact {id} --dry-run` tells what it takes",
             )
-        return Shown(one, found, impacts.runs(tx, impact_id=found.id))
+        one_of = measured or found.newest
+        return Shown(one, one_of, impacts.runs(tx, impact_id=one_of.id))
+
+
+def of_domain(store: Store, *, domain: str) -> dict[int, Known]:
+    """What was measured of each of a domain's recommendations, by its id."""
+    with store.begin() as tx:
+        return impacts.of_domain(tx, domain=domain)
 
 
 def work_due(
@@ -159,7 +184,8 @@ def _close_complete(store: Store, *, simulated: bool, clock: Clock) -> None:
             continue
         state = AttributionState.FINISHED if result else AttributionState.FAILED
         reason = told(result) if result else "no test item got an answer"
-        outcome = {**result.model_dump(mode="json"), "simulated": simulated} if result else None
+        told_ = result.model_dump(mode="json", by_alias=True) if result else None
+        outcome = {**told_, "simulated": simulated} if told_ else None
         _end(store, one.id, state, reason, now=clock(), outcome=outcome)
 
 

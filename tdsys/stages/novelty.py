@@ -50,7 +50,8 @@ def _uncontaminated(outcome: Draft | Refused, registered: Registered, many: int)
     if isinstance(outcome, Refused) or not isinstance(problem, str) or not registered:
         return outcome
     if name := registered.holds(problem):
-        return refusal(outcome, "contaminated", f"this problem is in the benchmark {name}")
+        told = f"this problem is in the benchmark {name}"
+        return refusal(outcome, "contaminated", told, _check(CONTAMINATION, told, failed=True))
     told = f"in none of {many} registered benchmark{'' if many == 1 else 's'}"
     return _with(outcome, _check(CONTAMINATION, told, failed=False))
 

@@ -19,6 +19,7 @@ from tdsys.core.batch import (
     MOST_OUTAGES,
     RESUME,
     REVIEW,
+    TEMPLATES,
     CellState,
     Draft,
     Fallback,
@@ -267,7 +268,9 @@ class _Portion:
     ) -> None:
         found = [one for _, one in pairs]
         arrivals = [one.arrival for one in found if isinstance(one, Storable)]
-        source = SOURCES[block.batch.kind]
+        # What stood in for a customer's generator is not what the generator makes.
+        is_ours = desk.now.strategy == TEMPLATES
+        source = Source.SYNTHETIC if is_ours else SOURCES[block.batch.kind]
         examples.add(desk.tx, arrivals=arrivals, source=source, due_at=desk.at, now=desk.at)
         items = [
             item(block, order, one, seconds)

@@ -88,7 +88,10 @@ def _is_other(tx: Tx, domain: str, then: int, now: int) -> bool:
 
 
 def _lost_demos(tx: Tx, program: StoredProgram | None, last: Run) -> int:
-    """How many demos of the active program were lost since the last run's version was made."""
+    """How many demos of the active program were lost since the last run began with its data."""
     if program is None:
         return 0
-    return triggers.lost(tx, fingerprints=program.learned_from, version_id=last.version_id)
+    # Of a forgotten one nothing is left to look up. A run that was queued later has answered it.
+    forgotten = sum(one.demos for one in program.lost if one.at > last.created_at)
+    fingerprints = program.learned_from
+    return forgotten + triggers.lost(tx, fingerprints=fingerprints, version_id=last.version_id)

@@ -11,8 +11,9 @@ from tdsys.core.dataset import Admitted
 from tdsys.core.diversity import Diversity, Piece, measure
 from tdsys.core.mixing import IMPORTED, KINDS, REAL, SYNTHETIC
 from tdsys.core.sections import Embedding
+from tdsys.errors import InvalidInput
 from tdsys.stages.clustering import problem_of
-from tdsys.store import Store, Tx, clusters, datasets, examples, mixture, policies, vectors
+from tdsys.store import Store, Tx, batches, clusters, datasets, examples, mixture, policies, vectors
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.mixture import SourceQuality
 
@@ -78,15 +79,19 @@ class Mix(NamedTuple):
     sources: list[SourceQuality]
 
 
-def diversity(store: Store, *, domain: str, version: str | None = None) -> list[Measured]:
-    """The admitted set and the newest dataset version, or another one by its name or id.
+def diversity(
+    store: Store, *, domain: str, version: str | None = None, batch: str | None = None
+) -> list[Measured]:
+    """The admitted set, what of it a batch has made, and the version in force or another one.
 
-    InvalidInput when there is no such domain or version.
+    A version by its name or id, a batch by how its id begins; InvalidInput when there is none.
     """
     with store.begin() as tx:
         embedder = policies.current(tx, domain=domain)[1].embedder
         admitted = examples.admitted(tx, domain=domain)
         sets = [("admitted", admitted)]
+        if batch is not None:
+            sets.append(_batch(tx, domain, batch, admitted))
         if found := _version(tx, domain, version):
             held = [m.example for m in datasets.members(tx, version_id=found.id)]
             sets.append((f"version {found.name}", held))
@@ -99,6 +104,18 @@ def diversity(store: Store, *, domain: str, version: str | None = None) -> list[
         _measured(name, held, placed, unembedded=number)
         for (name, held), number in zip(sets, lacking, strict=True)
     ]
+
+
+def _batch(
+    tx: Tx, domain: str, prefix: str, admitted: Sequence[Admitted]
+) -> tuple[str, list[Admitted]]:
+    found = batches.find(tx, batch_id=batches.meant(tx, prefix=prefix))
+    if found.domain != domain:
+        raise InvalidInput(
+            f"batch {found.id} is of {found.domain}", remedy=f"use --domain {found.domain!r}"
+        )
+    ids = batches.made(tx, batch_id=found.id)
+    return f"batch {str(found.id)[:8]}", [one for one in admitted if one.id in ids]
 
 
 def _unembedded(tx: Tx, domain: str, by: Embedding, held: Sequence[Admitted]) -> int:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import Text, case, cast, func, literal, select, true, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, case, cast, func, literal, select, text, true, update
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
+from tdsys.core import resolving
 from tdsys.core.batch import MOST_OUTAGES, BatchState, CellState, Fallback, Kind, Tally
 from tdsys.core.example import Cell, Document
 from tdsys.core.filling import Experience
@@ -265,6 +266,46 @@ def tallies(tx: Tx, *, batch_id: UUID, cell_id: int | None = None) -> list[Tally
         .order_by(*by)
     )
     return [Tally(*row) for row in rows]
+
+
+def first_details(tx: Tx, *, batch_id: UUID) -> dict[str, str]:
+    """For each reason why attempts of a batch came to nothing, what the first of them was told."""
+    item = batch_items.c
+    rows = tx.execute(
+        select(item.reason, item.detail)
+        .join_from(batch_items, batch_cells, batch_cells.c.id == item.cell_id)
+        .where(batch_cells.c.batch_id == batch_id, item.reason.is_not(None), item.detail != "")
+        .ext(distinct_on(item.reason))
+        .order_by(item.reason, item.cell_id, item.number)
+    )
+    return {one.reason: one.detail for one in rows}
+
+
+def made(tx: Tx, *, batch_id: UUID) -> set[int]:
+    """The examples that a batch has made."""
+    query = (
+        select(batch_items.c.example_id)
+        .join(batch_cells, batch_cells.c.id == batch_items.c.cell_id)
+        .where(batch_cells.c.batch_id == batch_id, batch_items.c.example_id.is_not(None))
+    )
+    return {one for one in tx.scalars(query) if one is not None}
+
+
+def solved_again(tx: Tx, *, batch_id: UUID) -> dict[str, int]:
+    """Of the examples a batch has made, what solving them again came to, and how often."""
+    rows = tx.execute(_SOLVED_AGAIN, {"batch_id": batch_id, "name": resolving.NAME})
+    return {one.outcome: one.n for one in rows}
+
+
+_SOLVED_AGAIN = text(
+    """
+    SELECT told ->> 'outcome' AS outcome, count(*) AS n
+    FROM batch_items AS item JOIN batch_cells AS cell ON cell.id = item.cell_id
+    CROSS JOIN LATERAL json_array_elements(item.evidence) AS told
+    WHERE cell.batch_id = :batch_id AND item.example_id IS NOT NULL AND told ->> 'name' = :name
+    GROUP BY 1 ORDER BY 1
+    """
+)
 
 
 def experience(tx: Tx, *, domain: str | None) -> list[Experience]:

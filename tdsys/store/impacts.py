@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
-from sqlalchemy import Update, select, update
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, field_validator
+from sqlalchemy import ColumnElement, Update, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from tdsys.core.impact import Finding
 from tdsys.core.program import ItemScore
 from tdsys.errors import Conflict
 from tdsys.store.effect_schema import ARE_OPEN, Arm, AttributionState, ProbeState, impact_runs
 from tdsys.store.effect_schema import impacts as impacts_table
+from tdsys.store.effect_schema import recommendations as recommendations_table
 from tdsys.store.engine import Tx
 from tdsys.store.leases import is_due
 
@@ -34,6 +36,45 @@ class Measurement(BaseModel):
     reason: str | None
     created_at: datetime
     finished_at: datetime | None
+
+    @field_validator("outcome", mode="before")
+    @classmethod
+    def _renamed(cls, value: object) -> object:
+        """Outcomes that were written under a name that only Python needs read like all others."""
+        if isinstance(value, dict) and "with_" in value:
+            return {"with" if name == "with_" else name: one for name, one in value.items()}
+        return value
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether following it was measured to do harm."""
+        return self.outcome is not None and self.outcome.get("finding") == Finding.WORSE
+
+    @property
+    def told(self) -> str:
+        """What came of it and when, in one sentence."""
+        if self.finished_at is None:
+            return "being measured"
+        simulated = self.outcome is not None and self.outcome.get("simulated") is True
+        mark = "simulated, " if simulated else ""
+        return f"{self.reason or self.state} ({mark}{self.finished_at:%Y-%m-%d %H:%M} UTC)"
+
+
+class Known(NamedTuple):
+    """What was measured of a recommendation: the newest measurement, and the newest verdict."""
+
+    newest: Measurement
+    verdict: Measurement | None
+
+    @property
+    def shown(self) -> Measurement:
+        """What there is to tell: a verdict, or else why there is none yet."""
+        return self.verdict or self.newest
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is being measured."""
+        return self.newest.state is AttributionState.OPEN
 
 
 class Run(BaseModel):
@@ -183,19 +224,36 @@ def close(
     )
 
 
-def of(tx: Tx, *, recommendation_id: int) -> Measurement | None:
-    """A recommendation's newest measurement."""
-    row = (
-        tx.execute(
-            select(impacts_table)
-            .where(impacts_table.c.recommendation_id == recommendation_id)
-            .order_by(impacts_table.c.id.desc())
-            .limit(1)
+def of(tx: Tx, *, recommendation_id: int) -> Known | None:
+    """What was measured of a recommendation, or of the same one made before on the same data."""
+    return _known(tx, recommendations_table.c.id == recommendation_id).get(recommendation_id)
+
+
+def of_domain(tx: Tx, *, domain: str) -> dict[int, Known]:
+    """The same of all that were measured, by recommendation."""
+    return _known(tx, recommendations_table.c.domain == domain)
+
+
+def _known(tx: Tx, which: ColumnElement[bool]) -> dict[int, Known]:
+    asked, same = recommendations_table, recommendations_table.alias("same")
+    rows = tx.execute(
+        select(asked.c.id.label("asked"), impacts_table)
+        .join_from(
+            asked, same,
+            (same.c.domain == asked.c.domain) & (same.c.key == asked.c.key)
+            & (same.c.version_id == asked.c.version_id),
         )
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else Measurement.model_validate(dict(row))
+        .join(impacts_table, impacts_table.c.recommendation_id == same.c.id)
+        .where(which)
+        .order_by(impacts_table.c.id)
+    ).mappings()  # fmt: skip
+    found: dict[int, Known] = {}
+    for row in rows:
+        one, id_ = Measurement.model_validate(dict(row)), row["asked"]
+        verdict = found[id_].verdict if id_ in found else None
+        is_one = one.state is AttributionState.FINISHED
+        found[id_] = Known(one, one if is_one else verdict)
+    return found
 
 
 def _one(impact_id: int, seed: int, arm: str) -> Update:

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TextClause, Uuid, bindparam, text
 
 from tdsys.core.lifecycle import MOVES, State
+from tdsys.store.demo_invariants import PROMPTS
 from tdsys.store.engine import Tx
 from tdsys.store.invariant import Invariant
 from tdsys.store.lifecycle_invariants import LEAVING
@@ -434,7 +435,7 @@ COUNTS = (
 )
 
 INVARIANTS = (*ARRIVALS, *LIFECYCLE, *JUDGING, *REVIEWS, *IMPORTS, *DATASETS, *MOTION, *BATCHES,
-              *COUNTS, *PROGRAMS, *VERSIONS, *LEAVING)  # fmt: skip
+              *COUNTS, *PROGRAMS, *PROMPTS, *VERSIONS, *LEAVING)  # fmt: skip
 
 
 def patiently(tx: Tx) -> None:

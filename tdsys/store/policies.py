@@ -117,6 +117,12 @@ def domains(tx: Tx) -> list[str]:
     return list(tx.scalars(select(domains_table.c.name).order_by(domains_table.c.name)))
 
 
+def check(tx: Tx, *, domain: str) -> None:
+    """InvalidInput when there is no such domain."""
+    if tx.scalar(select(domains_table.c.name).where(domains_table.c.name == domain)) is None:
+        raise _unknown(tx, domain)
+
+
 def _unknown(tx: Tx, domain: str) -> InvalidInput:
     known = ", ".join(domains(tx)[:20])
     return InvalidInput(

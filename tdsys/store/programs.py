@@ -12,6 +12,7 @@ from sqlalchemy import exists, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.comparison import Comparison
+from tdsys.core.tombs import Loss, losses
 from tdsys.store import activations
 from tdsys.store.engine import Tx
 from tdsys.store.program_schema import Activated
@@ -57,6 +58,11 @@ class StoredProgram(BaseModel):
             for demo in (demos if isinstance(demos, list) else [])
             if isinstance(demo, dict) and demo.get("uid")
         ]
+
+    @property
+    def lost(self) -> list[Loss]:
+        """What was forgotten of its prompt; what was measured before is of another prompt."""
+        return losses(self.envelope)
 
 
 def incumbent(tx: Tx, *, domain: str) -> StoredProgram | None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from tdsys.core.advising import Advice, AdviceState, Kind, Predicted
 from tdsys.core.lifecycle import Move
 from tdsys.errors import Conflict, NotFound
-from tdsys.store.effect_schema import ARE_OPEN
+from tdsys.store.effect_schema import ARE_OPEN, impacts
 from tdsys.store.effect_schema import recommendations as recommendations_table
 from tdsys.store.engine import Tx
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
@@ -106,12 +106,17 @@ def keep(
     found: Sequence[Advice],
     now: datetime,
 ) -> list[Recommendation]:
-    """Make them the open recommendations: the same one again is one row, others are superseded."""
+    """Make them the open recommendations: the same one again is one row, others are superseded.
+
+    So is one whose impact was measured, or is being, on other data: for these it is not known.
+    """
     kept = recommendations_table.c
+    measured = select(impacts.c.id).where(impacts.c.recommendation_id == kept.id).exists()
     tx.execute(
         update(recommendations_table)
         .where(kept.domain == domain, kept.state == OPEN,
-               kept.key.not_in([one.key for one in found]))
+               kept.key.not_in([one.key for one in found])
+               | (measured & (kept.version_id != version_id)))
         .values(state=AdviceState.SUPERSEDED.value)
     )  # fmt: skip
     for one in found:

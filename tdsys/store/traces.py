@@ -6,7 +6,8 @@ One rule: what is found by text is found by long texts only, so nothing of anybo
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     cast,
+    exists,
     func,
     literal,
     or_,
@@ -25,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from tdsys.core.tombs import forms, without
+from tdsys.core.tombs import Gone, forms, quoted, spared
 from tdsys.store.batch_schema import batch_items
 from tdsys.store.effect_schema import probe_scores, recommendations
 from tdsys.store.engine import Tx
@@ -57,7 +59,7 @@ class Learned(NamedTuple):
 
 
 class Taught(NamedTuple):
-    """A program that learned from such a version; so many `demos` of it were in its prompt."""
+    """A program that learned from such a version; it lost so many `demos` of its prompt."""
 
     program_id: int
     domain: str
@@ -114,32 +116,68 @@ def versions(tx: Tx, *, contents: Collection[bytes]) -> list[Learned]:
 
 
 def erase_demos(
-    tx: Tx, *, contents: Collection[bytes], texts: Collection[str]
+    tx: Tx,
+    *,
+    contents: Collection[bytes],
+    told: Collection[Mapping[str, JsonValue]],
+    texts: Collection[str],
+    now: datetime,
 ) -> tuple[list[Taught], int]:
     """Take it out of every program that learned from it, and of their trials; how many of those.
 
-    Such a program is stale: what is measured of it was measured with what is gone.
+    `told` is what was kept of it, `texts` by what it is recognised; a text that another example
+    of the domain has too tells nobody. Such a program is stale: what is measured of it was
+    measured with what is gone.
     """
     version_ids = [one.version_id for one in versions(tx, contents=contents)]
-    uids = [one.hex() for one in contents]
     rows = tx.execute(
         select(programs)
         .where(programs.c.version_id.in_(version_ids))
         .order_by(programs.c.id)
         .with_for_update()
-    ).mappings()
+    ).mappings().all()  # fmt: skip
+    gone = Gone(frozenset(one.hex() for one in contents), frozenset(), _requests(told))
+    # What is left once its own demos went: only there it matters whose a text is.
+    others = [spared(row["state"], row["envelope"], gone, at=now) for row in rows]
+    said = {one for left in others for part in left[:2] for one in quoted(part, texts)}
+    gone = gone._replace(texts=frozenset(texts) - _shared(tx, said, contents, version_ids))
     found = []
-    for row in rows.all():
-        state, demos = without(row["state"], uids, texts)
-        envelope, named = without(row["envelope"], uids, texts)
+    for row in rows:
+        left = spared(row["state"], row["envelope"], gone, at=now)
         tx.execute(
             update(programs)
             .where(programs.c.id == row["id"])
-            .values(state=state, envelope=envelope, stale=True)
+            .values(state=left.state, envelope=left.envelope, stale=True)
         )
-        lost = max(demos, named)
-        found.append(Taught(row["id"], row["domain"], row["version_id"], row["active"], lost))
-    return found, _erase_said(tx, texts)
+        found.append(Taught(row["id"], row["domain"], row["version_id"], row["active"], left.demos))
+    return found, _erase_said(tx, gone.texts)
+
+
+def _requests(told: Collection[Mapping[str, JsonValue]]) -> tuple[Mapping[str, JsonValue], ...]:
+    return tuple(one for each in told if isinstance(one := each.get("inputs"), dict))
+
+
+def _shared(
+    tx: Tx, texts: Collection[str], contents: Collection[bytes], version_ids: Collection[int]
+) -> set[str]:
+    """Those of the texts that others of the same domains have too, now or in these versions."""
+    member, body = dataset_members.c, example_bodies.c
+    hashes = [one.hex() for one in contents]
+    domains = select(dataset_versions.c.domain).where(dataset_versions.c.id.in_(version_ids))
+    frozen = exists().where(
+        member.version_id.in_(version_ids), member.fingerprint.not_in(hashes)
+    )  # fmt: skip
+    here = exists().where(
+        body.example_id == examples.c.id,
+        examples.c.domain.in_(domains),
+        examples.c.fingerprint.not_in(contents),
+    )
+    return {
+        text
+        for text in texts
+        if tx.scalar(select(frozen.where(_quotes([cast(member.content, Text)], [text]))))
+        or tx.scalar(select(here.where(_quotes([cast(body.payload, Text)], [text]))))
+    }
 
 
 def _erase_said(tx: Tx, texts: Collection[str]) -> int:

@@ -34,6 +34,14 @@ class Reach(NamedTuple):
     high: float
 
 
+class Square(NamedTuple):
+    """A square of a map: how full it is, 0 to 1 (None: nothing it could be full of), and words."""
+
+    full: float | None
+    label: str
+    says: str
+
+
 def columns(values: Sequence[tuple[str, int]], *, title: str) -> Markup:
     """Counts side by side; the first and the last are labelled."""
     most = max((n for _, n in values), default=0)
@@ -182,6 +190,76 @@ def _line(one: Line, number: int) -> Iterator[Markup]:
         yield Markup(
             '<circle class="end l{}" cx="{:.1f}" cy="{:.1f}" r="4"><title>{}</title></circle>'
         ).format(number, x, y, _text(f"{one.label}: {value:.2f}"))
+
+
+def stacked(
+    values: Sequence[tuple[float, str, Sequence[float]]],
+    *,
+    slots: int,
+    ends: Sequence[str],
+    title: str,
+) -> Markup:
+    """Shares on top of each other, each column at its place among the `slots`, with its words."""
+    step, inner = WIDE / max(1, slots), HIGH - PAD
+    drawn: list[Markup] = []
+    for place, says, shares in values:
+        below = 0.0
+        for number, one in enumerate(shares):
+            below += one
+            drawn.append(
+                Markup(
+                    '<rect class="part f{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">'
+                    "<title>{}</title></rect>"
+                ).format(
+                    number,
+                    place * step + 1,
+                    inner * (1 - below),
+                    max(1, step - 2),
+                    inner * one,
+                    _text(says),
+                )
+            )
+    return _drawn(title, [*drawn, *_ends(ends)])
+
+
+ROW, NAMES, LEAST_STEP, LONGEST = 30, 190, 90, 26
+
+
+def squares(
+    rows: Sequence[tuple[str, Sequence[Square | None]]], *, names: Sequence[str], title: str
+) -> Markup:
+    """A map of rows and columns: a stronger colour is a fuller square."""
+    step = max(LEAST_STEP, (WIDE - NAMES) / max(1, len(names)))
+    wide, high = round(NAMES + step * len(names)), ROW * (len(rows) + 1)
+    drawn = [_written(NAMES + step * (i + 0.5), 18, n, "middle") for i, n in enumerate(names)]
+    for number, (name, cells) in enumerate(rows, 1):
+        drawn.append(_written(0, number * ROW + 19, name, "start"))
+        drawn += [
+            _square(NAMES + step * i, number * ROW, step - 2, cell)
+            for i, cell in enumerate(cells)
+            if cell is not None
+        ]
+    return Markup(
+        '<svg class="chart map" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" '
+        'aria-label="{2}">{3}</svg>'
+    ).format(wide, high, _text(title), Markup("").join(drawn))
+
+
+def _square(x: float, y: float, width: float, one: Square) -> Markup:
+    return Markup(
+        '<g><title>{}</title><rect class="cell" x="{:.1f}" y="{}" width="{:.1f}" height="{}" '
+        'fill-opacity="{:.2f}"/><text class="count" x="{:.1f}" y="{}" text-anchor="middle">{}'
+        "</text></g>"
+    ).format(_text(one.says), x, y, width, ROW - 2, 0.4 * (one.full or 0), x + width / 2, y + 19,
+             _text(one.label))  # fmt: skip
+
+
+def _written(x: float, y: int, name: str, anchor: str) -> Markup:
+    """A name, cut where it would run into others; all of it is in its title."""
+    short = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    return Markup(
+        '<text class="label" x="{:.1f}" y="{}" text-anchor="{}">{}<title>{}</title></text>'
+    ).format(x, y, anchor, _text(short), _text(name))
 
 
 def share(n: int, most: int, *, says: str) -> Markup:

@@ -28,7 +28,7 @@ def pictures(trend: Trend) -> list[Picture]:
     """What there is to look at: age, quality, balance and mix; nothing without two days."""
     found = [Picture("Age of what is admitted", _ages(trend.ages), [])]
     if len(trend.points) > 1:
-        found += [_quality(trend), _spread(trend)]
+        found += [quality(trend), _spread(trend)]
     return found
 
 
@@ -50,7 +50,8 @@ def _ages(ages: list[Age]) -> Markup:
     return columns(list(zip(names, counts, strict=True)), title="Admitted examples by age")
 
 
-def _quality(trend: Trend) -> Picture:
+def quality(trend: Trend) -> Picture:
+    """The mean score of each day in each dimension, with where it changed."""
     drawn = [_line(d.replace("_", " "), trend.points, _mean_of(d)) for d in Dimension]
     at = _places(trend.points)
     marks = [(at(one.day), sentence(one)) for one in trend.shifts]

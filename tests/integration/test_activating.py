@@ -14,8 +14,8 @@ from tdsys.core.comparison import Comparison
 from tdsys.core.policy import Policy
 from tdsys.core.sections import Activation
 from tdsys.errors import Conflict, InvalidInput, NotFound, NotReady
-from tdsys.stages import activating, policies
-from tdsys.store import Store, Tx, activations, datasets, programs, runs
+from tdsys.stages import activating, forgetting, policies
+from tdsys.store import Store, Tx, activations, datasets, examples, programs, runs
 from tdsys.store.datasets import DatasetVersion
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
@@ -191,6 +191,35 @@ def test_history_tells_metric_cost_and_data_of_every_run(three: list[int], tdsys
     back = tdsys("optimize", "rollback", "--domain", DOMAIN)
     assert "there is none to go back to from it" in back.out
     assert tdsys("optimize", "history", "--domain", "none").code == 2
+
+
+def test_history_is_read_line_by_line_where_the_terminal_is_narrow(
+    three: list[int], tdsys: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = tdsys("optimize", "history", "--domain", DOMAIN).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for title in ("before", "after", "gain", "active"):
+        assert sum(line.startswith(f"  {title} ") for line in lines) == len(three)
+    assert sum("[+0.100, +0.500]" in line for line in lines) == 2
+
+
+def test_history_says_that_a_prompt_is_no_longer_the_one_that_was_measured(
+    here: Store, tdsys: Shell
+) -> None:
+    with here.begin() as tx:
+        (example, *_) = admit(tx, make_captures(6))
+        found = examples.admitted(tx, domain=DOMAIN)
+        uid = next(one.fingerprint for one in found if one.id == example)
+        origin = {"uid": uid, "role": "bootstrapped"}
+        keep(tx, freeze(tx), state={"demos": [{"problem": "x"}]}, envelope={"demos": [origin]})
+    asked = ("optimize", "history", "--domain", DOMAIN)
+    before = tdsys(*asked, "--json").document["runs"][0]["program"]
+    assert (before["as_measured"], before["forgotten_demos"]) == (True, 0)
+    forgetting.forget(here, ids=[example], actor="ann", reason="asked to", now=NOW)
+    after = tdsys(*asked, "--json").document["runs"][0]["program"]
+    assert (after["as_measured"], after["forgotten_demos"]) == (False, 1)
+    assert "0.700, before 1 demos were forgotten" in tdsys(*asked).out
 
 
 def test_a_run_that_is_queued_while_history_is_read_is_not_in_it_yet(

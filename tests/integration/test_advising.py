@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -13,97 +11,30 @@ from sqlalchemy import text
 from tdsys.core.advising import AdviceState, Kind
 from tdsys.core.batch import Kind as BatchKind
 from tdsys.core.dataset import Split
-from tdsys.core.filling import Offer
 from tdsys.core.impact import Finding
-from tdsys.core.lifecycle import Move, State
-from tdsys.core.policy import Policy, Signature
-from tdsys.core.program import Artefact, Item, ItemScore, Recipe
+from tdsys.core.lifecycle import State
+from tdsys.core.policy import Policy
+from tdsys.core.program import Artefact, ItemScore, Recipe
 from tdsys.errors import Cancelled, Conflict, InvalidInput, ModelUnavailable, NotReady
 from tdsys.stages import advising, impact
 from tdsys.store import (
     Store,
     batches,
     datasets,
-    examples,
     impacts,
     policies,
     recommendations,
 )
 from tdsys.store.effect_schema import AttributionState
-from tdsys.store.recommendations import Recommendation
-from tests.attributed import DOMAIN, World
+from tests.advised import Choosy, Desk, advised, to_retire
+from tests.attributed import DOMAIN
 from tests.processes import wait_for
-from tests.scripted import RECIPE, ScriptedOptimizer, ScriptedVerifier
+from tests.scripted import RECIPE
 from tests.stored import LEASE
 
 ALL = 36
 COLLECT = """{"change": {"count": 4},
               "cells": [{"topic": "multiplication", "difficulty": "easy"}]}"""
-
-
-class NoModel:
-    """Makes nothing; offers one strategy."""
-
-    def offer(self, strategy: str) -> Offer:
-        return Offer(strategy, calls=2)
-
-    def topics(self, generator: str, domain: str) -> list[str]:
-        return []
-
-    def strategies(self) -> list[str]:
-        return ["rephrase"]
-
-
-class Desk(World):
-    """A world whose harmful example is known, and somebody who follows recommendations."""
-
-    def recommended(self, kind: Kind = Kind.RETIRE) -> Recommendation:
-        found = advising.recommend(self.store, domain=DOMAIN, clock=self.clock)
-        return next(one for one in found if one.kind is kind)
-
-    def apply(self, one: Recommendation, *, dry_run: bool = False) -> advising.Applied:
-        self.clock.forward(minutes=1)
-        return advising.apply(
-            self.store, id=one.id, supply=NoModel, model="offline", actor="ann",
-            clock=self.clock, dry_run=dry_run,
-        )  # fmt: skip
-
-    def revert(self, one: Recommendation) -> Recommendation:
-        self.clock.forward(minutes=1)
-        return advising.revert(self.store, id=one.id, actor="ann", clock=self.clock)
-
-    def measure(self, optimizer: ScriptedOptimizer) -> int:
-        return impact.work_due(
-            self.store, optimizer=optimizer, verifier=ScriptedVerifier(), clock=self.clock,
-            lease=LEASE,
-        )  # fmt: skip
-
-    def latest(self) -> datasets.DatasetVersion:
-        with self.store.begin() as tx:
-            found = datasets.latest(tx, domain=DOMAIN)
-        assert found is not None
-        return found
-
-    def members(self, version: datasets.DatasetVersion) -> set[int]:
-        with self.store.begin() as tx:
-            placed = datasets.placed(tx, version_id=version.id)
-        return {one.example_id for one in placed.values()}
-
-    def retire(self, example_id: int) -> None:
-        with self.store.begin() as tx:
-            examples.move(
-                tx, example_id=example_id, move=Move.RETIRE, reason="by_hand", detail="",
-                actor="bob", policy_version=1, now=self.clock(),
-            )  # fmt: skip
-
-    def state_of(self, example_id: int) -> tuple[str, str]:
-        with self.store.begin() as tx:
-            row = tx.execute(
-                text("""SELECT state, (SELECT detail FROM transitions WHERE example_id = e.id
-                        ORDER BY id DESC LIMIT 1) FROM examples e WHERE id = :id"""),
-                {"id": example_id},
-            ).one()
-        return row[0], row[1]
 
 
 @pytest.fixture
@@ -118,24 +49,6 @@ def desk(store: Store) -> Desk:
 def lean(store: Store) -> Desk:
     """Without an attribution, which takes a second."""
     return Desk(store)
-
-
-def to_retire(desk: Desk) -> Recommendation:
-    return advised(desk, "r", "retire", json.dumps({"examples": [desk.train[0].fingerprint]}))
-
-
-class Choosy(ScriptedOptimizer):
-    """Its programs are good unless the harmful example is among what they learned from."""
-
-    def __init__(self, harmful: str) -> None:
-        super().__init__()
-        self.harmful = harmful
-
-    def optimize(
-        self, signature: Signature, train: Sequence[Item], val: Sequence[Item], **given: Any
-    ) -> Artefact:
-        self.after = 0.3 if self.harmful in {one.uid for one in train} else 0.9
-        return super().optimize(signature, train, val, **given)
 
 
 @pytest.mark.criterion("9.2")
@@ -401,19 +314,6 @@ def test_wrong_labels_are_put_before_a_person(desk: Desk) -> None:
     assert desk.state_of(desk.train[0].id)[0] == State.IN_REVIEW
     with pytest.raises(InvalidInput, match="before the judge or a person"):
         desk.revert(done.recommendation)
-
-
-def advised(desk: Desk, key: str, kind: str, subject: str) -> Recommendation:
-    """An open recommendation as a row."""
-    with desk.store.begin() as tx:
-        id_ = tx.execute(
-            text("""INSERT INTO recommendations (domain, version_id, key, kind, state, title,
-                    reason, subject, evidence, created_at) VALUES ('arithmetic', :v, :key,
-                    :kind, 'open', 't', 'r', CAST(:subject AS json), '[]', now())
-                    RETURNING id"""),
-            {"v": desk.version.id, "key": key, "kind": kind, "subject": subject},
-        ).scalar_one()
-        return recommendations.find(tx, id=id_)
 
 
 def test_batches_that_have_ended_do_not_keep_a_collection_from_being_taken_back(

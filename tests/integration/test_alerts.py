@@ -196,6 +196,21 @@ def test_alerts_are_listed_and_acknowledged_by_command(tdsys: Shell, store: Stor
     assert (again.code, "was acknowledged" in one_line(again)) == (1, True)
 
 
+def test_an_alert_is_a_few_whole_lines_where_the_terminal_is_narrow(
+    tdsys: Shell, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with store.begin() as tx:
+        fire(tx, title="\x1b]0;owned\x07 too many [bold]wait[/bold]")
+    lines = tdsys("alerts", "list").out.splitlines()
+    assert len(lines) <= 6
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "1 · warning · firing · 2026-11-22 12:00 · 1×"
+    assert "[bold]wait[/bold]: 31" in lines[1]
+    assert any(line.startswith("  what to do  ") for line in lines)
+    assert "\x1b" not in "".join(lines)
+
+
 @pytest.mark.criterion("9.5")
 def test_a_file_that_failed_and_data_that_stands_still_are_told_until_they_are_not(
     store: Store,

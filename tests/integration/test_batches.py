@@ -167,6 +167,7 @@ def test_a_generator_that_never_answers_ends_the_batch_with_reasons_and_what_was
     result = filling.ended(line.run(line.ask(4)))
     assert (result["state"], result["wanted"], result["made"]) == ("partial", 4, 0)
     assert result["reasons"] == {"generator_failed": 24, "no_template": 24}
+    assert result["details"] == {"generator_failed": "KeyError: 'x'", "no_template": "unknown"}
     fallbacks = result["fallbacks"]
     assert isinstance(fallbacks, list)
     assert [f["next"] for f in fallbacks[:2]] == ["templates", "import"]  # type: ignore[index,call-overload]
@@ -183,6 +184,7 @@ def test_templates_step_in_for_a_strategy_that_fails(store: Store) -> None:
     report = line.run(line.ask(8))
     assert (report.batch.state, report.whole.admitted) == ("finished", 8)
     assert report.by_strategy["templates"]["admitted"] == 8
+    assert report.mixture[:3] == (8, 0, 0)  # not what the customer's generator made
     assert {one.next for one in report.fallbacks} == {"templates"}
 
 

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tdsys.core.example import Capture
-from tdsys.store import Store
+from tdsys.core.lifecycle import Move
+from tdsys.stages import advising
+from tdsys.store import Store, datasets, examples
+from tests.advised import WORSE, measured_worse
 from tests.attributed import World
 from tests.commanding import Shell, one_line
-from tests.factories import make_captures, make_items
+from tests.factories import NOW, make_captures, make_items
 from tests.stored import admit, freeze
 
 DOMAIN = "algebra"
@@ -64,7 +67,17 @@ def test_contributions_are_measured_and_shown_by_command(tdsys: Shell, domain: s
     shown = tdsys("effectiveness", "show", "--domain", domain)
     assert "(simulated)" in shown.out
     assert "●" in shown.out
-    assert tdsys("effectiveness", "show", "--domain", domain, "--json").document == found
+    told = tdsys("effectiveness", "show", "--domain", domain, "--json").document
+    assert told == {**found, "recommendations": []}
+
+    assert tdsys(*words, "--budget", "9", "--detach").code == 0
+    both = tdsys("effectiveness", "show", "--domain", domain)
+    assert "is under way: 0 of " in both.out
+    assert "0 of at most 9 calls" in both.out
+    assert "●" in both.out
+    told = tdsys("effectiveness", "show", "--domain", domain, "--json").document
+    assert told["attribution"] == found["attribution"]
+    assert told["under_way"]["probes"]["done"] == 0
 
 
 def test_what_is_not_there_is_said_with_what_to_do(tdsys: Shell, domain: str) -> None:
@@ -81,6 +94,24 @@ def test_what_is_not_there_is_said_with_what_to_do(tdsys: Shell, domain: str) ->
     assert "is open" in one_line(again)
     assert tdsys("effectiveness", "cancel", "--domain", domain).code == 0
     assert tdsys("effectiveness", "cancel", "--domain", domain).code == 3
+
+
+def test_a_newer_version_is_said_to_come_by_itself_only_where_it_does(
+    tdsys: Shell, here: Store, domain: str
+) -> None:
+    words = ("effectiveness", "attribute", "--domain", domain, "--budget", "9", "--detach")
+    with here.begin() as tx:
+        (one, *_) = datasets.members(tx, version_id=1)
+        examples.move(
+            tx, example_id=one.example.id, move=Move.RETIRE, reason="by_hand", detail="",
+            actor="bob", policy_version=1, now=NOW,
+        )  # fmt: skip
+    assert "a newer one comes by itself" in one_line(tdsys(*words))
+    assert tdsys("policy", "set", "--domain", domain, "optimization=hold").code == 0
+    held = one_line(tdsys(*words))
+    assert "comes by itself" not in held
+    assert "optimization: hold, so none comes" in held
+    assert "tdsys dataset build" in held
 
 
 def test_a_domain_that_is_mistyped_is_said_to_be_none_and_the_others_are_named(
@@ -131,3 +162,50 @@ def test_recommendations_are_made_followed_and_taken_back_by_command(
     assert "is reverted" in tdsys("effectiveness", "revert", id_).out
     everything = tdsys("effectiveness", "recommend", *where, "--all").out
     assert "reverted" in everything
+
+
+@pytest.mark.criterion("9.4")
+def test_a_measured_impact_is_shown_wherever_the_recommendation_is_and_heeded(
+    tdsys: Shell, here: Store
+) -> None:
+    world = World(here)
+    world.begin(budget=400)
+    world.work()
+    (one,) = (
+        r
+        for r in advising.recommend(here, domain=world.version.domain, clock=world.clock)
+        if r.kind == "retire"
+    )
+    id_, where = str(one.id), ("--domain", world.version.domain)
+    recommend = ("effectiveness", "recommend", *where)
+    assert "measured: not yet" in tdsys(*recommend).out
+    measured_worse(here, one, world.clock)
+    said = f"{WORSE} (simulated, {world.clock():%Y-%m-%d %H:%M} UTC)"
+    assert said in tdsys("effectiveness", "show", *where).out
+    assert "gain -0.253" in tdsys(*recommend).out
+
+    made = tdsys(*recommend, "--json").document["recommendations"]
+    told = next(row["impact"] for row in made if row["id"] == one.id)
+    assert (told["outcome"]["finding"], told["outcome"]["with"]) == ("worse", 0.9)
+    assert told["finished_at"]
+    (shown,) = tdsys("effectiveness", "show", *where, "--json").document["recommendations"]
+    assert shown["impact"] == told
+    plan = ("effectiveness", "impact", id_, "--dry-run")
+    assert tdsys(*plan, "--json").document["calls"] == 0
+    assert said in tdsys(*plan).out
+    again = tdsys("effectiveness", "impact", id_, "--json").document
+    assert again["impact"] == told["outcome"]
+
+    apply = ("effectiveness", "apply", id_)
+    dry = tdsys(*apply, "--dry-run")
+    assert said in dry.out
+    assert f"apply {id_} --despite-impact" in dry.out
+    refused = tdsys(*apply)
+    assert refused.code == 3
+    assert said in one_line(refused)
+    assert f"apply {id_} --despite-impact" in one_line(refused)
+    done = tdsys(*apply, "--despite-impact")
+    assert (done.code, said in done.out) == (0, True)
+    # Now the evidence is of older data.
+    assert "was measured before the data changed" in tdsys(*recommend).err
+    assert tdsys(*recommend, "--json").document["unmeasured"]

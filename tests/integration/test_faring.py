@@ -29,7 +29,7 @@ class Fading(ScriptedOptimizer):
 
     def evaluate(self, *given: Any, **more: Any) -> list[ItemScore]:
         found = super().evaluate(*given, **more)
-        if given[1] != {"score": MADE}:
+        if not given[1] or given[1]["score"] != MADE:
             return found
         return [one.model_copy(update={"value": self.now if n % 15 else None})
                 for n, one in enumerate(found)]  # fmt: skip

@@ -69,6 +69,8 @@ from tests.stored import (
 
 SECRET = "The red heron of Marlow borrowed exactly 4711 buttons"
 OTHER = "A bakery sells 3 trays of 12 buns. How many buns is that?"
+HINT = "Read the question once more before you begin."
+ANOTHERS = {"uid": "z", "role": "bootstrapped", "predictor": "generate"}
 LATER = NOW + timedelta(days=40)
 
 
@@ -178,7 +180,9 @@ def seed(tx: Tx) -> Any:
     write_trial(tx, run_id, trial)
     runs.finish(tx, run_id=run_id, state="finished", reason="done", outcome={}, now=NOW)
     keep(tx, version, run_id=run_id, state=demos(f"Once more: {SECRET}", OTHER),
-         envelope={"demos": [{"uid": content.hex()}, {"uid": "y"}], "instruction": SECRET},
+         envelope={"demos": [{"uid": content.hex(), "role": "labeled", "predictor": "generate"},
+                             {"uid": "y", "role": "bootstrapped", "predictor": "generate"},
+                             ANOTHERS], "instruction": SECRET},
     )  # fmt: skip
     words.index(tx, limit=100, now=NOW)
     for statement in RAW.split(";\n"):
@@ -224,14 +228,64 @@ def test_what_is_forgotten_is_nowhere_in_the_database(store: Store) -> None:
         ("arithmetic", 1, 1)
     ]
     (taught,) = done.programs
-    assert (taught.active, taught.demos) == (True, 3)
+    assert (taught.active, taught.demos) == (True, 2)
     assert program
     assert program.stale
     assert program.state["generate"] == {
         "demos": [{"problem": OTHER, "augmented": True}],
         "signature": {"instructions": "Write like: [forgotten]!"},
     }
-    assert program.envelope["demos"] == [{"uid": "y"}]
+    assert program.envelope["demos"] == [ANOTHERS]
+    assert all(one.holds for one in auditing.audit(store, lease=LEASE, now=NOW))
+
+
+def a_program_of(tx: Tx, ids: list[int]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The active program, as a run makes it: one whole demo, the others written by a model."""
+    version = freeze(tx)
+    (first, *others) = sorted(examples.admitted(tx, domain="arithmetic"), key=lambda one: one.id)
+    assert [first.id, *(one.id for one in others)] == ids
+    whole = {**first.inputs, **first.outputs, "dspy_uid": first.fingerprint}
+    made = [{"augmented": True, **one.inputs, "problem": f"Model's {one.id}", "hints": [HINT]}
+            for one in others]  # fmt: skip
+    origins = [{"uid": first.fingerprint, "role": "labeled", "predictor": "self"},
+               *({"uid": one.fingerprint, "role": "bootstrapped", "predictor": "self"}
+                 for one in others)]  # fmt: skip
+    state = {"demos": [whole, *made], "signature": {"instructions": f"Hint like: {HINT}"}}
+    keep(tx, version, state=state, envelope={"demos": origins})
+    return [whole, *made], origins
+
+
+@pytest.mark.criterion("6.1")
+def test_a_program_loses_the_demos_of_what_is_forgotten_and_no_others(store: Store) -> None:
+    with store.begin() as tx:
+        outputs = [{**PROBLEM, "problem": f"{OTHER} {n}", "hints": [HINT]} for n in range(4)]
+        ids = sorted(admit(tx, [make_capture(outputs=one) for one in outputs]))
+        shown, origins = a_program_of(tx, ids)
+    for number, which in enumerate((2, 0), 1):  # a bootstrapped one, then the whole one
+        (taught,) = forget(store, ids[which]).programs
+        del shown[which], origins[which]
+        with store.begin() as tx:
+            left = programs.incumbent(tx, domain="arithmetic")
+        assert left
+        assert (taught.active, taught.demos) == (True, 1)
+        assert (left.state["demos"], left.envelope["demos"]) == (shown, origins)
+        assert left.state["signature"] == {"instructions": f"Hint like: {HINT}"}
+        assert [one.demos for one in left.lost] == [1] * number
+        assert all(one.holds for one in auditing.audit(store, lease=LEASE, now=NOW))
+
+
+def test_a_text_is_an_examples_own_once_no_other_has_it(store: Store) -> None:
+    with store.begin() as tx:
+        outputs = [{**PROBLEM, "problem": f"{OTHER} {n}", "hints": [HINT] * (n < 2)}
+                   for n in range(4)]  # fmt: skip
+        captures = [make_capture(outputs=one) for one in outputs]
+        a_program_of(tx, sorted(admit(tx, captures)))
+    assert forget(store, captures=[captures[0].capture_id]).programs[0].demos == 1
+    assert forget(store, captures=[captures[1].capture_id]).programs[0].demos > 1
+    with store.begin() as tx:
+        left = programs.incumbent(tx, domain="arithmetic")
+    assert left
+    assert HINT not in str((left.state, left.envelope))
     assert all(one.holds for one in auditing.audit(store, lease=LEASE, now=NOW))
 
 
@@ -344,6 +398,9 @@ def test_examples_are_forgotten_by_command(
     told_ = tdsys("forget", "--file", file, "--reason", "asked to", "--yes", "--json").document
     assert (told_["examples"], told_["applied"]) == (sorted(ids), True)
     assert told_["records"]["quarantine"] == quarantine.count(broker) == 1
+    again = tdsys("forget", "--file", file, "--reason", "asked to", "--yes").out
+    assert again.startswith("no example of this is left: it was forgotten or purged before")
+    assert "deleted 0" not in again
     file.write_text("what\n")
     bad = tdsys("forget", "--file", file, "--reason", "asked to", "--yes")
     assert (bad.code, "line 1: 'what' is no id" in one_line(bad)) == (2, True)

@@ -23,6 +23,7 @@ from tdsys.errors import InvalidInput
 from tdsys.stages import auditing
 from tdsys.store import Store, Tx, batches, examples, imports, invariants, judgements
 from tdsys.store.batches import Opening, Portion
+from tdsys.store.demo_invariants import PROMPTS
 from tdsys.store.examples import Batch, Refusal
 from tdsys.store.invariants import INVARIANTS, Finding
 from tests.factories import (
@@ -224,6 +225,7 @@ DAMAGE = {
     "programs come from their run": "UPDATE runs SET state = 'failed'",
     "active programs are better": "UPDATE programs SET gain_low = 0",
     "activations are written down": "DELETE FROM activations",
+    "demos are named": 'UPDATE programs SET envelope = \'{"demos": [{"uid": "x"}]}\'',
     "a run is followed by one": "INSERT INTO run_causes (run_id, domain, follows, because)"
     " SELECT gen_random_uuid(), 'd', md5('')::uuid, '[]' FROM generate_series(1, 2)",
     "old programs are stale": "UPDATE programs SET stale = false",
@@ -263,6 +265,44 @@ def test_what_is_broken_is_found_and_shown(tx: Tx, name: str) -> None:
     tx.exec_driver_sql(DAMAGE[name])
     found = broken(tx)[name]
     assert 1 <= len(found.samples) <= found.broken
+
+
+SHOWN = {
+    "one more than is named": ("""{"demos": [{"a": 1}, {"a": 2}]}""", """[{"uid": "x"}]"""),
+    "another one": ("""{"demos": [{"dspy_uid": "x"}]}""", """[{"uid": "y", "role": "labeled"}]"""),
+    "one of another predictor": (
+        """{"f": {"demos": [{"a": 1}]}, "g": {"demos": []}}""",
+        """[{"uid": "x", "role": "bootstrapped", "predictor": "g"}]""",
+    ),
+    "a whole one that is not told of": (
+        """{"demos": [{"dspy_uid": "x"}]}""", """[{"uid": "x", "role": "bootstrapped"}]"""
+    ),
+}  # fmt: skip
+UNHURT = (
+    (
+        """{"f": {"demos": [{"dspy_uid": "x"}]}, "g": {"demos": [{"a": 1}]}, "metadata": {}}""",
+        """[{"uid": "y", "role": "bootstrapped", "predictor": "g"},
+            {"uid": "x", "role": "labeled", "predictor": "f"}]""",
+    ),
+    ("""{"demos": [{"a": 1}], "lm": null}""", """[{"uid": null, "role": "bootstrapped"}]"""),
+)
+
+
+def shows(tx: Tx, state: str, origins: str) -> bool:
+    """Whether a program with such a prompt is found to be wrong."""
+    asked = "UPDATE programs SET state = %s, envelope = %s"
+    tx.exec_driver_sql(asked, (state, f'{{"demos": {origins}}}'))
+    (invariant,) = PROMPTS
+    return not invariants.check(tx, invariant, **TIMES).holds
+
+
+@pytest.mark.parametrize("which", SHOWN)
+def test_a_prompt_that_shows_what_is_not_named_is_found(tx: Tx, which: str) -> None:
+    assert shows(tx, *SHOWN[which])
+
+
+def test_demos_are_named_by_predictor_and_place(tx: Tx) -> None:
+    assert not any(shows(tx, *one) for one in UNHURT)
 
 
 def test_a_backlog_that_is_worked_on_is_not_stuck(tx: Tx) -> None:

@@ -157,10 +157,10 @@ def test_a_labelled_file_with_a_wrong_line_calibrates_by_the_others(
     assert "SIMULATED" in shown.out
 
 
-@pytest.mark.usefixtures("store")
 def test_a_file_with_too_few_labels_is_refused_before_the_judge_is_asked(
-    tdsys: Shell, tmp_path: Path
+    store: Store, tdsys: Shell, tmp_path: Path
 ) -> None:
+    policies.put(store, domain="algebra", policy=Policy(), author="ann", now=NOW)
     path = tmp_path / "labels.jsonl"
     labels(path, number=20)
     said = tdsys("judge", "calibrate", "--domain", "algebra", "--labelled", path)
@@ -168,8 +168,8 @@ def test_a_file_with_too_few_labels_is_refused_before_the_judge_is_asked(
     assert "more of either kind needed" in said.err
 
 
-@pytest.mark.usefixtures("store")
-def test_no_domain_and_no_file_are_told_as_such(tdsys: Shell, tmp_path: Path) -> None:
+def test_no_domain_and_no_file_are_told_as_such(store: Store, tdsys: Shell, tmp_path: Path) -> None:
+    policies.put(store, domain="x", policy=Policy(), author="ann", now=NOW)
     assert tdsys("judge", "calibrate", "--domain", "nowhere").code == 2
     missing = tdsys("judge", "calibrate", "--domain", "x", "--labelled", tmp_path / "none")
     assert (missing.code, "cannot be read" in missing.err) == (2, True)

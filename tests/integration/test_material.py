@@ -115,6 +115,8 @@ def test_that_a_problem_is_in_no_benchmark_is_evidence_too(store: Store) -> None
     known, new = compared(store, drafts(STRANGERS[0], STRANGERS[1]), ScriptedMaker(), domain="d")
     assert isinstance(known, Refused)
     assert known.reason == "contaminated"
+    assert known.content
+    assert [(one.name, one.outcome.value) for one in known.checks] == [("contamination", "failed")]
     assert isinstance(new, Draft)
     assert new.checks[-1].evidence == "in none of 1 registered benchmark"
 

@@ -31,6 +31,7 @@ from tdsys.core.program import (
     Spent,
     Trial,
 )
+from tdsys.core.tombs import Gone, spared
 from tdsys.errors import (
     Cancelled,
     ConfigurationError,
@@ -41,6 +42,7 @@ from tdsys.errors import (
 )
 from tdsys.llm.optimizer import DspyOptimizer
 from tdsys.llm.session import Model
+from tests.factories import NOW
 from tests.killing import PLANNED_IN_FLIGHT, killed_and_undisturbed
 from tests.small_world import SIGNATURE, TOPICS, grade, items, requests
 from tests.stub_provider import StubProvider
@@ -173,6 +175,26 @@ def test_every_trial_is_recorded_with_item_scores_and_the_origin_of_its_demos(ra
     assert max(trial.score for trial in ran.trials) > ran.trials[0].score
     assert ran.artefact.simulated
     assert ran.artefact.tokens > 0
+
+
+@pytest.mark.criterion("6.1")
+def test_a_forgotten_example_takes_the_demos_with_it_that_were_bootstrapped_from_it(
+    ran: Ran,
+) -> None:
+    items, origins = {item.uid: item for item in TRAIN}, ran.artefact.demos
+    shown = ran.artefact.state["demos"]
+    assert isinstance(shown, list)
+    for demo, origin in zip(shown, origins, strict=True):
+        assert isinstance(demo, dict)
+        asked = items[str(origin.uid)].inputs
+        assert {name: demo[name] for name in SIGNATURE.inputs} == asked
+    uid = next(str(one.uid) for one in origins if one.role == "bootstrapped")
+    envelope: dict[str, JsonValue] = {"demos": [one.model_dump() for one in origins]}
+    gone = Gone(frozenset({uid}), frozenset(), (items[uid].inputs,))
+    left = spared(ran.artefact.state, envelope, gone, at=NOW)
+    kept = [n for n, one in enumerate(origins) if one.uid != uid]
+    assert left.state == {**ran.artefact.state, "demos": [shown[n] for n in kept]}
+    assert left.envelope["demos"] == [origins[n].model_dump() for n in kept]
 
 
 def test_a_run_without_minibatches_asks_for_what_was_planned(ran: Ran) -> None:

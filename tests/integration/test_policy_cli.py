@@ -40,6 +40,13 @@ def test_a_domain_may_have_its_policy_before_its_first_example(store: Store, tds
         ("collection=sometimes", "collection: it should be 'automatic'"),
         ("shares.train=1", "shares.train: there is no such field"),
         ("shares=" + json.dumps({"train": 0.9, "val": 0.9, "test": 0.9}), "shares: "),
+        ("min_examples=x", "— use a whole number (before the first version)"),
+        ("growth=0", "— use more than 0 (share of new examples"),
+        ("auto=huge", "— use 'light', 'medium' or 'heavy' (the optimizer's budget"),
+        ("topics=easy", '— use a list such as ["easy", "hard"]'),
+        ("blind_reviews=perhaps", "— use true or false"),
+        ("shares=3", "— use an object of train, val, test"),
+        ("min_exmples=50", "— did you mean min_examples?"),
         ("seed", "NAME=VALUE"),
     ],
 )

@@ -203,6 +203,7 @@ def test_many_who_prune_at_once_break_no_floor(store: Store) -> None:
 
 @pytest.mark.criterion("6.3")
 def test_pruning_is_shown_and_done_by_command(store: Store, tdsys: Shell) -> None:
+    assert tdsys("prune", "--dry-run").out.startswith("there is no domain yet")
     with store.begin() as tx:
         admitted(tx, *[0.9] * 33)
         freeze(tx, domain="sums")

@@ -202,10 +202,30 @@ def test_a_report_is_a_page_in_which_no_text_is_markup(
         nodes.feed(text)
         assert nodes.found <= KNOWN_NODES
         assert ("&lt;script&gt;" in text) is (kind == "coverage")
-        assert ('<div class="bar"><i style="width:' in text) is (kind == "coverage")
+        assert "http" not in text.replace("http-equiv", "")
+        assert text.count("<svg") == (4 if kind == "quality" else 1)
 
 
-KNOWN_NODES = set("html head meta title style body main h1 h2 p div table thead tr th td i".split())  # noqa: SIM905
+@pytest.mark.criterion("6.5")
+@pytest.mark.usefixtures("judged")
+def test_the_pages_draw_scores_by_tenths_and_a_map_of_the_cells(
+    tdsys: Shell, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    tdsys("report", "quality", "--domain", "sums", "--html", path)
+    drawn = path.read_text()
+    assert 'aria-label="accuracy, by tenths from 0 to 1: 0, 0, 0, 1, 0, 1, 0, 2, 0, 0"' in drawn
+    assert "<td>accuracy</td><td>all</td><td>0</td><td>0</td><td>0</td><td>1</td>" in drawn
+    tdsys("report", "coverage", "--domain", "sums", "--html", path)
+    drawn = path.read_text()
+    assert "Admitted examples by topic and difficulty: 3 topics, 1 difficulties" in drawn
+    assert "sums, easy: 2 of 134 admitted</title>" in drawn
+
+
+KNOWN_NODES = set(
+    "html head meta title style body main h1 h2 p div table thead tr th td span"  # noqa: SIM905
+    " svg g rect line text".split()
+)
 
 
 class Nodes(HTMLParser):

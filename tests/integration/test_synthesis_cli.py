@@ -118,6 +118,13 @@ def test_synthesis_uses_many_strategies_fills_cells_evenly_and_tells_the_ratio(
     }  # fmt: skip
     assert result["mixture"] == mixture(24, 12)
     assert 24 <= result["calls"] <= result["max_calls"]
+    told = tdsys("report", "diversity", "--domain", "algebra", "--batch", result["batch"], "--json")
+    every, own = told.document["sets"]
+    assert (every["name"], every["diversity"]["examples"]) == ("admitted", 36)
+    assert (own["name"], own["diversity"]["examples"]) == (f"batch {result['batch'][:8]}", 24)
+    made_by_models = 24 - result["strategies"].get("templates", {"admitted": 0})["admitted"]
+    assert sum(result["solved_again"].values()) == made_by_models > 0
+    assert "solved again: " in tdsys("batch", "show", result["batch"]).out
     yields = tdsys("report", "yield", "--json").document
     assert sum(one["admitted"] for one in yields) == 36
     assert "calls per admitted" in tdsys("report", "yield").out
@@ -130,21 +137,42 @@ def test_what_fell_short_says_why_and_what_is_left_to_do(tdsys: Shell, here: Sto
         said = tdsys("bootstrap", "--domain", "odd", "--topics", "knitting", "--count", "2")
     assert said.code == 1
     assert "0 made, 0 admitted" in said.out
-    assert "generator_failed" in said.out
+    assert "the first generator_failed: " in said.out
     assert "tdsys import FILE --domain 'odd'" in said.out
+
+
+def test_who_stops_watching_a_batch_is_told_that_it_goes_on(
+    tdsys: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tdsys.cli.batch.filling.progress", interrupted)
+    said = tdsys(*BOOTSTRAP, "--count", "6")
+    monkeypatch.undo()
+    (listed,) = tdsys("batch", "list", "--json").document
+    assert (said.code, listed["state"]) == (130, "open")
+    assert f"goes on; `tdsys batch watch {listed['id']}` follows it" in said.err
 
 
 def test_a_detached_batch_is_cancelled_and_gone_on_with(tdsys: Shell) -> None:
     found = tdsys(*BOOTSTRAP, "--count", "6", "--detach", "--json").result["batch"]
     (listed,) = tdsys("batch", "list", "--json").document
     assert (listed["id"], listed["state"]) == (found, "open")
-    assert tdsys("batch", "cancel", found).code == 0
+    assert tdsys("batch", "cancel", found, "--json").document["state"] == "cancelled"
     assert tdsys("batch", "cancel", found).code == 3
     assert tdsys("batch", "watch", found).code == 1
     with at_work():
         said = tdsys("batch", "resume", found, "--json")
     assert said.code == 0
     assert said.result["admitted"] == 6
+
+
+def test_a_batch_of_another_domain_is_no_part_of_a_report(tdsys: Shell) -> None:
+    found = tdsys(*BOOTSTRAP, "--count", "6", "--detach", "--json").result["batch"]
+    assert tdsys("bootstrap", "--domain", "statistics", "--count", "6", "--detach").code == 0
+    said = tdsys("report", "diversity", "--domain", "statistics", "--batch", found)
+    assert (said.code, f"batch {found} is of algebra" in said.err) == (2, True)
 
 
 def test_wrong_requests_are_refused_in_one_sentence(tdsys: Shell) -> None:

@@ -112,6 +112,20 @@ def test_a_day_that_a_wrong_clock_wrote_hides_no_other(store: Store) -> None:
     ]
 
 
+@pytest.mark.criterion("6.5")
+def test_the_page_of_quality_draws_each_dimension_over_time_and_says_what_changed(
+    here: Store, tdsys: Shell, tmp_path: Path
+) -> None:
+    live(here, MEANS, since=datetime.now(UTC) - len(MEANS) * DAY)
+    path = tmp_path / "page.html"
+    tdsys("report", "quality", "--domain", "algebra", "--html", path)
+    drawn = path.read_text()
+    assert drawn.count("<svg") == 5
+    assert drawn.count('<polyline class="line l') == 4
+    assert drawn.count("accuracy fell on") == 2, "in a sentence and at its mark"
+    assert drawn.count(f" of {A_DAY}</td>") == 4 * len(MEANS)
+
+
 def test_the_report_is_read_printed_and_drawn(here: Store, tdsys: Shell, tmp_path: Path) -> None:
     assert "nothing is here yet" in tdsys("report", "freshness").out
     live(here, MEANS, since=datetime.now(UTC) - len(MEANS) * DAY)

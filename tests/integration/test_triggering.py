@@ -15,7 +15,7 @@ from tdsys.core.policy import Policy
 from tdsys.core.sections import Trigger
 from tdsys.core.trigger import Ruling
 from tdsys.errors import Conflict
-from tdsys.stages import curation, drifting, planning, policies
+from tdsys.stages import curation, drifting, forgetting, planning, policies
 from tdsys.store import Store, alerts, runs, triggers
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
@@ -55,12 +55,19 @@ class World:
         self.clock.forward(minutes=1)
 
     def retire(self, fingerprint: str) -> None:
-        with self.store.begin() as tx:
-            found = tx.exec_driver_sql(
-                "SELECT id FROM examples WHERE fingerprint = %s", (bytes.fromhex(fingerprint),)
-            ).scalar_one()
+        found = self.named(fingerprint)
         curation.move(self.store, example_id=found, move=Move.RETIRE, reason="old",
                       actor="ann", now=self.clock())  # fmt: skip
+
+    def forget(self, fingerprint: str) -> None:
+        forgetting.forget(self.store, ids=[self.named(fingerprint)], actor="ann", reason="asked to",
+                          now=self.clock())  # fmt: skip
+
+    def named(self, fingerprint: str) -> int:
+        with self.store.begin() as tx:
+            return int(tx.exec_driver_sql(
+                "SELECT id FROM examples WHERE fingerprint = %s", (bytes.fromhex(fingerprint),)
+            ).scalar_one())  # fmt: skip
 
     def put(self, **policy: Any) -> None:
         rules = Policy(min_examples=40, settle_seconds=0, audit_share=0, **policy)
@@ -118,6 +125,31 @@ def test_what_happens_to_the_data_starts_a_run_that_says_why(store: Store) -> No
     assert [one[0].split(",")[0] for one in world.causes()][:1] == ["25 new examples"]
     assert "it would be the first run" in world.causes()[-1]
     assert world.causes()[-2] == ["the judge drifts since 2026-11-22 12:01 UTC"]
+
+
+@pytest.mark.criterion("7.3")
+def test_a_demo_that_is_forgotten_starts_a_run_that_answers_it(store: Store) -> None:
+    world = World(store, growth=0.5)
+    world.run()
+    shown = [str(one["uid"]) for one in program_of(store).envelope["demos"]]
+    with store.begin() as tx:
+        others = tx.exec_driver_sql(
+            "SELECT encode(fingerprint, 'hex') FROM examples WHERE fingerprint <> %s",
+            (bytes.fromhex(shown[0]),),
+        ).scalars()
+        (another, *_) = list(others)
+    world.forget(another)
+    assert world.codes() == ["nothing_new"]
+    world.forget(shown[0])
+    assert world.codes() == ["demos"]
+    assert world.weigh().pro == (
+        "1 demos of the active program were edited, left or are forgotten",
+    )
+    world.optimizer.after = 0.1  # so the program that lost a demo stays the active one
+    world.run()
+    assert program_of(store).lost
+    world.arrive(3)
+    assert world.codes() == ["nothing_new"]
 
 
 @pytest.mark.criterion("7.3")

@@ -20,6 +20,7 @@ from tests.commanding import Shell
 from tests.factories import NOW, PROBLEM, make_capture
 from tests.stored import admit, claim, decide, freeze
 
+HOSTILE = "<script>alert(1)</script>"
 TALES = (
     "A bakery sells three trays of twelve warm buns. How many buns is that?",
     "The night train leaves Berlin at noon and is as fast as ever. How far does it come?",
@@ -172,6 +173,25 @@ def test_the_reports_are_shown_told_and_written(tdsys: Shell, mixed: Store, tmp_
     for words in (("diversity", "--domain", "sums"), ("mix",)):
         assert tdsys("report", *words, "--html", path).out == ""
         assert "<table>" in path.read_text()
+
+
+@pytest.mark.criterion("6.5")
+@pytest.mark.criterion("10.5")
+def test_the_page_of_the_mix_draws_shares_over_time_and_tells_them(
+    tdsys: Shell, mixed: Store, tmp_path: Path
+) -> None:
+    with mixed.begin() as tx:
+        admit(tx, [make_capture(domain="sums", inputs={"topic": HOSTILE, "difficulty": "easy"})])
+    path = tmp_path / "page.html"
+    tdsys("report", "mix", "--html", path)
+    drawn = path.read_text()
+    assert drawn.count("<svg") == 2
+    first = "2026-11-22: synthetic 0%, real 75%, imported 25% of 4"
+    last = "2026-11-24: synthetic 0%, real 100%, imported 0% of 1"
+    assert f'aria-label="Mix of what arrived: {first}; {last}"' in drawn
+    assert f"<p>{first}; {last}.</p>" in drawn
+    assert "<td>2026-11-23</td><td>1</td><td>1 : 0 : 0</td>" in drawn
+    assert ("&lt;script&gt;" in drawn, "<script" in drawn, "http:" in drawn) == (True, False, False)
 
 
 def test_a_report_on_an_unknown_domain_names_the_known_ones(tdsys: Shell, mixed: Store) -> None:

@@ -108,10 +108,28 @@ def test_what_is_redundant_is_like_one_that_stays_and_leaves_enough_together_wit
     assert [one.examples for one in few] == [("twin 0",)]
 
 
+@pytest.mark.criterion("9.3")
+def test_what_was_not_measured_is_not_retired_for_being_like_another() -> None:
+    twins = [known(f"twin {n}", cluster=1) for n in range(3)]
+    others = [known(f"other {n}") for n in range(9)]
+    assert given([*twins, *others]) == []
+    (one,) = given([*twins, *others], [worth("twin 0", -0.1), worth("twin 1", -0.2)])
+    assert (one.kind, one.examples) == (Kind.RETIRE, ("twin 1",))
+    assert one.reason.endswith("adds nothing by itself, as measured")
+
+
 def test_what_was_not_measured_has_no_predicted_effect_and_counts_as_nothing_in_none() -> None:
-    twins = [known("twin 0", cluster=1), known("twin 1", cluster=1)]
-    (one,) = given([*twins, *(known(f"other {n}") for n in range(9))])
-    assert (one.kind, one.predicted) == (Kind.RETIRE, None)
+    unknown = [known(f"low {n}", quality=0.61) for n in range(3)]
+    untried = [
+        Contribution(
+            example=m.example, value=None, ci_low=None, ci_high=None, verdict=Effect.UNKNOWN, n=0
+        )
+        for m in unknown
+    ]
+    bad, values = pool(4, 18)
+    found = given([*unknown, *bad], [*untried, *values])
+    change = next(one for one in found if one.kind is Kind.CHANGE_THRESHOLD)
+    assert (len(change.examples), change.predicted) == (7, None)
     members, worths = pool(2, 18)
     unmeasured = [known(f"late {n}") for n in range(20)]
     (retired,) = given([*members, *unmeasured], worths)

@@ -69,6 +69,36 @@ def test_a_dspy_program_runs_on_the_configured_model() -> None:
     assert str(found.made_by["model"]).startswith("offline")
 
 
+class Twice(dspy.Module):  # type: ignore[misc]
+    """A program without a signature of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write = dspy.Predict("topic, difficulty -> problem, solution, answer")
+
+    def forward(self, domain: str, topic: str, difficulty: str) -> Any:
+        assert domain == "algebra"
+        return self.write(topic=topic, difficulty=difficulty)
+
+
+@pytest.mark.parametrize(
+    "program", [dspy.Predict("topic, difficulty, context -> problem, solution, answer"), Twice()]
+)
+def test_each_order_of_a_dspy_program_is_another_answer_and_the_same_order_the_same(
+    program: Any,
+) -> None:
+    orders = [ORDER._replace(number=n, serial=2000 + n, context="a zoo") for n in range(6)]
+    maker = GeneratorMaker("g", program, Model)
+
+    def problems() -> list[object]:
+        made = maker.make(orders)
+        return [one.outputs["problem"] for one in made if isinstance(one, Draft)]
+
+    first = problems()
+    assert (len(first), len({str(one) for one in first})) == (6, 6)
+    assert problems() == first
+
+
 @pytest.mark.parametrize(
     ("generator", "reason"),
     [

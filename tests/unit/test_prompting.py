@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tdsys.errors import ConfigurationError, InvalidInput
-from tdsys.llm.prompting import form, named, parsed, strategies
+from tdsys.llm import prompting
+from tdsys.llm.prompting import form, named, parsed, strategies, unusable
 
 WANTED = {
     "rephrase", "backward", "self-verification", "evolve-up", "evolve-down", "compose",
@@ -59,6 +60,11 @@ def test_a_wrong_file_says_what_is_wrong(text: str) -> None:
         parsed("riddle", text)
 
 
+def _forget_what_was_read() -> None:
+    strategies.cache_clear()
+    prompting._theirs.cache_clear()
+
+
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package of a user's with one prompt file and an entry point that names it."""
@@ -69,9 +75,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[tdsys.strategies]\nriddle = their_prompts\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    strategies.cache_clear()
+    _forget_what_was_read()
     yield package
-    strategies.cache_clear()
+    _forget_what_was_read()
     sys.modules.pop("their_prompts", None)
 
 
@@ -81,10 +87,14 @@ def test_a_user_adds_a_strategy_with_a_prompt_file_and_an_entry_point(installed:
     assert set(strategies()) >= WANTED
 
 
-def test_an_entry_point_without_its_file_is_told(installed: Path) -> None:
+def test_an_entry_point_without_its_file_is_told_to_who_names_it_and_hinders_no_other(
+    installed: Path,
+) -> None:
     assert installed.is_dir()
+    assert set(strategies()) == WANTED
+    assert set(unusable()) == {"riddle"}
     with pytest.raises(ConfigurationError, match=r"no readable riddle\.txt"):
-        strategies()
+        named("riddle")
 
 
 def test_an_unknown_strategy_is_answered_with_the_known_ones() -> None:

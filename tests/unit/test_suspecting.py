@@ -37,11 +37,37 @@ def test_an_example_that_harms_the_prompts_it_is_in_is_named_with_its_interval()
 @pytest.mark.criterion("9.2")
 def test_of_near_duplicates_the_best_stays_and_one_that_helps_stays_too() -> None:
     a, b, c = (known(name, cluster=7) for name in "abc")
-    worths = (worth("a", 0.3, Effect.HELPFUL), worth("b", 0.2, Effect.HELPFUL), worth("c", 0.0))
+    worths = (worth("a", 0.3, Effect.HELPFUL), worth("b", 0.2, Effect.HELPFUL), worth("c", -0.1))
     (one,) = found(a, b, c, worths=worths)
     assert (one.known.example, one.fault, one.others) == ("c", Fault.REDUNDANT, ("a",))
-    assert faults(a._replace(quality=0.9), b) == [("b", Fault.REDUNDANT)]
-    assert faults(a, b._replace(split=Split.TEST)) == []
+    assert one.detail == "a near-duplicate of a; by itself -0.100 (-0.200 to +0.000)"
+    even = (worth("a", -0.1), worth("b", -0.1))
+    assert faults(a._replace(quality=0.9), b, worths=even) == [("b", Fault.REDUNDANT)]
+    assert faults(a, b._replace(split=Split.TEST), worths=even) == []
+
+
+@pytest.mark.criterion("9.2")
+def test_a_near_duplicate_is_redundant_only_where_it_is_known_to_add_nothing() -> None:
+    a, b, c = (known(name, cluster=7) for name in "abc")
+
+    def of_b(low: float, high: float, verdict: Effect) -> list[tuple[str, Fault]]:
+        middle = (low + high) / 2
+        measured = worth("b", middle, verdict).model_copy(update={"ci_low": low, "ci_high": high})
+        return faults(a, b, worths=(worth("a", 0.3, Effect.HELPFUL), measured))
+
+    assert of_b(-0.03, 0.02, Effect.NEUTRAL) == [("b", Fault.REDUNDANT)]
+    # Small, and still above zero.
+    assert of_b(0.002, 0.036, Effect.NEUTRAL) == []
+    assert of_b(0.002, 0.036, Effect.HELPFUL) == []
+    # The evidence is not enough to say that it does nothing.
+    assert of_b(-0.1, 0.1, Effect.UNKNOWN) == []
+    # Never measured, or tried too seldom for a value: no better and no worse than the others.
+    nothing = Contribution(
+        example="b", value=None, ci_low=None, ci_high=None, verdict=Effect.UNKNOWN, n=1
+    )
+    assert faults(a, b, c) == []
+    assert faults(a, b, worths=(nothing,)) == []
+    assert faults(a, b, c, worths=(worth("a", -0.1), nothing)) == []
 
 
 @pytest.mark.criterion("9.2")

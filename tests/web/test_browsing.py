@@ -424,7 +424,8 @@ def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active
         later = enqueue(tx, datasets.version(tx, id=ids["version"]), now=NOW + timedelta(days=2))
         assert later
         runs.finish(tx, run_id=later, state="finished", reason="", outcome={}, now=NOW)
-        keep(tx, datasets.version(tx, id=ids["version"]), run_id=later, activate=False)
+        keep(tx, datasets.version(tx, id=ids["version"]), run_id=later, activate=False,
+             envelope={"forgotten": [{"at": NOW.isoformat(), "demos": 1}]})  # fmt: skip
         asked = [m.example.fingerprint for m in datasets.members(tx, version_id=ids["version"])
                  if m.split is Split.TEST]  # fmt: skip
         sides = [[ItemScore(uid=uid, value=value) for uid in asked] for value in (None, 0.5)]
@@ -437,10 +438,13 @@ def test_a_run_tells_how_the_programs_of_its_domain_did_and_who_made_them_active
         (True, None),
         (False, True),
     ]
+    assert [one["as_measured"] for one in told["history"]] == [False, True]
     assert [one["actor"] for one in told["history"][0]["activations"]] == ["ann"]
     assert told["trend"].count("<circle") == 2
     page = site.ask(f"/runs/{later}", token=token).body
     assert "by ann: &lt;img" in page
+    assert page.count("no longer the one that was measured") == 1
+    assert page.count("0.700, before some of it was forgotten") == 1
     assert {(one["before"], one["after"]) for one in told["slices"]} == {(None, 0.5)}
     assert '<td data-label="Before">unscored</td><td data-label="After">0.500</td>' in page
     assert HOSTILE not in page

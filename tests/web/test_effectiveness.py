@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 from tdsys.core.people import Role
 from tdsys.stages import impact
+from tdsys.store import recommendations
+from tests.advised import WORSE, measured_worse
 from tests.attributed import DOMAIN, World
 from tests.web.site import Site
 
@@ -43,13 +45,28 @@ def test_what_is_recommended_is_worked_out_followed_and_taken_back_in_the_browse
     stopped = site.ask(JSON, token=operator).document["recommendations"]
     assert next(r for r in stopped if r["id"] == one["id"])["impact"]["state"] == "cancelled"
     assert "Stop measuring" not in site.ask(PAGE, token=operator).body
-    assert site.ask(f"{where}/apply", token=operator, form={}).leads_to == PAGE
+    with site.store.begin() as tx:
+        retire = recommendations.find(tx, id=one["id"])
+    measured_worse(site.store, retire, world.clock)
+    worse = site.ask(PAGE, token=operator).body
+    assert WORSE in worse
+    assert 'name="despite_impact" value="1" required' in worse
+    refused = site.ask(f"{where}/apply", token=operator, form={})
+    assert refused.status == HTTPStatus.CONFLICT
+    assert WORSE in refused.body
+    despite = {"despite_impact": "1"}
+    assert site.ask(f"{where}/apply", token=operator, form=despite).leads_to == PAGE
     assert site.ask(f"{where}/apply", token=operator, document={}).status == HTTPStatus.CONFLICT
     after = site.ask(JSON, token=operator).document
     assert after["version"] == found["version"] + 1
     assert after["attribution"]["stale"] is True
+    assert "was measured before the data changed" in after["unmeasured"]
+    applied = next(r for r in after["recommendations"] if r["id"] == one["id"])
+    assert (applied["is_worse"], applied["impact"]["outcome"]["with"]) == (True, 0.9)
     assert site.ask(f"{where}/revert", token=operator, form={}).leads_to == PAGE
     assert site.ask(JSON, token=operator).document["version"] == found["version"]
+    world.begin(budget=60)
+    assert "Another is under way: 0 of at most 60 calls" in site.ask(PAGE, token=operator).body
     viewer = site.ask(PAGE, token=site.person(Role.VIEWER)).body
     assert f"{where}/" not in viewer
 

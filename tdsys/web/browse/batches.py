@@ -81,6 +81,7 @@ def shown(visit: Visit) -> dict[str, Any]:
         "cost": None if price is None else batch.tokens * price / 1e6,
         "seconds_left": left,
         "heat": _heat(found.cells),
+        "details": found.details,
         "fallbacks": [{**one.model_dump(), "resort": _resort(one)} for one in found.fallbacks],
         "mixture": {**found.mixture._asdict(), "says": found.mixture.in_words()},
         "may": visit.person.may(Right.OPERATE, domain=batch.domain),

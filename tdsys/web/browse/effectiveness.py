@@ -16,7 +16,8 @@ from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput, NotFound, NotReady
 from tdsys.stages import advising, attributing, impact
 from tdsys.stages.advising import MOVES, Survey
-from tdsys.store.effect_schema import AttributionState
+from tdsys.stages.attributing import UnderWay
+from tdsys.store.impacts import Known
 from tdsys.store.recommendations import Recommendation
 from tdsys.web.browse.address import number
 from tdsys.web.pages import Action, Done, Page
@@ -36,18 +37,22 @@ def shown(visit: Visit) -> dict[str, Any]:
     problems = {one.example: one.problem for one in seen.members}
     whole = attributing.newest_of(visit.store, domain=domain)
     contributions = whole.contributions if whole else []
+    measured = impact.of_domain(visit.store, domain=domain)
     return {
         "domain": domain,
         "version": seen.version.number,
         "attribution": whole and whole.whole.model_dump(mode="json"),
         "probes": whole and whole.counted._asdict(),
+        "under_way": _under_way(whole.under_way) if whole and whole.under_way else None,
         "of_version": whole and whole.version.number,
         "chart": str(forest(contributions, problems)) if contributions else None,
         "contributions": [_contribution(one, problems) for one in contributions],
         "counts": Counter(one.verdict for one in contributions),
         "problems": _problems(seen),
+        "unmeasured": advising.unmeasured(visit.store, domain=domain),
         "recommendations": [
-            _recommendation(visit, one) for one in advising.listed(visit.store, domain=domain)
+            _recommendation(one, measured.get(one.id))
+            for one in advising.listed(visit.store, domain=domain)
         ],
         "may": visit.person.may(Right.OPERATE, domain=domain),
     }
@@ -76,6 +81,7 @@ def apply(visit: Visit) -> Done:
         model=visit.runtime.settings.lm,
         actor=visit.person.name,
         clock=lambda: visit.now,
+        despite_impact=bool(visit.field("despite_impact")),
     )
     news = f"; dataset version {done.version.number} is frozen" if done.version else ""
     return Done(_page(one.domain), f"Applied: {len(done.moved)} examples moved{news}.")
@@ -131,15 +137,17 @@ def _problems(seen: Survey) -> list[dict[str, Any]]:
     ]
 
 
-def _recommendation(visit: Visit, one: Recommendation) -> dict[str, Any]:
-    try:
-        measured = impact.shown(visit.store, id=one.id).measurement
-    except NotReady:
-        measured = None
+def _under_way(open_: UnderWay) -> dict[str, Any]:
+    return {**open_.whole.model_dump(mode="json"), "probes": open_.counted._asdict()}
+
+
+def _recommendation(one: Recommendation, measured: Known | None) -> dict[str, Any]:
+    shown = measured and measured.shown
     return {
         **one.model_dump(mode="json"),
-        "impact": measured and measured.model_dump(mode="json"),
-        "can_cancel": measured is not None and measured.state is AttributionState.OPEN,
+        "impact": shown and {**shown.model_dump(mode="json"), "told": shown.told},
+        "is_worse": shown is not None and shown.is_worse,
+        "can_cancel": measured is not None and measured.is_open,
         "can_apply": one.state is AdviceState.OPEN and one.kind is not Kind.COLLECT,
         "can_revert": one.state is AdviceState.APPLIED
         and (one.kind is Kind.RETIRE or one.kind not in MOVES),

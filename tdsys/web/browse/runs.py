@@ -99,6 +99,7 @@ def _program(one: StoredProgram) -> dict[str, Any]:
         "active": one.active,
         "stale": one.stale,
         "simulated": one.envelope.get("simulated"),
+        "as_measured": not one.lost,
         "comparison": found.model_dump(mode="json"),
         "chart": str(chart),
         "demos": demos if isinstance(demos, list) else [],
@@ -122,6 +123,7 @@ def _over_time(told: list[Told], run: Run) -> dict[str, Any]:
                 "active": program.active,
                 "calls": program.envelope.get("calls"),
                 "simulated": program.envelope.get("simulated"),
+                "as_measured": not program.lost,
                 "comparison": program.comparison.model_dump(mode="json"),
                 "activations": [said.model_dump(mode="json") for said in one.activations],
             }

@@ -1,0 +1,83 @@
+"""Options that many commands share are told the same way by each: a domain, a path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tdsys.cli import cli
+from tdsys.core.policy import Policy
+from tdsys.stages import policies
+from tdsys.store import Store
+from tests.commanding import Shell, one_line
+from tests.factories import NOW, make_capture
+from tests.stored import ingest
+
+# They make a domain, or name one that may come later.
+MAY_BE_NEW = {"bootstrap", "import", "policy init", "policy set", "synthesize", "user create",
+              "user set"}  # fmt: skip
+NEEDED = {
+    "--hours": "1",
+    "--reason": "because",
+    "--state": "parked",
+    "--move": "approve",
+    "--because": "because",
+    "--to": "1",
+    "--out": "/tmp/never",  # never written
+}
+
+
+def commands(one: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command by its words."""
+    if not isinstance(one, click.Group):
+        yield path, one
+        return
+    context = click.Context(one)
+    for name in one.list_commands(context):
+        found = one.get_command(context, name)
+        assert found
+        yield from commands(found, *path, name)
+
+
+def asked(one: click.Command) -> list[str]:
+    """What must be said beside the domain."""
+    names = [p.opts[0] for p in one.params if p.required and "--domain" not in p.opts]
+    return [word for name in names for word in (name, NEEDED[name])]
+
+
+def test_every_command_says_the_same_of_a_domain_that_is_not_there(
+    store: Store, tdsys: Shell
+) -> None:
+    with store.begin() as tx:
+        ingest(tx, [make_capture(domain="sums")])
+    found = {
+        " ".join(words): one
+        for words, one in commands(cli)
+        if any("--domain" in p.opts for p in one.params)
+    }
+    assert set(found) >= MAY_BE_NEW
+    for words in set(found) - MAY_BE_NEW:
+        said = tdsys(*words.split(), "--domain", "summs", *asked(found[words]))
+        assert (words, said.code) == (words, 2)
+        assert one_line(said) == "tdsys: there is no domain 'summs' — use one of: sums"
+
+
+def test_a_domain_of_which_only_a_policy_is_there_is_known(store: Store, tdsys: Shell) -> None:
+    policies.put(store, domain="sums", policy=Policy(), author="ann", now=NOW)
+    for words in ("dataset list", "report freshness", "alerts list"):
+        assert tdsys(*words.split(), "--domain", "sums").code == 0
+    assert tdsys("dataset", "show", "--domain", "sums").code == 3
+
+
+@pytest.mark.parametrize("kind", ["quality", "coverage", "freshness", "mix", "diversity"])
+def test_a_page_that_cannot_be_written_is_told_with_the_option_that_named_it(
+    store: Store, tdsys: Shell, tmp_path: Path, kind: str
+) -> None:
+    policies.put(store, domain="sums", policy=Policy(), author="ann", now=NOW)
+    path = tmp_path / "nowhere" / "x.html"
+    said = tdsys("report", kind, "--domain", "sums", "--html", path)
+    assert said.code == 2
+    assert one_line(said).endswith("No such file or directory — choose another --html")

@@ -1,0 +1,142 @@
+"""What is known of a recommendation: worths that are out of date, and an impact once measured."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from tdsys.core.advising import AdviceState
+from tdsys.core.impact import Finding
+from tdsys.errors import Conflict, NotReady
+from tdsys.stages import advising, impact
+from tdsys.store import Store, datasets, impacts, recommendations
+from tdsys.store.effect_schema import AttributionState
+from tests.advised import SEEDS, WORSE, Choosy, Desk, measured_worse, to_retire
+from tests.attributed import DOMAIN
+
+
+@pytest.fixture
+def lean(store: Store) -> Desk:
+    return Desk(store)
+
+
+@pytest.mark.criterion("9.3")
+def test_what_was_last_measured_on_other_data_is_not_retired_as_redundant(store: Store) -> None:
+    desk = Desk(store)
+    desk.clock.forward(minutes=1)
+    with store.begin() as tx:
+        members = datasets.members(tx, version_id=desk.version.id)
+        datasets.freeze(
+            tx, domain=DOMAIN, fingerprint="alike", signature=desk.version.signature,
+            policy_version=1, members=[one.model_copy(update={"cluster": 1}) for one in members],
+            now=desk.clock(),
+        )  # fmt: skip
+
+    def redundant() -> list[str]:
+        seen = advising.survey(store, domain=DOMAIN, clock=desk.clock)
+        return [one.known.example for one in seen.suspects if one.fault == "redundant"]
+
+    assert redundant() == []
+    assert "was not measured yet" in str(advising.unmeasured(store, domain=DOMAIN))
+    desk.begin(budget=400)
+    assert "the attribution under way" in str(advising.unmeasured(store, domain=DOMAIN))
+    desk.work()
+    assert redundant()
+    assert advising.unmeasured(store, domain=DOMAIN) is None
+    desk.retire(desk.train[5].id)
+    assert desk.shown().whole.stale
+    assert redundant() == []
+    advised = advising.recommend(store, domain=DOMAIN, clock=desk.clock)
+    assert {one.kind for one in advised} == {"fix_label"}
+    said = advising.unmeasured(store, domain=DOMAIN)
+    assert "was measured before the data changed" in str(said)
+    assert f"attribute --domain '{DOMAIN}'" in str(said)
+
+
+@pytest.mark.criterion("9.4")
+def test_what_was_measured_to_do_harm_is_followed_only_on_an_explicit_word(lean: Desk) -> None:
+    one = to_retire(lean)
+    measured_worse(lean.store, one, lean.clock)
+    shown = lean.apply(one, dry_run=True)
+    assert shown.impact is not None
+    assert shown.impact.shown.is_worse
+    with pytest.raises(NotReady, match=WORSE[:20]) as refused:
+        lean.apply(one)
+    assert "--despite-impact" in refused.value.remedy
+    assert lean.state_of(lean.train[0].id)[0] == "admitted"
+    assert lean.apply(one, despite_impact=True).recommendation.state is AdviceState.APPLIED
+
+
+@pytest.mark.criterion("9.4")
+def test_the_same_advice_on_the_same_data_made_anew_has_the_impact_that_was_measured(
+    lean: Desk,
+) -> None:
+    one = to_retire(lean)
+    before = measured_worse(lean.store, one, lean.clock)
+    lean.apply(one, despite_impact=True)
+    lean.revert(one)
+    again = to_retire(lean)
+    assert again.id != one.id
+    found = impact.of_domain(lean.store, domain=DOMAIN)
+    assert found[again.id] == found[one.id]
+    with pytest.raises(NotReady, match="measured impact of recommendation"):
+        lean.apply(again)
+    plan = impact.planned(lean.store, id=again.id, seeds=len(SEEDS))
+    assert plan.calls == 0
+    assert plan.measured
+    assert plan.measured.id == before
+    assert not impact.begin(lean.store, plan, clock=lean.clock)
+    # Other pairs are new; while those are made, nobody begins them twice, and the verdict stands.
+    more = impact.planned(lean.store, id=again.id, seeds=3)
+    assert more.calls > 0
+    assert impact.begin(lean.store, more, clock=lean.clock)
+    other = impact.planned(lean.store, id=one.id, seeds=4)
+    assert not impact.begin(lean.store, other, clock=lean.clock)
+    known = impact.of_domain(lean.store, domain=DOMAIN)[again.id]
+    assert (known.is_open, known.shown.id) == (True, before)
+    assert impact.cancel(lean.store, id=one.id, clock=lean.clock)
+
+
+def test_what_was_measured_on_other_data_is_not_known_of_this(store: Store) -> None:
+    desk = Desk(store)
+    desk.begin(budget=400)
+    desk.work()
+    one = desk.recommended()
+    plan = impact.planned(store, id=one.id, seeds=2)
+    measured_worse(store, one, desk.clock)
+    assert desk.recommended().id == one.id
+    desk.retire(desk.train[5].id)
+    desk.clock.forward(minutes=30)
+    with store.begin() as tx:
+        advising.freeze(tx, version=desk.version, because="left", now=desk.clock())
+    desk.begin(budget=400)
+    desk.work()
+    again = desk.recommended()
+    assert (again.examples, again.id == one.id) == (one.examples, False)
+    assert again.id not in impact.of_domain(store, domain=DOMAIN)
+    with store.begin() as tx:
+        assert recommendations.find(tx, id=one.id).state is AdviceState.SUPERSEDED
+        tx.execute(
+            text("UPDATE recommendations SET version_id = :v WHERE id = :id"),
+            {"v": again.version_id, "id": one.id},
+        )
+    with pytest.raises(Conflict, match="newer version"):
+        impact.begin(store, plan, clock=desk.clock)
+
+
+def test_an_outcome_is_written_and_read_without_names_that_only_python_needs(lean: Desk) -> None:
+    one = to_retire(lean)
+    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    while lean.measure(Choosy(lean.train[0].fingerprint)):
+        pass
+    new = impact.shown(lean.store, id=one.id).measurement
+    assert new.state is AttributionState.FINISHED
+    assert new.outcome
+    assert new.outcome["with"] == pytest.approx(0.3)
+    assert "with_" not in new.outcome
+    assert new.outcome["finding"] == Finding.NOT_ENOUGH
+    with lean.store.begin() as tx:  # as rows were written before
+        tx.execute(text("""UPDATE impacts SET outcome = '{"with_": 0.3}'"""))
+        old = impacts.of(tx, recommendation_id=one.id)
+    assert old
+    assert old.shown.outcome == {"with": 0.3}
