@@ -54,11 +54,12 @@ class Inbox:
             yield fresh
         self._begin_anew_if_used_up()
 
-    def done(self, delivery: Delivery) -> None:
-        """Its rows are committed: the client is told, and the entry goes."""
+    def done(self, delivery: Delivery, *, stored: int, conflicting: int) -> None:
+        """Its rows are committed: the client is told how many those are, and the entry goes."""
         with _in_our_words(), self._broker.pipeline(transaction=True) as pipe:
             key = wire.acknowledgement_key(delivery.batch_id)
-            pipe.set(key, "1", ex=wire.ACK_SECONDS)
+            told = wire.acknowledgement(stored=stored, conflicting=conflicting)
+            pipe.set(key, told, ex=wire.ACK_SECONDS)
             pipe.xack(wire.CAPTURES, wire.INGESTING, delivery.entry)
             pipe.xdel(wire.CAPTURES, delivery.entry)
             pipe.execute()

@@ -16,6 +16,11 @@ BELL_MILLISECONDS = 30_000
 ACK_SECONDS = 86_400
 PRODUCER_SECONDS = 86_400
 
+# Why a record that was sent is not stored: the service does not take it, or has the same id with
+# other content. A client counts it as dropped under that name.
+REFUSED = "refused"
+CONFLICTING = "conflicting"
+
 # Captures wait in this stream; messages only say that there are some. An entry is one batch: its
 # id, which makes sending it again harmless, and its records as the text of a JSON list.
 CAPTURES = f"{PREFIX}captures"
@@ -77,6 +82,26 @@ def bell_key(task: Task) -> str:
 def acknowledgement_key(batch_id: str) -> str:
     """The Redis key a worker sets once the rows of a capture batch are committed."""
     return f"{PREFIX}ack:{batch_id}"
+
+
+def acknowledgement(*, stored: int, conflicting: int) -> str:
+    """What stands under that key: how many of its records are stored, and how many conflict."""
+    return json.dumps({"stored": stored, CONFLICTING: conflicting})
+
+
+def unstored(acknowledgement: bytes, size: int) -> dict[str, int]:
+    """How many of a batch's records are not stored, by reason; empty when all are.
+
+    Also for a text of another form, such as the "1" of an older worker.
+    """
+    try:
+        told = json.loads(acknowledgement)
+        stored, conflicting = int(told["stored"]), int(told[CONFLICTING])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return {}
+    conflicting = min(max(0, conflicting), size)
+    found = {REFUSED: size - conflicting - max(0, stored), CONFLICTING: conflicting}
+    return {reason: count for reason, count in found.items() if count > 0}
 
 
 def producer_key(producer: str) -> str:

@@ -22,6 +22,7 @@ class Worker(threading.Thread):
         self.records: dict[str, Any] = {}
         self.arrived = 0
         self.batches: list[str] = []
+        self.answer = "1"
         self.stopping = False
 
     def run(self) -> None:
@@ -30,7 +31,7 @@ class Worker(threading.Thread):
             for entry, fields in found[0][1] if found else ():
                 self.batches.append(fields[wire.BATCH_FIELD].decode())
                 self.receive(fields[wire.RECORDS_FIELD])
-                self.broker.set(wire.acknowledgement_key(self.batches[-1]), "1")
+                self.broker.set(wire.acknowledgement_key(self.batches[-1]), self.answer)
                 self.broker.xdel(wire.CAPTURES, entry)
 
     def receive(self, records: bytes) -> None:

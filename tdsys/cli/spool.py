@@ -63,13 +63,15 @@ def ship(folder: Path, *, patience: float, as_json: bool) -> None:
             f"the process that captures into {living[0].path} lives",
             remedy="it ships its captures itself; to ship them here, end it first",
         )
-    committed = _ship(dead, patience)
+    committed, dropped = _ship(dead, patience)
     waiting = sum(one.records for one in recovery.left_in(str(folder)) if not one.alive)
     if as_json:
-        counts = {"committed": committed, "waiting": waiting, "living": len(living)}
-        say(json.dumps(counts))
+        counts = {"committed": committed, "dropped": dropped, "waiting": waiting}
+        say(json.dumps({**counts, "living": len(living)}))
     else:
         say(f"{committed} records of {len(dead)} dead processes are committed")
+    if dropped:
+        note(f"{dropped} are not: see `tdsys quarantine captures`")
     for one in living:
         note(f"{one.path} is left alone: its process lives")
     if waiting:
@@ -94,8 +96,9 @@ def producers(*, as_json: bool) -> None:
         say("no capture client has told anything within a day")
 
 
-def _ship(dead: list[Left], patience: float) -> int:
-    committed = 0
+def _ship(dead: list[Left], patience: float) -> tuple[int, int]:
+    """How many records are committed, and how many never will be."""
+    committed = dropped = 0
     with _broker_errors(), Progress(console=Console(stderr=True)) as progress:
         for one in dead:
             shown = progress.add_task(Path(one.path).name, total=one.records)
@@ -104,8 +107,9 @@ def _ship(dead: list[Left], patience: float) -> int:
                 progress.update(shown, completed=done)
 
             broker = runtime.current().broker
-            committed += recovery.ship(one, broker, patience=patience, tell=tell)
-    return committed
+            stored, not_stored = recovery.ship(one, broker, patience=patience, tell=tell)
+            committed, dropped = committed + stored, dropped + not_stored
+    return committed, dropped
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Functions and DSPy programs whose calls are captured by themselves.
 
-One rule: the call goes on as if nobody looked; what cannot be read is counted as `not_json`.
+One rule: the call goes on as if nobody looked; what cannot be read is counted as `not_json`,
+and as `not_a_domain` when it is the domain that cannot be told.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Observer:
         self._metadata = metadata
 
     def __call__(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, sync or async, its calls captured."""
+        """The same function or class method, sync or async, its calls captured."""
+        if isinstance(work, classmethod | staticmethod):
+            return type(work)(self(work.__func__))
         inspect = importlib.import_module("inspect")
 
         @functools.wraps(work)
@@ -107,7 +110,7 @@ class ProgramCallback:
 def arguments_of(
     work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a function is called with, by name, without the object a method belongs to."""
+    """What a function is called with, by name, without the object or class it is a method of."""
     bound = importlib.import_module("inspect").signature(work).bind(*args, **kwargs)
     bound.apply_defaults()
     named: dict[str, Any] = {}
@@ -118,6 +121,8 @@ def arguments_of(
         elif value or parameter.kind is not parameter.VAR_POSITIONAL:
             named[parameter.name] = value
     named.pop("self", None)
+    if isinstance(named.get("cls"), type):
+        del named["cls"]
     return named
 
 
@@ -134,7 +139,7 @@ def outputs_of(result: object) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """DSPy's predictions and examples, pydantic's models and named tuples as JSON's types."""
+    """DSPy's predictions, pydantic's models, dataclasses and named tuples as JSON's types."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     if hasattr(value, "toDict"):
@@ -143,6 +148,9 @@ def plain(value: Any) -> Any:
         return value.model_dump(mode="json")
     if hasattr(value, "_asdict"):
         return plain(value._asdict())
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        fields = importlib.import_module("dataclasses").fields(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 

@@ -12,12 +12,21 @@ import sys
 import time
 import weakref
 
+from tdsys.client import options
 from tdsys.client.calls import Observer, ProgramCallback
 from tdsys.client.choosing import Choice
 from tdsys.client.programs import WAIT_SECONDS, Program, Programs
-from tdsys.client.record import Serialiser, Stamps, Unfit, orjson_dumps, require_objects
+from tdsys.client.record import Domains, Serialiser, Stamps, Unfit, orjson_dumps, require_objects
 from tdsys.client.shipping import Flushed, Shipper, preload
-from tdsys.client.spool import MEMORY_BYTES, SPOOL_BYTES, FileSpool, MemorySpool, Spool, root_for
+from tdsys.client.spool import (
+    MEMORY_BYTES,
+    SPOOL_BYTES,
+    FileSpool,
+    MemorySpool,
+    Spool,
+    left_nowhere,
+    root_for,
+)
 
 TYPE_CHECKING = False  # typing itself would cost the generator 0.7 MB
 if TYPE_CHECKING:
@@ -53,16 +62,25 @@ class CaptureClient:
         spool: Spool | None = None,
         program_key: str | None = None,
     ) -> None:
+        options.check(
+            redis_url=redis_url,
+            durability=durability,
+            spool_dir=spool_dir,
+            spool_bytes=spool_bytes,
+            sample_rate=sample_rate,
+            mask=mask,
+            capture_failures=capture_failures,
+            program_key=program_key,
+        )
         url = redis_url or os.environ.get("TDSYS_REDIS_URL", "")
         self._choice = Choice(
             sample_rate=sample_rate, fields=fields, mask=mask, failures=capture_failures
         )
         self._picky = self._choice.is_picky
-        if durability not in {"spool", "memory"}:
-            raise ValueError(f"durability is {durability!r}; use 'spool' or 'memory'")
         preload()
         self._serialise = Serialiser(orjson_dumps())
         self._stamps = Stamps()
+        self._domains = Domains()
         keeps_files = durability == "spool"
         self._shipper = Shipper(url, spool or _spool(url, keeps_files, spool_dir, spool_bytes))
         self._programs = Programs(
@@ -71,6 +89,8 @@ class CaptureClient:
             secret=program_key or os.environ.get("TDSYS_PROGRAM_KEY", ""),
         )
         self._shipper.recover()
+        if keeps_files and not spool_dir and (left := left_nowhere(root_for(url))):
+            self._shipper.say_left(left)
         _clients.add(self)
         _shippers.add(self._shipper)
         # At exit _close_all does more than this: it waits.
@@ -108,6 +128,9 @@ class CaptureClient:
             }
             if picky:
                 document = self._choice.of(document, self._serialise, ok=ok)
+                domain = document["domain"]
+            if type(domain) is not str or domain not in self._domains.known:
+                self._domains.check(domain)
             document["capture_id"] = capture_id
             document["captured_at"] = captured_at
             shipper.spool.append(self._serialise(document))

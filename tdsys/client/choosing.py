@@ -21,7 +21,7 @@ PARTS = ("inputs", "outputs", "metadata")
 
 
 class Choice:
-    """A sample, an allow-list and a mask; ValueError for one that cannot be meant.
+    """A sample, an allow-list and a mask; ValueError for a list that cannot be meant.
 
     `fields` are names such as `inputs.topic`, or `outputs` for all of a part; None allows all.
     `mask` gets a copy of domain, inputs, outputs and metadata, and returns what is kept.
@@ -35,8 +35,6 @@ class Choice:
         mask: Callable[[Document], Document] | None = None,
         failures: bool = False,
     ) -> None:
-        if not 0 <= sample_rate <= 1:
-            raise ValueError(f"sample_rate is {sample_rate!r}; use a number from 0 to 1")
         self._sample_rate = sample_rate
         self._drawn = importlib.import_module("random").random if sample_rate < 1 else None
         self._allowed = None if fields is None else _allowed(fields)
@@ -73,10 +71,12 @@ class Choice:
 
 def _allowed(fields: Iterable[str]) -> dict[str, set[str] | None]:
     """Part -> the names allowed in it, or None for all."""
-    if isinstance(fields, str):
-        raise ValueError("fields is one text; use a list of names")  # noqa: TRY004
+    is_list = hasattr(fields, "__iter__") and not isinstance(fields, str)
+    listed = [*fields] if is_list else []
+    if not (is_list and all(isinstance(field, str) for field in listed)):
+        raise ValueError(f"fields is {fields!r}; use a list of names")
     allowed: dict[str, set[str] | None] = {part: set() for part in PARTS}
-    for field in fields:
+    for field in listed:
         part, dot, name = field.partition(".")
         if part not in allowed or (dot and not name):
             raise ValueError(f"{field!r} is no field; use for example inputs.topic or outputs")

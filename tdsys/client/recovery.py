@@ -49,11 +49,11 @@ def left_in(folder: str) -> list[Left]:
 
 def ship(
     left: Left, broker: Redis, *, patience: float, tell: Callable[[int], None] = lambda _: None
-) -> int:
-    """Ship a dead writer's folder; how many records are committed, `tell` hears of each step.
+) -> tuple[int, int]:
+    """Ship a dead writer's folder: how many records are committed, and how many never will be.
 
-    Ends when all are, or when for `patience` seconds no worker has acknowledged any; what is not
-    committed stays where it is.
+    Ends when none is left, or when for `patience` seconds no worker has acknowledged any; those
+    stay where they are. `tell` hears how many are through.
     """
     root, name = os.path.split(left.path)
     spool = FileSpool(root, limit=WITHOUT_LIMIT)
@@ -63,13 +63,17 @@ def ship(
     done = 0
     while spool.backlog() and time.monotonic() < until:
         shipper.step(broker)
-        recovered = shipper.counts()["recovered"]
-        if recovered > done:
-            done, until = recovered, time.monotonic() + patience
+        if (through := sum(_through(shipper))) > done:
+            done, until = through, time.monotonic() + patience
             tell(done)
         time.sleep(FLUSHING_SECONDS)
     spool.fresh()
-    return done
+    return _through(shipper)
+
+
+def _through(shipper: Shipper) -> tuple[int, int]:
+    counts = shipper.counts()
+    return counts["recovered"], sum(counts["dropped"].values())
 
 
 def producers(broker: Redis) -> list[dict[str, Any]]:

@@ -55,6 +55,13 @@ ADVICE = {
     "redis://:PASSWORD@HOST:PORT/0",
 }
 
+# What to do about a reason that only its text would leave open.
+REMEDIES = {
+    "not_a_domain": "a domain is 1 to 100 characters on one line, without blanks at the ends",
+    wire.REFUSED: "by the service; `tdsys quarantine captures` shows what and why",
+    wire.CONFLICTING: "the service has another one under its id",
+}
+
 # What is imported when the thread connects, by redis-py too.
 _WHEN_CONNECTING = (
     "tdsys.broker",
@@ -63,6 +70,7 @@ _WHEN_CONNECTING = (
     "encodings.idna",
     "importlib.metadata._adapters",
     "secrets",
+    "shlex",
 )
 
 
@@ -146,10 +154,16 @@ class Shipper:
         """Count captures that are not kept."""
         with self._lock:
             self._dropped[reason] += count
-        self._warn_once(
-            reason, f"a capture was dropped ({reason}); more of the kind are only counted"
-        )
+        self._warn_dropped(reason)
         self.wake()
+
+    def say_left(self, folder: str) -> None:
+        """Tell people of captures that nobody takes over by themselves."""
+        self._warn_once(
+            "nowhere",
+            f"captures of clients without TDSYS_REDIS_URL were left in {folder}; if they are meant "
+            f"for this broker: {_command(folder)}",
+        )
 
     def skip(self, reason: str) -> None:
         """Count a capture that is not wanted."""
@@ -228,6 +242,11 @@ class Shipper:
 
             logging.getLogger("tdsys.client").warning(sentence)
 
+    def _warn_dropped(self, reason: str) -> None:
+        known = REMEDIES.get(reason)
+        why = f"{reason}: {known}" if known else reason
+        self._warn_once(reason, f"a capture was dropped ({why}); more of the kind are only counted")
+
     def _run(self) -> None:
         broker: Redis | None = None
         while not self._ended():
@@ -240,7 +259,7 @@ class Shipper:
                     broker = broker or _connect(self._url)
                     self._ship(broker)
             except Exception as error:  # noqa: BLE001  # a generator must never see our network
-                self._warn_once(*_advice(error))
+                self._warn_once(*_advice(error, getattr(self.spool, "root", "")))
                 broker = None
                 self._reachable = False
                 self._linger = min(LONGEST_FAILING_SECONDS, 2 * self._linger)
@@ -286,17 +305,25 @@ class Shipper:
         if not ids:
             return False
         answers: Any = broker.mget([wire.acknowledgement_key(i) for i in ids])
-        done = [i for i, answer in zip(ids, answers, strict=True) if answer is not None]
-        for batch_id in done:
+        done = [(i, answer) for i, answer in zip(ids, answers, strict=True) if answer is not None]
+        for batch_id, answer in done:
             sent = self._in_flight.pop(batch_id)
             self._read_to = max(self._read_to, sent.at)
-            with self._lock:
-                if sent.batch.own:
-                    self._committed += sent.batch.size
-                else:
-                    self._recovered += sent.batch.size
-                self.spool.forget(sent.batch)
+            self._settle(sent.batch, wire.unstored(answer, sent.batch.size))
         return bool(done)
+
+    def _settle(self, batch: Batch, unstored: dict[str, int]) -> None:
+        """The rows of a batch are committed, but for what the service did not take of it."""
+        stored = batch.size - sum(unstored.values())
+        with self._lock:
+            if batch.own:
+                self._committed += stored
+            else:
+                self._recovered += stored
+            self._dropped.update(unstored)
+            self.spool.forget(batch)
+        for reason in unstored:
+            self._warn_dropped(reason)
 
     def _send(self, broker: Redis) -> bool:
         due = self._due(broker)
@@ -414,14 +441,22 @@ def _connect(url: str) -> Redis:
     return connect(url, socket_timeout=5, connect_timeout=2)
 
 
-def _advice(error: Exception) -> tuple[str, str]:
+def _advice(error: Exception, folder: str) -> tuple[str, str]:
     """The kind of a failure, and what to tell people; never its text, which may hold a password."""
     kinds = _kinds(error)
-    for kind, advice in ADVICE.items():
-        if kind in kinds:
-            return kind, f"captures wait: {advice}"
     name = type(error).__name__
-    return name, f"captures wait: shipping failed with {name}; it is tried again"
+    unknown = (name, f"shipping failed with {name}; it is tried again")
+    kind, advice = next(((k, ADVICE[k]) for k in ADVICE if k in kinds), unknown)
+    if folder:
+        advice += f". What is left in {folder} when this process ends: {_command(folder)}"
+    return kind, f"captures wait: {advice}"
+
+
+def _command(folder: str) -> str:
+    """How a person ships what dead processes left there."""
+    from shlex import quote  # noqa: PLC0415  # kept out of the generator's import time
+
+    return f"tdsys spool ship {quote(folder)}"
 
 
 def _kinds(error: Exception) -> set[str]:

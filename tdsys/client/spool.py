@@ -18,6 +18,8 @@ from tdsys.client.folders import (
     Page,
     Segment,
     WriterFolder,
+    is_alive,
+    segments_in,
     writers_in,
 )
 from tdsys.client.record import Unfit
@@ -39,6 +41,8 @@ MEMORY_BYTES = 64 * MEGABYTE
 SEGMENT_BYTES = 4 * MEGABYTE
 # So many files are open at most, each until it is committed.
 SEGMENTS = 32
+# Where captures wait whose client had no address.
+NOWHERE = "nowhere"
 # EFBIG: the process may not write larger files (ulimit -f).
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -122,7 +126,21 @@ def _broker(url: str) -> str:
     database = re.search(r"\bdb=\d+", query)
     place = f"{address}-{database[0]}" if database else address
     name = re.sub(r"[^\w.]+", "-", place).strip("-.")
-    return name[:100] or "nowhere"
+    return name[:100] or NOWHERE
+
+
+def left_nowhere(root: str) -> str:
+    """The folder beside `root` of clients without an address, when dead ones left records in it.
+
+    Empty when there is nothing. Nobody takes it over unasked: whom it was meant for is not known.
+    """
+    folder = os.path.join(os.path.dirname(root), NOWHERE)
+    for name in writers_in(folder) if root and root != folder else ():
+        path = os.path.join(folder, name)
+        with suppress(OSError):
+            if any(size for _, size in segments_in(path)) and not is_alive(path):
+                return folder
+    return ""
 
 
 def silent(_kind: str, _sentence: str) -> None:

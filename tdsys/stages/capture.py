@@ -59,7 +59,7 @@ def drain(store: Store, inbox: Inbox, *, clock: Clock) -> Drained:
         for delivery, batch in islice(reading, AT_ONCE):
             batches += 1
             try:
-                new += _stored(store, delivery.batch_id, batch, clock()).new
+                found = _stored(store, delivery.batch_id, batch, clock())
             except MENDABLE:
                 inbox.give_back(delivery)
                 raise
@@ -68,7 +68,9 @@ def drain(store: Store, inbox: Inbox, *, clock: Clock) -> Drained:
                 log.exception("batch %r failed, time %s", delivery.batch_id, delivery.times)
                 failed += 1
             else:
-                inbox.done(delivery)
+                new += found.new
+                stored = found.new + found.duplicate + found.resent
+                inbox.done(delivery, stored=stored, conflicting=found.conflicting)
     return Drained(batches, new, failed, more=batches == AT_ONCE)
 
 

@@ -319,17 +319,23 @@ def with_password(url: str, password: str) -> str:
     ],
 )
 def test_a_broker_that_cannot_be_used_is_said_once_without_its_password(
-    redis_url: str, caplog: pytest.LogCaptureFixture, address: str, advice: str
+    redis_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    advice: str,
 ) -> None:
     url = with_password(redis_url, "secret") if " " in address else address
+    monkeypatch.setenv("TDSYS_REDIS_URL", url)
     caplog.set_level(logging.DEBUG, logger="tdsys.client")
-    client = CaptureClient(url)
+    client = CaptureClient()
     for _ in range(3):
         client.capture(**PROBLEM)
         client.flush(0.3)
     assert client.stats() == (0, 3, {})
     (warning,) = warnings(caplog)
     assert advice in warning
+    assert f"tdsys spool ship {os.environ['TDSYS_SPOOL_DIR']}" in warning
     assert "secret" not in caplog.text
 
 

@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Engine, event, select, text
 
 from tdsys import wire
+from tdsys.client import MemorySpool, Shipper
 from tdsys.core.policy import Policy
 from tdsys.core.sections import AlertRules
 from tdsys.errors import StoreUnavailable
@@ -219,6 +220,25 @@ def test_what_fails_time_and_again_is_kept_as_refusals_and_acknowledged(
         assert drain(store, inbox)[:3] == (1, 0, 0)
     assert [json.loads(raw) for _, _, _, raw in refusals(store)] == records
     assert (stored(store), inbox.waiting()) == (0, 0)
+
+
+@pytest.mark.criterion("1.5")
+def test_what_the_service_does_not_take_is_no_success_to_the_client_that_sent_it(
+    store: Store, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = record()
+    capture.ingest(store, batch_id="b0", records=json.dumps([first]), now=NOW)
+    spool = MemorySpool()
+    other = record(capture_id=first["capture_id"])
+    for sent in [record(), first, record(domain=" a typo"), other, record(outputs=5)]:
+        spool.append(json.dumps(sent).encode())
+    client = Shipper("", spool)
+    client.step(inbox._broker)
+    assert drain(store, inbox).new == 1
+    client.step(inbox._broker)
+    assert client.stats() == (2, 0, {"refused": 2, "conflicting": 1})
+    assert client.counts()["dropped"] == {"refused": 2, "conflicting": 1}
+    assert "tdsys quarantine captures" in caplog.text
 
 
 def test_a_batch_read_ahead_of_an_outage_was_not_tried(store: Store, inbox: Inbox) -> None:

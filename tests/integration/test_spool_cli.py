@@ -60,7 +60,7 @@ def test_an_empty_folder_has_nothing_to_list_or_to_ship(tdsys: Shell, tmp_path: 
     assert "nothing waits" in tdsys("spool", "list", str(tmp_path)).out
     said = tdsys("spool", "ship", str(tmp_path), "--json")
     assert said.code == 0
-    assert said.document == {"committed": 0, "waiting": 0, "living": 0}
+    assert said.document == {"committed": 0, "dropped": 0, "waiting": 0, "living": 0}
 
 
 def test_a_folder_that_is_not_there_is_wrong_usage(tdsys: Shell, tmp_path: Path) -> None:
@@ -75,9 +75,45 @@ def test_an_abandoned_spool_is_shipped_and_removed(
     abandoned(root, 30)
     said = tdsys("spool", "ship", str(root), "--json")
     assert said.code == 0
-    assert said.document == {"committed": 730, "waiting": 0, "living": 0}
+    assert said.document == {"committed": 730, "dropped": 0, "waiting": 0, "living": 0}
     assert len(worker.records) == 730
     assert not writers_in(str(root))
+
+
+def test_what_the_service_does_not_take_of_an_abandoned_spool_is_said(
+    tdsys: Shell, tmp_path: Path, worker: Worker
+) -> None:
+    worker.answer = wire.acknowledgement(stored=1, conflicting=0)
+    folder = abandoned(tmp_path, 3)
+    said = tdsys("spool", "ship", folder)
+    assert said.code == 0
+    assert "1 records of 1 dead" in said.out
+    assert "2 are not: see `tdsys quarantine captures`" in said.err
+
+
+def test_what_was_captured_without_an_address_is_found_by_a_client_that_has_one(
+    tdsys: Shell,
+    redis_url: str,
+    tmp_path: Path,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("TDSYS_SPOOL_DIR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    nowhere = tmp_path / "tdsys" / "spool" / "nowhere"
+    living = FileSpool(nowhere)
+    living.append(b"{}")
+    CaptureClient(redis_url).close()
+    assert "nowhere" not in caplog.text
+    abandoned(nowhere, 3)
+    CaptureClient(redis_url).close()
+    assert caplog.text.count(f"tdsys spool ship {nowhere}") == 1
+    assert "3 records of 1 dead" in tdsys("spool", "ship", str(nowhere)).out
+    assert len(worker.records) == 3
+    caplog.clear()
+    CaptureClient(redis_url).close()
+    assert "nowhere" not in caplog.text
 
 
 def test_the_spool_of_a_living_process_is_refused(

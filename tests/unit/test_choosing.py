@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from pydantic import BaseModel
@@ -32,7 +35,8 @@ class Kept:
 
     def __init__(self, **options: Any) -> None:
         self.spool = Remembering()
-        self.client = CaptureClient("redis://127.0.0.1:1", spool=self.spool, **options)
+        given = {"redis_url": "redis://127.0.0.1:1", "spool": self.spool, **options}
+        self.client = CaptureClient(**given)
 
     def capture(self, **changed: Any) -> str:
         given: dict[str, Any] = {"domain": "d", "inputs": INPUTS, "outputs": OUTPUTS}
@@ -126,17 +130,68 @@ def test_what_a_mask_returns_is_checked_like_anything_else() -> None:
     ("options", "said"),
     [
         ({"sample_rate": 1.5}, "from 0 to 1"),
+        ({"sample_rate": "x"}, "from 0 to 1"),
+        ({"sample_rate": True}, "from 0 to 1"),
+        ({"sample_rate": float("nan")}, "from 0 to 1"),
+        ({"spool_bytes": "1MB"}, "bytes above 0"),
+        ({"spool_bytes": -1}, "bytes above 0"),
+        ({"spool_bytes": 0}, "bytes above 0"),
+        ({"spool_dir": 5}, "path of a folder"),
+        ({"spool_dir": b"/tmp"}, "path of a folder"),
+        ({"mask": 5}, "a function that takes a document"),
+        ({"capture_failures": "no"}, "True or False"),
+        ({"program_key": 5}, "TDSYS_PROGRAM_KEY"),
+        ({"redis_url": 5}, "redis://:PASSWORD@HOST"),
+        ({"redis_url": "http://x"}, "it begins with none of redis://"),
+        ({"redis_url": "redis://host:many"}, "its port is no number"),
+        ({"fields": 5}, "a list of names"),
+        ({"fields": [5]}, "a list of names"),
         ({"fields": "inputs"}, "a list of names"),
         ({"fields": ["input.topic"]}, "inputs.topic"),
         ({"fields": ["inputs."]}, "inputs.topic"),
         ({"durability": "disk"}, "'spool' or 'memory'"),
+        ({"durability": []}, "'spool' or 'memory'"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused_at_once(
     options: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as refused:
         Kept(**options)
+    assert next(iter(options)) in str(refused.value) or "fields" in options
+
+
+def test_neither_a_password_nor_a_key_is_shown_when_it_is_refused() -> None:
+    for options in ({"redis_url": "redis://:secret@host:many"}, {"program_key": b"secret"}):
+        with pytest.raises(ValueError, match=r"use|form") as refused:
+            Kept(**options)
+        assert "secret" not in str(refused.value)
+
+
+def test_what_an_operator_mistyped_stops_no_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TDSYS_REDIS_URL", "http://x")
+    client = CaptureClient(spool=MemorySpool())
+    assert client.capture(domain="d", inputs={}, outputs={})
+    assert client.stats() == (0, 1, {})
+
+
+def test_numbers_of_every_kind_may_be_given() -> None:
+    kept = Kept(sample_rate=Fraction(1), spool_bytes=1e9)
+    kept.capture()
+    assert len(kept.records()) == 1
+
+
+@pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt])
+def test_what_ends_a_process_passes_from_a_mask_and_nothing_is_stored_unmasked(
+    ends: type[BaseException],
+) -> None:
+    def mask(_document: dict[str, Any]) -> dict[str, Any]:
+        raise ends
+
+    kept = Kept(mask=mask)
+    with pytest.raises(ends):
+        kept.capture()
+    assert kept.records() == []
 
 
 class Problem(BaseModel):
@@ -149,12 +204,20 @@ class Pair(NamedTuple):
     answer: str
 
 
+@dataclass(slots=True)
+class Made:
+    problem: str
+    answer: str
+    maker: ClassVar[str] = "v7"
+
+
 @pytest.mark.parametrize(
     "result",
     [
         {"problem": "1 + 1?", "answer": "2"},
         Problem(problem="1 + 1?", answer="2"),
         Pair("1 + 1?", "2"),
+        Made("1 + 1?", "2"),
     ],
 )
 def test_a_decorated_functions_calls_are_captured(result: Any) -> None:
@@ -188,6 +251,54 @@ def test_an_async_function_and_a_method_are_captured_the_same_way() -> None:
     assert record["domain"] == "algebra"
     assert record["inputs"] == {"domain": "algebra"}
     assert record["outputs"] == {"output": "a problem of algebra"}
+
+
+def test_methods_of_a_class_are_captured_without_the_class_wherever_the_decorator_stands() -> None:
+    kept = Kept()
+    captured = kept.client.captured(domain="sums")
+
+    class Generator:
+        @classmethod
+        @captured
+        def inside(cls, topic: str) -> str:
+            return f"{cls.__name__} {topic}"
+
+        @captured
+        @classmethod
+        def outside(cls, topic: str) -> str:
+            return f"{cls.__name__} {topic}"
+
+        @captured
+        @staticmethod
+        async def alone(topic: str) -> str:
+            return topic
+
+    assert Generator.inside("a") == Generator.outside("a") == "Generator a"
+    assert Generator().outside("a") == "Generator a"
+    assert asyncio.run(Generator.alone("a")) == "a"
+    assert [record["inputs"] for record in kept.records()] == [{"topic": "a"}] * 4
+
+
+def test_an_input_that_is_called_like_a_class_is_an_input() -> None:
+    kept = Kept()
+
+    @kept.client.captured(domain="sums")
+    def generate(cls: str) -> str:
+        return cls
+
+    generate("easy")
+    assert kept.records()[0]["inputs"] == {"cls": "easy"}
+
+
+def test_a_generator_function_goes_on_and_its_call_is_counted_as_not_captured() -> None:
+    kept = Kept()
+
+    @kept.client.captured(domain="sums")
+    def generate(count: int) -> Iterator[int]:
+        yield from range(count)
+
+    assert list(generate(2)) == [0, 1]
+    assert kept.client.stats() == (0, 0, {"not_json": 1})
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -227,5 +338,5 @@ def test_a_call_that_cannot_be_read_goes_on_and_is_counted() -> None:
     with pytest.raises(TypeError):
         generate("too", "many")
     assert kept.records() == []
-    assert Counter(kept.client.stats().dropped) == {"not_json": 2}
+    assert Counter(kept.client.stats().dropped) == {"not_a_domain": 2}
     assert kept.client.skipped() == {"failed": 1}
