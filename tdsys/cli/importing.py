@@ -41,8 +41,9 @@ LOOK_EVERY = 0.1
 PATIENCE_SECONDS = 10.0
 NONE, PARTIAL, INTERRUPTED = 1, 4, 130
 NO_WORKER = (
-    "nothing happens: no worker seems to be running; start one with `tdsys up`, or in compose "
-    "`docker compose up worker-lifecycle` (the file is stored, Ctrl-C here loses nothing)"
+    "nothing happens: no worker seems to be running, or it is busy with reports and the like; "
+    "if none runs, start one with `tdsys up`, or in compose `docker compose up worker-lifecycle` "
+    "(the file is stored, Ctrl-C here loses nothing)"
 )
 
 

@@ -11,7 +11,7 @@ from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
 from tdsys.cli.importing import followed
 from tdsys.cli.importing import show as show_result
-from tdsys.cli.printing import say, show_table
+from tdsys.cli.printing import say, show_records
 from tdsys.stages import archive, importing
 from tdsys.store.imports import Import
 
@@ -42,7 +42,7 @@ def list_(domain: str | None, limit: int, *, as_json: bool) -> None:
     if as_json:
         say(json.dumps([one.model_dump(mode="json", exclude={"options"}) for one in found]))
     else:
-        show_table(TITLES, map(_row, found))
+        show_records(TITLES, map(_row, found), head=4)
 
 
 @imports.command()

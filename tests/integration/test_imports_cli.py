@@ -68,7 +68,7 @@ def test_imports_are_listed_and_an_open_one_is_cancelled_once(here: Store, tdsys
     assert (listed["id"], listed["state"], listed["read"]) == (import_id, "failed", 0)
     assert listed["reason"].startswith("cancelled by ")
     assert "in.jsonl" in tdsys("imports", "list").out
-    assert tdsys("imports", "list", "--domain", "nothing", "--json").document == []
+    assert len(tdsys("imports", "list", "--domain", "sums", "--json").document) == 1
     assert tdsys("imports", "cancel", import_id).code == 3
     assert "there is no import 'zz'" in one_line(tdsys("imports", "cancel", "zz"))
     watched = tdsys("imports", "watch", import_id, "--json")
