@@ -20,6 +20,7 @@ COMMANDS = {
     "token": "user.token",
     "spool": "spool.spool",
     "import": "importing.import_",
+    "imports": "imports.imports",
     "benchmark": "benchmark.benchmark",
     "bootstrap": "synthesis.bootstrap",
     "synthesize": "synthesis.synthesize",

@@ -39,7 +39,7 @@ from tdsys.wire import Task
 REJECTS_SHOWN = 20
 LOOK_EVERY = 0.1
 PATIENCE_SECONDS = 10.0
-NONE, PARTIAL = 1, 4
+NONE, PARTIAL, INTERRUPTED = 1, 4, 130
 NO_WORKER = (
     "nothing happens: no worker seems to be running; start one with `tdsys up`, or in compose "
     "`docker compose up worker-lifecycle` (the file is stored, Ctrl-C here loses nothing)"
@@ -107,9 +107,11 @@ def _import(
         _detached(received.import_id, as_json=given["as_json"])
         return
     if not again:
-        done = follow(received.import_id)
+        done = followed(received.import_id)
     if errors:
         errors.write(importing.every_reject(here.store, import_id=done.id))
+    if received.is_new_domain and not done.new:
+        note(f"nothing came in: domain {domain} is there now, and empty")
     show(done, as_json=given["as_json"], again=again)
 
 
@@ -151,16 +153,28 @@ def _told(source: Source, shown: Progress) -> Iterator[bytes]:
         shown.advance(task, len(piece))
 
 
+def followed(import_id: UUID) -> Import:
+    """The same as `follow`, for a person, who may go away."""
+    try:
+        return follow(import_id)
+    except KeyboardInterrupt:
+        note(
+            f"import {import_id} goes on; follow it with tdsys imports watch {import_id}, "
+            f"stop it with tdsys imports cancel {import_id}"
+        )
+        raise SystemExit(INTERRUPTED) from None
+
+
 def follow(
     import_id: UUID, *, patience: float = PATIENCE_SECONDS, tell: Callable[[str], None] = note
 ) -> Import:
     """Wait until an import ends, with progress on a terminal; `tell` hears when nothing moves."""
-    store, standstill = runtime.current().store, Patience(patience)
+    here, standstill = runtime.current(), Patience(patience)
     began = time.monotonic()
     with _progress() as shown:
         task = shown.add_task("waiting for a worker", total=None)
         while True:
-            found = importing.status(store, import_id=import_id)
+            found = importing.status(here.store, import_id=import_id)
             if found.state in {"finished", "failed"}:
                 return found
             shown.update(
@@ -169,9 +183,15 @@ def follow(
                 completed=found.done,
                 total=found.size or None,
             )
-            if standstill.is_out((found.attempts, found.done), now=time.monotonic()):
-                tell(NO_WORKER)
+            if standstill.is_out(place(found), now=time.monotonic()):
+                why = importing.held_up(here.store, import_id=import_id, now=here.now())
+                tell(f"nothing moves: {why}" if why else NO_WORKER)
             time.sleep(LOOK_EVERY)
+
+
+def place(found: Import) -> tuple[int, ...]:
+    """Where an import is: it stands still while this stays the same."""
+    return found.attempts, found.done, found.checked, found.read
 
 
 def _moving(found: Import, seconds: float) -> str:
@@ -239,6 +259,8 @@ def _rehearse(
     if errors:
         errors.close()
     note("--dry-run: nothing was stored")
+    if done.is_new_domain:
+        note(f"domain {domain} would be new and have the default policy")
     _explain(first, faulty, reason=done.reason)
     document: dict[str, object] = {
         "state": "dry_run",

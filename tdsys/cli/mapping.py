@@ -20,7 +20,15 @@ from tdsys import runtime
 from tdsys.cli.arguments import pairs
 from tdsys.cli.printing import note, write_text
 from tdsys.cli.source import Source
-from tdsys.core.conversion import FIELDS, OUTPUT_FIELDS, ImportOptions, convert
+from tdsys.core.conversion import (
+    FIELDS,
+    MISSING,
+    OUTPUT_FIELDS,
+    ImportOptions,
+    at_path,
+    convert,
+    names_of,
+)
 from tdsys.core.guessing import Guess, guess
 from tdsys.core.intake import ReaderDied
 from tdsys.core.mistakes import first_mistake
@@ -132,8 +140,10 @@ def settled(source: Source, wanted: ImportOptions, given: dict[str, Any]) -> Imp
 
     InvalidInput when the file cannot be read at all; a person who says no ends the command.
     """
-    if not wanted.mapping:
-        sample, how = _sampled(source, wanted)
+    sample, how = _sampled(source, wanted)
+    if wanted.mapping:
+        _missing(sample, wanted.mapping)
+    else:
         found = guess(sample, given=tuple(wanted.constants))
         wanted = wanted.model_copy(update={"mapping": found.mapping})
         if sample and (found.mapping or found.missing):
@@ -148,6 +158,18 @@ def settled(source: Source, wanted: ImportOptions, given: dict[str, Any]) -> Imp
             option="--save-mapping",
         )
     return wanted
+
+
+def _missing(sample: list[JsonValue], mapping: Mapping[str, str]) -> None:
+    """Say which of the fields that were named no record has."""
+    known = [one for one in sample if isinstance(one, dict)]
+    there = names_of(name for one in known for name in one)
+    for theirs, ours in mapping.items():
+        if known and all(at_path(one, theirs) is MISSING for one in known):
+            note(
+                f"--map {quote(f'{theirs}={ours}')}: none of the first {len(known)} records has "
+                f"a field {theirs!r} (there are {there})"
+            )
 
 
 def problem_field(source: Source, wanted: ImportOptions) -> ImportOptions:

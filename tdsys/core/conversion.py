@@ -6,7 +6,7 @@ One rule: a record is mapped or refused whole, and what it says beside our field
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -30,6 +30,7 @@ THEIRS = "imported_"
 # It goes into every example.
 LONGEST_ATTRIBUTION = 1000
 MISSING = object()
+NAMES_SHOWN, NAME_SHOWN = 12, 40
 
 
 class Reading(BaseModel):
@@ -95,7 +96,10 @@ def convert(record: JsonValue, options: ImportOptions) -> Converted:
     """Map, complete and label one record; Malformed names the field that is wrong."""
     named = mapped(record, options)
     outputs = {name: named.pop(name) for name in OUTPUT_FIELDS if name in named}
-    problem, solution = complete(outputs)
+    try:
+        problem, solution = complete(outputs)
+    except Malformed as bad:
+        raise _named(bad, record, options.mapping) from None
     inputs = {name: _plain(named.pop(name)) for name in INPUT_FIELDS if name in named}
     for name in RESERVED:
         if name in named:
@@ -115,7 +119,7 @@ def mapped(record: JsonValue, options: ImportOptions) -> Document:
         raise Malformed(
             "not_an_object",
             "",
-            f"a {type(record).__name__}, not an object of fields",
+            f"{_kind(record)}, not an object of fields",
             remedy="make every record an object of named fields",
         )
     named = _renamed(record, options.mapping)
@@ -127,6 +131,24 @@ def mapped(record: JsonValue, options: ImportOptions) -> Document:
             _cut(named, path.split("."))
     named.pop(REJECTED, None)
     return {**named, **options.constants}
+
+
+def _named(bad: Malformed, record: JsonValue, mapping: Mapping[str, str]) -> Malformed:
+    """The same, and where the mapping names a field that is not there, which and what is."""
+    if bad.code != "missing_field" or not isinstance(record, dict):
+        return bad
+    for theirs, ours in mapping.items():
+        if ours == bad.path and at_path(record, theirs) is MISSING:
+            what = f"there is no field {theirs!r} in this record (there are {names_of(record)})"
+            return Malformed(bad.code, bad.path, what, remedy=bad.remedy)
+    return bad
+
+
+def names_of(fields: Iterable[str]) -> str:
+    """The first names of a record, to be shown."""
+    names = list(dict.fromkeys(name for name in fields if name != REJECTED))
+    shown = [name[:NAME_SHOWN] for name in names[:NAMES_SHOWN]]
+    return ", ".join([*shown, "..."] if len(names) > NAMES_SHOWN else shown) or "none"
 
 
 def complete(outputs: Document) -> tuple[str, str]:
@@ -236,7 +258,10 @@ def _text(name: str, value: JsonValue) -> str:
 
 
 def _kind(value: JsonValue) -> str:
-    return {bool: "true or false", dict: "an object", list: "a list"}.get(type(value), "a number")
+    if value is None:
+        return "null"
+    kinds = {bool: "true or false", dict: "an object", list: "a list", str: "a text"}
+    return kinds.get(type(value), "a number")
 
 
 def _plain(value: JsonValue) -> JsonValue:

@@ -6,6 +6,8 @@ One rule: everything here crosses a process border, so it is plain values only.
 from __future__ import annotations
 
 import json
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -15,7 +17,15 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from tdsys.core.arrival import Arrival
 from tdsys.core.conversion import REJECTED, ImportOptions
 from tdsys.core.example import Document
-from tdsys.errors import TdsysError
+from tdsys.errors import InvalidInput, TdsysError
+
+# Each rejected record is kept whole, so a file must not consist of them.
+MOST_REJECTS = 100_000
+FIRST_LOOK = 5000
+NEARLY_ALL = 0.9
+# The line may be longer than what is looked at.
+_BEGINS_SO = re.compile(rb'\s*\{\s*"%b"\s*:\s*\{' % REJECTED.encode())
+LINES_LOOKED_AT = 20
 
 
 class Purpose(StrEnum):
@@ -103,6 +113,21 @@ class ReaderDied(TdsysError):
     """The process that read a file ended on it: memory, time, or a crash."""
 
 
+class InVain(InvalidInput):
+    """So much of a file is wrong that the rest is not worth reading."""
+
+
+def in_vain(*, read: int, faulty: int) -> None:
+    """Raise InVain where so much is wrong that not every record was meant to be one."""
+    if faulty < FIRST_LOOK or (faulty < MOST_REJECTS and faulty <= NEARLY_ALL * read):
+        return
+    raise InVain(
+        f"{faulty:,} of {read:,} records are wrong; the rest of the file was not read",
+        remedy="look at the first ones: the fields (--map), the list (--at) or the --format may be "
+        "others; mend the file and import it again, what came in is recognised",
+    )
+
+
 def repair_line(one: Faulty) -> str:
     """A record and what is wrong with it, as one line of JSON."""
     wrong: dict[str, object] = {
@@ -116,4 +141,20 @@ def repair_line(one: Faulty) -> str:
     }
     if one.value is None:
         wrong["raw"] = one.raw
-    return json.dumps({**(one.value or {}), REJECTED: wrong}, ensure_ascii=False)
+    return json.dumps({REJECTED: wrong, **(one.value or {})}, ensure_ascii=False)
+
+
+def is_repair(head: bytes) -> bool:
+    """Whether a file that begins so was written by `repair_line`, mended or not."""
+    lines = head.removeprefix(BOM_UTF8).split(b"\n")[:LINES_LOOKED_AT]
+    return any(_BEGINS_SO.match(line) or _is_rejected(line) for line in lines)
+
+
+def _is_rejected(line: bytes) -> bool:
+    if REJECTED.encode() not in line:
+        return False
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and isinstance(value.get(REJECTED), dict)

@@ -20,17 +20,18 @@ from itertools import chain
 from typing import Any
 
 from tdsys.core.contamination import Registered
-from tdsys.core.intake import Job, Purpose
+from tdsys.core.intake import Job, Purpose, is_repair
 from tdsys.errors import InvalidInput
 from tdsys.intake.frames import frame, read
 from tdsys.intake.preparation import Preparation, faulty, problem_marks, refusal
-from tdsys.parsing import HEAD_BYTES, Asked, Flaw, Record, detect, records
+from tdsys.parsing import HEAD_BYTES, Asked, Flaw, Format, Record, detect, empty, records
 
 PIECE = 256 * 1024
 BEAT_BYTES = 1 << 20
 BLOCK_BYTES = 600_000
 FILES = 32
 OUT_OF_MEMORY = 77
+REPAIR = "it is an errors file, one rejected record a line"
 
 
 class _Output:
@@ -109,13 +110,26 @@ def _take(size: int) -> bytes:
 def _work(job: Job, registered: Registered, output: _Output, cpu: int) -> None:
     pieces = _pieces(output, cpu)
     first = next(pieces, b"")
-    asked = Asked.model_validate(job.options.reading.model_dump())
-    output.tell(detect(first[:HEAD_BYTES], asked, filename=job.filename).why)
+    asked, why = Asked.model_validate(job.options.reading.model_dump()), ""
+    if is_repair(first):  # what was said about the form was about the file it came from
+        asked, why = Asked(format=Format.JSONL), REPAIR
+    output.tell(why or detect(first[:HEAD_BYTES], asked, filename=job.filename).why)
     found = records(chain([first], pieces), asked, filename=job.filename, skip=job.skip)
+    if not job.skip:
+        found = _some(found)
     {Purpose.IMPORT: _import, Purpose.SAMPLE: _sample, Purpose.BENCHMARK: _benchmark}[job.purpose](
         job, found, output, registered
     )
     output.flush(ended=True)
+
+
+def _some(found: Iterator[Record | Flaw]) -> Iterator[Record | Flaw]:
+    """The same; InvalidInput where there is nothing at all."""
+    first = next(found, None)
+    if first is None:
+        raise empty()
+    yield first
+    yield from found
 
 
 def _import(

@@ -11,7 +11,7 @@ from itertools import chain, islice
 
 from tdsys.parsing import jsonlines
 from tdsys.parsing.csvfile import CsvFile
-from tdsys.parsing.detection import detect
+from tdsys.parsing.detection import detect, empty
 from tdsys.parsing.jsonfile import JsonFile
 from tdsys.parsing.reading import (
     HEAD_BYTES,
@@ -36,6 +36,7 @@ __all__ = [
     "Reading",
     "Record",
     "detect",
+    "empty",
     "records",
 ]
 

@@ -102,6 +102,11 @@ def detect(head: bytes, asked: Asked, *, filename: str = "") -> Reading:
     return Reading(kind, found.compressed, found.encoding, delimiter, header, why)
 
 
+def empty() -> InvalidInput:
+    """Said of a file without a record, whatever it holds instead."""
+    return InvalidInput("the file holds no records", remedy="import a file with records")
+
+
 # What was asked
 
 
@@ -162,7 +167,7 @@ def _head(head: bytes, asked: Asked) -> _Head:
     if not asked.encoding and not mark:
         _refuse_other_encodings(text)
     if complete and not text.strip(_BLANK):
-        raise InvalidInput("the file is empty", remedy="import a file with records")
+        raise empty()
     return _Head(text, complete, encoding, compressed)
 
 
@@ -228,16 +233,29 @@ def _format(head: _Head, asked: Asked, filename: str) -> tuple[Format, str]:
         return Format.JSON, "it begins as a JSON object" if body[0] == "{" else "it is a JSON list"
     if _YAML.match(head.text):
         return Format.YAML, "it begins as YAML"
+    return _table_format(head, asked, name) or _value_format(head, body)
+
+
+def _table_format(head: _Head, asked: Asked, name: str) -> tuple[Format, str] | None:
     named_table = re.search(r"\.(csv|tsv|tab|psv)(\.gz)?$", name)
     delimiter, rows = _best_delimiter(head, asked)
     if delimiter and (rows > 1 or named_table):
         return Format.CSV, f"its rows have the same number of cells, divided by {delimiter!r}"
-    if named_table and lines:
+    if named_table and _lines(head):
         return Format.CSV, "one column of text, named as a table"
-    raise InvalidInput(
-        "the format of this file cannot be told from its content",
-        remedy="say --format json, jsonl, csv or yaml",
-    )
+    return None
+
+
+def _value_format(head: _Head, body: str) -> tuple[Format, str]:
+    """JSON, if all of the text is one value that is neither an object nor a list."""
+    try:
+        json.loads(body if head.complete else "")
+    except (ValueError, RecursionError):
+        raise InvalidInput(
+            "the format of this file cannot be told from its content",
+            remedy="say --format json, jsonl, csv or yaml",
+        ) from None
+    return Format.JSON, "it is one JSON value"
 
 
 def _lines(head: _Head) -> list[str]:

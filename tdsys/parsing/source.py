@@ -16,7 +16,7 @@ from tdsys.parsing.reading import Limits, Reading
 BLOCK = 256 * 1024
 GZIP = b"\x1f\x8b"
 # A small file may be as repetitive as it likes: the ratio is looked at only beyond this size.
-_RATIO_FREE = 16 * 1024 * 1024
+_RATIO_FREE = 1024 * 1024
 _GZIP_WINDOW = 31  # zlib's word for: gzip only, any window
 _HALF = "\udcff"
 

@@ -2,20 +2,22 @@
 
 One rule: a record is counted in the transaction that stores or refuses it, so whatever dies and
 whenever, `read = new + duplicate + rejected`, and the next claim goes on behind the last block.
+Files are read by turns: to stop in the middle costs nothing while the child keeps its place.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
 from itertools import count
 from uuid import UUID
 
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import Source
-from tdsys.core.intake import Block, Faulty, Intake, Job, ReaderDied
-from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
+from tdsys.core.intake import Block, Faulty, Intake, InVain, Job, ReaderDied, in_vain
+from tdsys.errors import Conflict, InvalidInput, NotReady, StoreUnavailable
 from tdsys.stages.leases import Clock, kept
 from tdsys.store import Store, Tx, benchmarks, examples, imports, integration
 from tdsys.store.import_schema import ImportState
@@ -27,22 +29,40 @@ MOST_CLAIMS = 20
 # A reader that dies is started again behind the last block, but once only at one place.
 MOST_DEATHS = 2
 REJECTS_AT_ONCE = 50
+# How long a file is read while others wait, and how many are open, each in a child of its own.
+TURN = timedelta(seconds=2)
+AT_ONCE = 4
+Steps = Generator[None, None, str]
 UPLOADS_ARE_KEPT = timedelta(days=1)
 
 log = logging.getLogger("tdsys.importing")
 
 
 def read_due(store: Store, *, intake: Intake, clock: Clock, lease: timedelta) -> list[Import]:
-    """Read what is due; a killed import is claimed again and goes on after its last block."""
+    """Read what is due, by turns; a killed import is claimed again, behind its last block."""
     done: list[Import] = []
+    begun: deque[_Reading] = deque()
     with store.begin() as tx:
         imports.discard_abandoned(tx, before=clock() - UPLOADS_ARE_KEPT)
-    while True:
-        with store.begin() as tx:
-            claimed = imports.claim(tx, lease=lease, now=clock())
-        if claimed is None:
-            return done
-        done.append(_Reading(store, claimed, intake, clock, lease).settle())
+    try:
+        while True:
+            if len(begun) < AT_ONCE and (claimed := _claimed(store, lease, clock)):
+                begun.appendleft(_Reading(store, claimed, intake, clock, lease))
+            if not begun:
+                return done
+            reading = begun.popleft()
+            if reading.turn():
+                begun.append(reading)
+            elif reading.ended:
+                done.append(reading.ended)
+    finally:
+        for reading in begun:
+            reading.close()
+
+
+def _claimed(store: Store, lease: timedelta, clock: Clock) -> Import | None:
+    with store.begin() as tx:
+        return imports.claim(tx, lease=lease, now=clock())
 
 
 class _Reading:
@@ -57,12 +77,29 @@ class _Reading:
         self._clock = clock
         self._lease = lease
         self._options = ImportOptions.model_validate(claimed.options)
+        self._steps = self._settle()
+        self.ended: Import | None = None
 
-    def settle(self) -> Import:
+    def turn(self) -> bool:
+        """Read for a while; whether there is more to do."""
+        began = self._clock()
+        try:
+            for _ in self._steps:
+                if abs(self._clock() - began) >= TURN:
+                    return True
+        except Conflict as lost:
+            log.warning("%s", lost)
+        return False
+
+    def close(self) -> None:
+        """Let go of the child; the lease runs out."""
+        self._steps.close()
+
+    def _settle(self) -> Generator[None]:
         """Read to the end, whatever the end is: no import may be claimed for ever."""
         state, reason = ImportState.FAILED, f"its worker died {MOST_CLAIMS} times"
         if self._claimed.attempts <= MOST_CLAIMS:
-            state, reason = self._outcome()
+            state, reason = yield from self._outcome()
         with self._store.begin() as tx:
             imports.hold(tx, claimed=self._claimed)
             imports.finish(
@@ -72,13 +109,13 @@ class _Reading:
                 reason=reason[:REASON_SHOWN] or None,
                 now=self._clock(),
             )
-            return imports.status(tx, import_id=self._claimed.id)
+            self.ended = imports.status(tx, import_id=self._claimed.id)
 
-    def _outcome(self) -> tuple[ImportState, str]:
+    def _outcome(self) -> Generator[None, None, tuple[ImportState, str]]:
         """How it ended, and what there is to say."""
         try:
             with kept(self._prolong, lease=self._lease):
-                return ImportState.FINISHED, self._read()
+                return ImportState.FINISHED, (yield from self._read())
         except (Conflict, StoreUnavailable):
             raise
         except (InvalidInput, ReaderDied) as told:
@@ -94,24 +131,30 @@ class _Reading:
     def _until(self) -> datetime:
         return self._clock() + self._lease
 
-    def _read(self) -> str:
+    def _read(self) -> Steps:
         """All of the file; what there is to say about its end."""
         if self._options.strict and not self._claimed.is_checked:
-            self._through(self._check, lambda now: now.checked)
+            yield from self._checked()
             found = self._now()
             with self._store.begin() as tx:
                 imports.hold(tx, claimed=self._claimed)
                 imports.end_check(tx, import_id=found.id, passed=not found.faulty)
             if found.faulty:
                 return f"--strict: nothing was imported, for {found.faulty:,} records are wrong"
-        return self._through(self._keep, lambda now: now.read)
+        return (yield from self._through(self._keep, lambda now: now.read))
+
+    def _checked(self) -> Generator[None]:
+        try:
+            yield from self._through(self._check, lambda now: now.checked)
+        except InVain as told:
+            log.info("import %s: %s", self._claimed.id, told)
 
     def _now(self) -> Import:
         return status(self._store, import_id=self._claimed.id)
 
     def _through(
         self, take: Callable[[Tx, Block], Progress], place: Callable[[Import], int]
-    ) -> str:
+    ) -> Steps:
         """Take every block, each in a transaction; what there is to say about the end.
 
         A reader that dies is started again behind the last block: it may have been killed. One
@@ -120,7 +163,7 @@ class _Reading:
         deaths, done = 0, place(self._now())
         while True:
             try:
-                return self._blocks(take, skip=done)
+                return (yield from self._blocks(take, place, skip=done))
             except ReaderDied as died:
                 before, done = done, place(self._now())
                 deaths = deaths + 1 if done == before else 1
@@ -131,11 +174,17 @@ class _Reading:
                         remedy="leave out what comes next in the file, or divide it there",
                     ) from died
 
-    def _blocks(self, take: Callable[[Tx, Block], Progress], *, skip: int) -> str:
+    def _blocks(
+        self,
+        take: Callable[[Tx, Block], Progress],
+        place: Callable[[Import], int],
+        *,
+        skip: int,
+    ) -> Steps:
         end = ""
         for block in self._intake.blocks(self._job(skip), self._content(), self._benchmarks()):
             with self._store.begin() as tx:
-                imports.hold(tx, claimed=self._claimed)
+                held = imports.hold(tx, claimed=self._claimed)
                 imports.advance(
                     tx,
                     import_id=self._claimed.id,
@@ -144,6 +193,9 @@ class _Reading:
                     until=self._until(),
                 )
             end = next((_end(one) for one in block.faulty if one.fatal), end)
+            if block.faulty:
+                in_vain(read=place(held) + block.read, faulty=held.faulty + len(block.faulty))
+            yield
         return end
 
     def _check(self, _tx: Tx, block: Block) -> Progress:
@@ -200,6 +252,45 @@ def status(store: Store, *, import_id: UUID) -> Import:
     """How far an import is."""
     with store.begin() as tx:
         return imports.status(tx, import_id=import_id)
+
+
+def meant(store: Store, *, prefix: str) -> UUID:
+    """The import whose id begins so; InvalidInput when there is none, or more than one."""
+    with store.begin() as tx:
+        return imports.meant(tx, prefix=prefix)
+
+
+def held_up(store: Store, *, import_id: UUID, now: datetime) -> str:
+    """Why an import stands still; empty where no worker has anything in hand."""
+    with store.begin() as tx:
+        mine = imports.status(tx, import_id=import_id)
+        in_hand = imports.in_hand(tx, now=now)
+    others = [one for one in in_hand if one.id != import_id]
+    if len(others) == len(in_hand) and others:
+        first = others[0]
+        return f"it waits behind import {first.id} ({first.filename}, {first.read:,} records read)"
+    if in_hand and mine.due_at:
+        left = (mine.due_at - now).total_seconds()
+        return (
+            "a worker has it in hand and reads something slow; if that worker has died, "
+            f"its lease ends in {left:.0f} s and another one goes on"
+        )
+    return ""
+
+
+def cancel(store: Store, *, import_id: UUID, actor: str, clock: Clock) -> None:
+    """End an open import, whoever reads it; what came in stays. NotReady when it is not open."""
+    with store.begin() as tx:
+        ended = imports.finish(
+            tx,
+            import_id=import_id,
+            state=ImportState.FAILED.value,
+            reason=f"cancelled by {actor}",
+            now=clock(),
+        )
+        if not ended:
+            found = imports.status(tx, import_id=import_id)
+            raise NotReady(f"import {import_id} is {found.state}")
 
 
 def rejects(store: Store, *, import_id: UUID, limit: int) -> list[Faulty]:

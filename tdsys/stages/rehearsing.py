@@ -8,8 +8,8 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from tdsys.core.conversion import ImportOptions
-from tdsys.core.intake import Block, Faulty, Intake, Job, Purpose
-from tdsys.store import Store, benchmarks, integration
+from tdsys.core.intake import Block, Faulty, Intake, InVain, Job, Purpose, in_vain
+from tdsys.store import Store, benchmarks, integration, policies
 
 SAMPLE = 20
 
@@ -25,11 +25,12 @@ class Counts(NamedTuple):
 
 
 class Rehearsed(NamedTuple):
-    """The counts, how the file was read, and why its rest was not."""
+    """The counts, how the file was read, why its rest was not, whether the domain is new."""
 
     counts: Counts
     how: str
     reason: str = ""
+    is_new_domain: bool = False
 
 
 def sample(
@@ -59,6 +60,7 @@ def rehearse(
     job = Job(domain=domain, filename=filename, created_at=NEVER, options=options)
     done, how, reason = Counts(), "", ""
     with store.begin() as tx:
+        is_new = domain not in policies.domains(tx)
         integration.begin_rehearsal(tx)
         for block in intake.blocks(job, pieces, benchmarks.packed(tx)):
             new, near = integration.rehearse(tx, domain=domain, rows=block.rows)
@@ -70,9 +72,14 @@ def rehearse(
                     f"the rest of the file was not read: {one.message}" if one.fatal else reason
                 )
             looked(done)
+            try:
+                in_vain(read=done.read, faulty=done.rejected)
+            except InVain as told:
+                reason = str(told)
+                break
     if options.strict and done.rejected:
         done = Counts(read=done.read, rejected=done.read)
-    return Rehearsed(done, how, reason)
+    return Rehearsed(done, how, reason, is_new)
 
 
 def _plus(done: Counts, block: Block, new: int, near: int) -> Counts:

@@ -61,6 +61,7 @@ PORTIONS_IN_A_ROW = 4
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
+BUDGET_WAIT = timedelta(seconds=2)
 NO_TIME = "budget: the batch's time is over"
 
 
@@ -212,7 +213,7 @@ class _Portion:
         maker = self._means.workshop.maker(now.strategy)
         granted = desk.granted(maker, min(lacking, left, self._block), self._means.call_tokens)
         if granted is None:
-            return desk.give_up(exhausted(desk.batch.left, calls_each=calls_per_try(maker.calls)))
+            return desk.without_budget(maker)
         orders = desk.orders(maker, granted, self._material(desk, maker))
         return Block(desk.batch, maker, orders, granted.most_tokens)
 
@@ -307,6 +308,13 @@ class _Desk(NamedTuple):
         if making.is_unheard(self.tx, cell_id=self.now.id):
             return self.end(self.unheard())
         return self.wait(CellState.JUDGING, self.at)
+
+    def without_budget(self, maker: Maker) -> bool:
+        """What others have set aside, at the worst, is waited for: they give back what they can."""
+        if self.batch.reserved:
+            waits = "others have set aside what is left of the budget; looked at again soon"
+            return self.wait(CellState.DUE, self.at + BUDGET_WAIT, self.now.outages, waits)
+        return self.give_up(exhausted(self.batch.left, calls_each=calls_per_try(maker.calls)))
 
     def wait_for_model(self, refused: Refused) -> bool:
         """The model gave no answer: try again later, but not for ever."""

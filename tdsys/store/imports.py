@@ -8,18 +8,16 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import ColumnElement, delete, select, true, update
+from sqlalchemy import ColumnElement, Text, cast, delete, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.intake import Faulty
-from tdsys.errors import Conflict, NotFound
+from tdsys.errors import Conflict, InvalidInput, NotFound
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import ImportState, import_chunks, import_rejects
 from tdsys.store.import_schema import imports as imports_table
 from tdsys.store.leases import is_due
 from tdsys.store.schema import IS_OPEN
-
-REJECTS_AT_ONCE = 200
 
 
 class Import(BaseModel):
@@ -53,6 +51,7 @@ class Import(BaseModel):
     reason: str | None
     created_at: datetime
     finished_at: datetime | None
+    due_at: datetime | None
 
 
 class Progress(NamedTuple):
@@ -232,18 +231,13 @@ def advance(
 
 def reject(tx: Tx, *, import_id: UUID, rejects: Sequence[Faulty]) -> int:
     """Keep refused records, how many are new; the same record is kept once."""
-    kept = 0
-    for start in range(0, len(rejects), REJECTS_AT_ONCE):
-        rows = [_row(import_id, one) for one in rejects[start : start + REJECTS_AT_ONCE]]
-        kept += len(
-            tx.execute(
-                insert(import_rejects)
-                .values(rows)
-                .on_conflict_do_nothing()
-                .returning(import_rejects.c.record)
-            ).all()
-        )
-    return kept
+    if not rejects:
+        return 0
+    kept = tx.execute(
+        insert(import_rejects).on_conflict_do_nothing().returning(import_rejects.c.record),
+        [_row(import_id, one) for one in rejects],
+    )
+    return len(kept.all())
 
 
 def _row(import_id: UUID, one: Faulty) -> dict[str, Any]:
@@ -283,8 +277,34 @@ def status(tx: Tx, *, import_id: UUID) -> Import:
         .one_or_none()
     )
     if row is None:
-        raise NotFound(f"there is no import {import_id}", remedy="`tdsys import` prints it")
+        raise NotFound(f"there is no import {import_id}", remedy="see `tdsys imports list`")
     return Import.model_validate(row)
+
+
+def meant(tx: Tx, *, prefix: str) -> UUID:
+    """The import whose id begins so; InvalidInput when there is none, or more than one."""
+    kept = imports_table.c.id
+    begins = cast(kept, Text).startswith(prefix.lower(), autoescape=True)
+    found: list[UUID] = list(tx.scalars(select(kept).where(begins).limit(2)))
+    if len(found) != 1:
+        raise InvalidInput(
+            f"more than one import begins with {prefix!r}"
+            if found
+            else f"there is no import {prefix!r}",
+            remedy="see `tdsys imports list`",
+        )
+    return found[0]
+
+
+def in_hand(tx: Tx, *, now: datetime) -> list[Import]:
+    """The imports that a worker reads, as far as their leases tell, the oldest first."""
+    kept = imports_table.c
+    rows = tx.execute(
+        select(imports_table)
+        .where(kept.state == ImportState.RUNNING.value, kept.due_at > now)
+        .order_by(kept.created_at)
+    ).mappings()
+    return [Import.model_validate(row) for row in rows]
 
 
 def within(

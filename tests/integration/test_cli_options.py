@@ -13,8 +13,8 @@ from tdsys.core.policy import Policy
 from tdsys.stages import policies
 from tdsys.store import Store
 from tests.commanding import Shell, one_line
-from tests.factories import NOW, make_capture
-from tests.stored import ingest
+from tests.factories import NOW, make_capture, make_captures
+from tests.stored import admit, freeze, ingest, keep
 
 # They make a domain, or name one that may come later.
 MAY_BE_NEW = {"bootstrap", "import", "policy init", "policy set", "synthesize", "user create",
@@ -81,3 +81,23 @@ def test_a_page_that_cannot_be_written_is_told_with_the_option_that_named_it(
     said = tdsys("report", kind, "--domain", "sums", "--html", path)
     assert said.code == 2
     assert one_line(said).endswith("No such file or directory — choose another --html")
+
+
+def test_a_file_that_cannot_be_written_is_told_with_its_own_option(
+    store: Store, tdsys: Shell, tmp_path: Path
+) -> None:
+    with store.begin() as tx:
+        admit(tx, make_captures(4, domain="sums"))
+        keep(tx, freeze(tx, domain="sums"))
+    records, nowhere = tmp_path / "records.jsonl", tmp_path / "nowhere" / "file"
+    records.write_text('{"problem": "1 + 1?", "solution": "2", "answer": "2"}')
+    commands = {
+        "--out": ("program", "export", "--domain", "sums"),
+        "--save-mapping": ("import", records, "--domain", "sums", "--dry-run"),
+        "--errors": ("import", records, "--domain", "sums", "--dry-run"),
+    }
+    for option, words in commands.items():
+        said = tdsys(*words, option, nowhere)
+        assert said.code == 2
+        assert said.err.splitlines()[-1].endswith(f"cannot be written: No such file or directory "
+                                                  f"— choose another {option}")  # fmt: skip

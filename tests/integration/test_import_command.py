@@ -155,6 +155,82 @@ def test_an_errors_file_is_mended_and_imported_again(
     assert counts(imported(tdsys, path)) == (3, 0, 1, 2)
 
 
+IN_ANOTHER_FORM: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "nested.json": (
+        json.dumps(
+            {"v": [{"x": 1}], "data": {"items": [gsm8k(1), {**gsm8k(2), "question": ""}]}}
+        ).encode(),
+        ("--at", "data.items", "--format", "json"),
+    ),
+    "cells.txt": (
+        f'question~answer\n"{gsm8k(1)["question"]}"~"{gsm8k(1)["answer"]}"\n~"caf\xe9"\n'.encode(
+            "latin-1"
+        ),
+        ("--format", "csv", "--delimiter", "~", "--encoding", "latin-1"),
+    ),
+}
+
+
+@pytest.mark.criterion("8.5")
+@pytest.mark.parametrize("name", IN_ANOTHER_FORM)
+def test_an_errors_file_is_read_as_what_it_is_whatever_was_said_of_the_file_it_came_from(
+    tdsys: Shell, tmp_path: Path, name: str
+) -> None:
+    content, words = IN_ANOTHER_FORM[name]
+    path, errors = tmp_path / name, tmp_path / "errors.jsonl"
+    path.write_bytes(content)
+    words = (*words, "--map", "question=problem", "--map", "answer=solution")
+    said = imported(tdsys, path, *words, "--errors", errors)
+    assert (said.code, counts(said)) == (4, (2, 1, 0, 1))
+    mended = {**json.loads(errors.read_text()), **gsm8k(3)}
+    errors.write_bytes(jsonl([mended]))
+    repaired = imported(tdsys, errors, *words, "--errors", errors)
+    assert (repaired.code, counts(repaired)) == (0, (1, 1, 0, 0))
+    assert repaired.result["how"] == "it is an errors file, one rejected record a line"
+
+
+def test_a_field_that_was_named_and_is_not_there_is_named_beside_those_that_are(
+    tdsys: Shell, file: Path
+) -> None:
+    said = imported(tdsys, file, "--map", "nope=problem", "--map", "answer=solution")
+    assert (said.code, counts(said)) == (1, (5, 0, 0, 5))
+    first, *_ = said.err.splitlines()
+    assert first == (
+        "--map nope=problem: none of the first 5 records has a field 'nope' "
+        "(there are question, answer)"
+    )
+    assert "there is no field 'nope' in this record (there are question, answer)" in said.err
+    assert "nothing came in: domain sums is there now, and empty" in said.err
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"[]", b"question,answer\n"])
+@pytest.mark.parametrize("words", [(), ("--map", "question=problem")])
+def test_a_file_without_a_record_is_refused_with_one_sentence_and_makes_no_domain(
+    tdsys: Shell, tmp_path: Path, store: Store, content: bytes, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(content)
+    said = imported(tdsys, path, *words)
+    assert said.code == 2
+    assert "the file holds no records" in said.err
+    with store.begin() as tx:
+        assert not policies.domains(tx)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [("42", "a number"), ('" "', "a text"), ("null", "null")]
+)
+def test_a_lone_value_is_a_record_that_is_no_object(
+    tdsys: Shell, tmp_path: Path, content: str, kind: str
+) -> None:
+    path = tmp_path / "in"
+    path.write_text(content)
+    said = imported(tdsys, path, "--dry-run")
+    assert (said.code, counts(said)) == (1, (1, 0, 0, 1))
+    assert f"{kind}, not an object of fields (not_an_object)" in said.err
+    assert "domain sums would be new" in said.err
+
+
 def test_the_same_file_again_says_that_nothing_is_added(tdsys: Shell, file: Path) -> None:
     assert counts(imported(tdsys, file)) == (5, 5, 0, 0)
     again = imported(tdsys, file)

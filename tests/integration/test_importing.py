@@ -210,6 +210,80 @@ def test_a_domain_name_that_cannot_be_stored_is_refused_before_anything_is(
         uploaded(store, jsonl([gsm8k()]), domain=domain)
 
 
+def test_a_file_of_which_nearly_all_is_wrong_is_read_no_further(store: Store) -> None:
+    content = jsonl([*records(300), *["{}"] * 9_000])
+    done = imported(store, content, **MAPPED)
+    assert done.state == "failed"
+    assert done.reason
+    assert "5,700 of 6,000 records are wrong; the rest of the file was not read" in done.reason
+    assert "--map" in done.reason
+    assert counts(done) == (6_000, 300, 0, 5_700)
+    tried = rehearsing.rehearse(
+        store,
+        GuardedIntake(),
+        pieces=[content],
+        filename="in.jsonl",
+        domain="j",
+        options=ImportOptions.model_validate(MAPPED),
+        refused=lambda _: None,
+    )
+    assert (counts(tried.counts), tried.reason) == (counts(done), done.reason)
+    refused = imported(store, content, domain="k", strict=True, **MAPPED)
+    assert counts(refused) == (6_000, 0, 0, 6_000)
+    assert refused.reason == "--strict: nothing was imported, for 5,700 records are wrong"
+
+
+# Taking turns
+
+
+class Stepping(Clock):
+    """Three seconds later whenever somebody looks."""
+
+    def __call__(self) -> datetime:
+        self.forward(seconds=3)
+        return super().__call__()
+
+
+def test_a_small_import_is_done_while_a_large_one_is_read(store: Store) -> None:
+    large = uploaded(store, jsonl(records(600)), **MAPPED).import_id
+    small: list[uuid.UUID] = []
+
+    class Late(GuardedIntake):
+        def blocks(
+            self, job: Job, pieces: Iterable[bytes], benchmarks: Benchmarks | None = None
+        ) -> Iterator[Block]:
+            for block in super().blocks(job, pieces, benchmarks):
+                yield block
+                if not small:
+                    small.append(uploaded(store, jsonl([gsm8k(9)]), domain="j", **MAPPED).import_id)
+
+    done = importing.read_due(
+        store, intake=Late(Bounds(block=50)), clock=Stepping(), lease=timedelta(hours=1)
+    )
+    assert [one.id for one in done] == [*small, large]
+    assert [counts(one) for one in done] == [(1, 1, 0, 0), (600, 600, 0, 0)]
+    assert [one.attempts for one in done] == [1, 1]
+
+
+def test_an_import_that_is_ended_from_outside_costs_only_itself(store: Store) -> None:
+    ended = uploaded(store, jsonl(records(300)), **MAPPED).import_id
+    other = uploaded(store, jsonl(records(100)), domain="j", **MAPPED).import_id
+
+    class Ending(GuardedIntake):
+        def blocks(
+            self, job: Job, pieces: Iterable[bytes], benchmarks: Benchmarks | None = None
+        ) -> Iterator[Block]:
+            for block in super().blocks(job, pieces, benchmarks):
+                yield block
+                with store.begin() as tx:
+                    imports.finish(tx, import_id=ended, state="failed", reason="x", now=NOW)
+
+    intake = Ending(Bounds(block=50))
+    (done,) = importing.read_due(store, intake=intake, clock=Clock(), lease=LEASE)
+    assert (done.id, done.new) == (other, 100)
+    assert importing.status(store, import_id=ended).new == 50
+
+
 # All or nothing, for trial, again
 
 

@@ -122,7 +122,7 @@ GOOD = jsonl([gsm8k(1)]) + b"\n"
         (b"[" * 100_000, ["too_deep"], 0),
         (b"- a: &a [x, x]\n- b: [*a, *a]\n" * 1000, ["alias"], 0),
         (b'question,answer\n"a,b\n' + b"x,y\n" * 1000, ["unclosed_quote"], 0),
-        (gzip.compress(GOOD + b" " * 40_000_000), ["gzip_ratio"], 1),
+        (gzip.compress(GOOD + b" " * 2_000_000), ["gzip_ratio"], 1),
     ],
 )
 def test_hostile_files_end_in_one_precise_flaw_and_the_good_records_beside_it(

@@ -118,7 +118,9 @@ def test_a_path_reaches_into_the_record_and_takes_only_what_it_names() -> None:
 
 
 def test_a_path_that_leads_nowhere_is_a_missing_field() -> None:
-    with pytest.raises(Malformed, match="no text in this field"):
+    with pytest.raises(
+        Malformed, match=r"there is no field 'data.5' in this record \(there are data\)"
+    ):
         convert({"data": [1]}, ImportOptions(mapping={"data.5": "problem", "data.x.y": "answer"}))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tdsys.errors import InvalidInput
-from tdsys.parsing import Flaw, Format
+from tdsys.parsing import Asked, Flaw, Format, detect
 from tests.reading import CSV, JSON, JSONL, read, values
 
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora"
@@ -58,6 +58,12 @@ def test_nothing_that_is_not_json_is_accepted(json_suite: Path, kind: Format) ->
     files = list(json_suite.glob("n_*.json"))
     assert len(files) > 180
     assert [path.name for path in files if verdict(path, kind) is None] == []
+
+
+def test_json_is_known_without_a_format_also_where_it_is_one_lone_value(json_suite: Path) -> None:
+    for path in json_suite.glob("y_*.json"):
+        if path.read_bytes().strip():
+            assert detect(path.read_bytes(), Asked(), filename="in").format in {JSON, JSONL}, path
 
 
 def test_everything_that_is_json_is_accepted_or_refused_by_policy(json_suite: Path) -> None:

@@ -68,8 +68,8 @@ def test_what_is_asked_for_is_not_guessed() -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"", "empty"),
-        (b"\xef\xbb\xbf \n", "empty"),
+        (b"", "holds no records"),
+        (b"\xef\xbb\xbf \n", "holds no records"),
         (b"PK\x03\x04rest", "Excel"),
         (b"PAR1rest", "Parquet"),
         (gzip.compress(gzip.compress(b"[]", mtime=0), mtime=0), "gzip file inside"),

@@ -150,7 +150,7 @@ def capture_batch(visit: Visit) -> dict[str, Any]:
 
 
 def _told(one: Import) -> dict[str, Any]:
-    told: dict[str, Any] = one.model_dump(mode="json", exclude={"attempts", "is_checked"})
+    told: dict[str, Any] = one.model_dump(mode="json", exclude={"attempts", "is_checked", "due_at"})
     return {**told, "is_open": one.finished_at is None}
 
 
