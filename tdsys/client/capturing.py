@@ -70,6 +70,7 @@ class CaptureClient:
             sample_rate=sample_rate,
             mask=mask,
             capture_failures=capture_failures,
+            spool=spool,
             program_key=program_key,
         )
         url = redis_url or os.environ.get("TDSYS_REDIS_URL", "")

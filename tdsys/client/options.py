@@ -63,6 +63,11 @@ def _choice(value: object) -> str:
     return "" if isinstance(value, bool) else "; use True or False"
 
 
+def _spool(value: object) -> str:
+    fits = hasattr(value, "append") and hasattr(value, "take")
+    return "" if fits else "; use a FileSpool or a MemorySpool"
+
+
 def _key(value: object) -> str:
     return "" if isinstance(value, str) else " is no text; use what TDSYS_PROGRAM_KEY is there"
 
@@ -83,6 +88,7 @@ CHECKS = {
     "sample_rate": _share,
     "mask": _mask,
     "capture_failures": _choice,
+    "spool": _spool,
     "program_key": _key,
 }
 # A message is logged: neither a password nor a key is shown in it.

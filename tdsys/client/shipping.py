@@ -75,7 +75,10 @@ _WHEN_CONNECTING = (
 
 
 class Flushed(namedtuple("Flushed", ("committed", "pending", "dropped"))):  # noqa: PYI024
-    """What became of everything captured so far; `dropped` counts by reason."""
+    """What became of everything captured so far; `dropped` counts by reason.
+
+    What the service refused is dropped, not committed.
+    """
 
     __slots__ = ()
     committed: int

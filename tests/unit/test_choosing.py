@@ -140,6 +140,7 @@ def test_what_a_mask_returns_is_checked_like_anything_else() -> None:
         ({"spool_dir": b"/tmp"}, "path of a folder"),
         ({"mask": 5}, "a function that takes a document"),
         ({"capture_failures": "no"}, "True or False"),
+        ({"spool": []}, "a FileSpool or a MemorySpool"),
         ({"program_key": 5}, "TDSYS_PROGRAM_KEY"),
         ({"redis_url": 5}, "redis://:PASSWORD@HOST"),
         ({"redis_url": "http://x"}, "it begins with none of redis://"),
