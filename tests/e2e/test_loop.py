@@ -196,7 +196,8 @@ def test_what_is_exported_is_what_a_newcomer_can_use(tmp_path: Path) -> None:
         assert (told["read"], told["new"], told["rejected"]) == (122, 120, 2)
         assert "line 121" in imported.stderr
         assert "line 122, " in imported.stderr
-        assert "field solution: no text in this field" in imported.stderr
+        lacks = "field solution: there is no field 'answer' in this record (there are question)"
+        assert lacks in imported.stderr
         done = wait_for(lambda: ended(runtime, "seed"), "the run ended by itself", seconds=180)
         assert done.program, done.run.reason
         for format_ in ("jsonl", "dspy", "parquet", "huggingface"):
