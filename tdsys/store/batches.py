@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import Text, case, cast, func, literal, select, text, true, update
+from sqlalchemy import case, func, literal, select, text, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core import resolving
@@ -17,7 +17,8 @@ from tdsys.core.example import Cell, Document
 from tdsys.core.filling import Experience
 from tdsys.core.lifecycle import State
 from tdsys.core.spending import Left
-from tdsys.errors import Conflict, InvalidInput, NotFound
+from tdsys.errors import Conflict, NotFound
+from tdsys.store import prefixes
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items
 from tdsys.store.batch_schema import batches as batches_table
 from tdsys.store.engine import Tx
@@ -175,17 +176,9 @@ def find(tx: Tx, *, batch_id: UUID, hold: bool = False) -> Batch:
 
 def meant(tx: Tx, *, prefix: str) -> UUID:
     """The batch whose id begins so; InvalidInput when there is none, or more than one."""
-    kept = batches_table.c.id
-    begins = cast(kept, Text).startswith(prefix.lower(), autoescape=True)
-    found: list[UUID] = list(tx.scalars(select(kept).where(begins).limit(2)))
-    if len(found) != 1:
-        raise InvalidInput(
-            f"more than one batch begins with {prefix!r}"
-            if found
-            else f"there is no batch {prefix!r}",
-            remedy="see `tdsys batch list`",
-        )
-    return found[0]
+    return prefixes.meant(
+        tx, batches_table.c.id, prefix=prefix, kind="batch", where="tdsys batch list"
+    )
 
 
 def listed(tx: Tx, *, domain: str | None, limit: int) -> list[Batch]:

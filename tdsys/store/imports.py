@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import ColumnElement, Text, cast, delete, select, true, update
+from sqlalchemy import ColumnElement, delete, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.intake import Faulty
-from tdsys.errors import Conflict, InvalidInput, NotFound
+from tdsys.errors import Conflict, NotFound
+from tdsys.store import prefixes
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import ImportState, import_chunks, import_rejects
 from tdsys.store.import_schema import imports as imports_table
@@ -283,17 +284,9 @@ def status(tx: Tx, *, import_id: UUID) -> Import:
 
 def meant(tx: Tx, *, prefix: str) -> UUID:
     """The import whose id begins so; InvalidInput when there is none, or more than one."""
-    kept = imports_table.c.id
-    begins = cast(kept, Text).startswith(prefix.lower(), autoescape=True)
-    found: list[UUID] = list(tx.scalars(select(kept).where(begins).limit(2)))
-    if len(found) != 1:
-        raise InvalidInput(
-            f"more than one import begins with {prefix!r}"
-            if found
-            else f"there is no import {prefix!r}",
-            remedy="see `tdsys imports list`",
-        )
-    return found[0]
+    return prefixes.meant(
+        tx, imports_table.c.id, prefix=prefix, kind="import", where="tdsys imports list"
+    )
 
 
 def in_hand(tx: Tx, *, now: datetime) -> list[Import]:
