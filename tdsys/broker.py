@@ -252,6 +252,8 @@ def _db(text: str) -> int:
 def _options(scheme: str, query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name, value in options.items():
+        if "@" in name:  # the rest of a password, which is not to be shown
+            raise ValueError("a ? in its password is written %3F")
         if name not in OPTIONS[scheme]:
             raise ValueError(
                 f"its option {name!r} is not known; {scheme}:// takes {', '.join(OPTIONS[scheme])}"

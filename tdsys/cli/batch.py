@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from shlex import quote
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -228,7 +229,7 @@ def tell(report: Report, *, as_json: bool) -> None:
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")
     if whole.admitted:
-        note(f"how varied they are: tdsys report diversity --domain {batch.domain!r} "
+        note(f"how varied they are: tdsys report diversity --domain {quote(batch.domain)} "
              f"--batch {str(batch.id)[:8]}")  # fmt: skip
 
 

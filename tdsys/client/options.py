@@ -15,10 +15,10 @@ DURABILITIES = ("spool", "memory")
 
 
 def check(**options: Any) -> None:
-    """ValueError for the first that cannot be meant; None leaves an option to its default."""
+    """ValueError for the first that cannot be meant; None is meant where it is the default."""
     for name, value in options.items():
-        said = CHECKS[name](value)
-        if value is not None and said:
+        is_default = value is None and name not in NEVER_NONE
+        if not is_default and (said := CHECKS[name](value)):
             shown = "" if name in SECRET else f" is {value!r}"
             raise ValueError(f"{name}{shown}{said}")
 
@@ -91,5 +91,6 @@ CHECKS = {
     "spool": _spool,
     "program_key": _key,
 }
+NEVER_NONE = frozenset({"durability", "sample_rate", "capture_failures"})
 # A message is logged: neither a password nor a key is shown in it.
 SECRET = frozenset({"redis_url", "program_key"})
