@@ -59,7 +59,7 @@ ADVICE = {
 REMEDIES = {
     "not_a_domain": "a domain is 1 to 100 characters on one line, without blanks at the ends",
     wire.REFUSED: "by the service; `tdsys quarantine captures` shows what and why",
-    wire.CONFLICTING: "the service has another one under its id",
+    wire.CONFLICTING: "the service has another one under its id; give each an id of its own",
 }
 
 # What is imported when the thread connects, by redis-py too.
@@ -119,6 +119,8 @@ class Shipper:
         # Re-entrant: a signal handler or a finalizer may capture while a capture is counted.
         self._lock = threading.RLock()
         self._dropped: Counter[str] = Counter()
+        # Of what dead processes left: `flush` speaks of what was captured here.
+        self._recovered_dropped: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._committed = self._recovered = 0
         self._report_at, self._reachable = NEVER, True
@@ -218,7 +220,7 @@ class Shipper:
                 "committed": self._committed,
                 "pending": self.spool.waiting(),
                 "recovered": self._recovered,
-                "dropped": dict(self._dropped),
+                "dropped": dict(self._dropped + self._recovered_dropped),
                 "skipped": dict(self._skipped),
             }
 
@@ -321,9 +323,10 @@ class Shipper:
         with self._lock:
             if batch.own:
                 self._committed += stored
+                self._dropped.update(unstored)
             else:
                 self._recovered += stored
-            self._dropped.update(unstored)
+                self._recovered_dropped.update(unstored)
             self.spool.forget(batch)
         for reason in unstored:
             self._warn_dropped(reason)

@@ -110,6 +110,26 @@ def test_a_generator_that_never_rests_ships_for_the_dead_too(
     assert [sent.batch.own for sent in shipper._in_flight.values()] == [True, False, True]
 
 
+def test_what_is_refused_of_a_dead_process_is_not_among_what_was_captured_here(
+    producer: Producer, tmp_path: Path
+) -> None:
+    dead = FileSpool(tmp_path)
+    for _ in range(3):
+        dead.append(b"{}")
+    dead.fresh()
+    living = FileSpool(tmp_path)
+    living.adopt()
+    shipper = Shipper("", living)
+    shipper.step(producer.broker)
+    (left,) = shipper._in_flight
+    told = wire.acknowledgement(stored=1, conflicting=0)
+    producer.broker.set(wire.acknowledgement_key(left), told)
+    shipper.step(producer.broker)
+    assert shipper.stats() == (0, 0, {})
+    counts = shipper.counts()
+    assert (counts["recovered"], counts["dropped"]) == (1, {"refused": 2})
+
+
 def in_flight(producer: Producer) -> list[Batch]:
     return [sent.batch for sent in producer.shipper._in_flight.values()]
 
