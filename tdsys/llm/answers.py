@@ -56,7 +56,7 @@ class TaggedCache(Cache):  # type: ignore[misc]
             key = self.cache_key(request, ignored_args_for_cache_key)
             self.disk_cache.set(key, value, tag=tag)
             if self._is_late(tag):  # who evicts notes it first, so one of us drops it
-                self.disk_cache.delete(key)
+                self.disk_cache.delete(key, retry=True)
 
     def _is_late(self, tag: str) -> bool:
         return _number_in(_note(self._directory, tag)) > _known[self._directory]
@@ -106,9 +106,10 @@ def _note(directory: str, tag: str) -> Path:
 
 
 def _number_in(path: Path) -> int:
+    """Zero where nothing is, or what a power cut left: then all is evicted once more."""
     try:
         return int(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return 0
 
 

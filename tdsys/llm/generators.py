@@ -219,13 +219,20 @@ def _asked(generator: Any, order: Order) -> Any:
     call = getattr(generator, "generate", None)
     if _is_dspy(generator) or not callable(call):
         call = generator
-    wanted = _named(generator.forward if _is_dspy(generator) else call)
-    if _is_dspy(generator):  # a `dspy.Predict` names its fields so, and its `forward` nothing
-        wanted = getattr(getattr(generator, "signature", None), "input_fields", None) or wanted
+    wanted = _fields(generator) if _is_dspy(generator) else _named(call)
     if wanted is None:
         return call(**offered)
     offered["context"] = order.context
     return call(**{name: value for name, value in offered.items() if name in wanted})
+
+
+def _fields(program: Any) -> Collection[str] | None:
+    """What a DSPy program is asked: by its own signature, its `forward`, or its first prompt's."""
+    own = getattr(getattr(program, "signature", None), "input_fields", None)
+    if wanted := own or _named(program.forward):
+        return wanted
+    prompts = program.predictors()  # such as a `dspy.ChainOfThought`, which takes anything
+    return prompts[0].signature.input_fields if prompts else None
 
 
 def _named(call: Callable[..., Any]) -> Collection[str] | None:

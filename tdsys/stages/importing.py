@@ -47,7 +47,7 @@ def read_due(store: Store, *, intake: Intake, clock: Clock, lease: timedelta) ->
     try:
         while True:
             if len(begun) < AT_ONCE and (claimed := _claimed(store, lease, clock)):
-                begun.appendleft(_Reading(store, claimed, intake, clock, lease))
+                begun.append(_Reading(store, claimed, intake, clock, lease))
             if not begun:
                 return done
             reading = begun.popleft()

@@ -82,7 +82,12 @@ class Twice(dspy.Module):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    "program", [dspy.Predict("topic, difficulty, context -> problem, solution, answer"), Twice()]
+    "program",
+    [
+        dspy.Predict("topic, difficulty, context -> problem, solution, answer"),
+        dspy.ChainOfThought("topic, difficulty, context -> problem, solution, answer"),
+        Twice(),
+    ],
 )
 def test_each_order_of_a_dspy_program_is_another_answer_and_the_same_order_the_same(
     program: Any,
