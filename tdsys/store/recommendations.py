@@ -14,9 +14,10 @@ from sqlalchemy.dialects.postgresql import insert
 from tdsys.core.advising import Advice, AdviceState, Kind, Predicted
 from tdsys.core.lifecycle import Move
 from tdsys.errors import Conflict, NotFound
-from tdsys.store.effect_schema import ARE_OPEN, impacts
+from tdsys.store.effect_schema import ARE_OPEN, AttributionState, impacts
 from tdsys.store.effect_schema import recommendations as recommendations_table
 from tdsys.store.engine import Tx
+from tdsys.store.impacts import close
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
 
 OPEN = AdviceState.OPEN.value
@@ -112,13 +113,19 @@ def keep(
     """
     kept = recommendations_table.c
     measured = select(impacts.c.id).where(impacts.c.recommendation_id == kept.id).exists()
-    tx.execute(
+    gone = tx.scalars(
         update(recommendations_table)
         .where(kept.domain == domain, kept.state == OPEN,
                kept.key.not_in([one.key for one in found])
                | (measured & (kept.version_id != version_id)))
         .values(state=AdviceState.SUPERSEDED.value)
-    )  # fmt: skip
+        .returning(kept.id)
+    ).all()  # fmt: skip
+    unheard = impacts.c.recommendation_id.in_(gone), impacts.c.state == AttributionState.OPEN.value
+    for id_ in tx.scalars(select(impacts.c.id).where(*unheard)).all():
+        why = "the recommendation is superseded: the data or the advice has changed"
+        state = AttributionState.CANCELLED
+        close(tx, impact_id=id_, state=state, outcome=None, reason=why, now=now)
     for one in found:
         row = _row(one) | {"version_id": version_id, "attribution_id": attribution_id}
         tx.execute(

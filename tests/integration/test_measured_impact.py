@@ -13,6 +13,7 @@ from tdsys.store import Store, datasets, impacts, recommendations
 from tdsys.store.effect_schema import AttributionState
 from tests.advised import SEEDS, WORSE, Choosy, Desk, measured_worse, to_retire
 from tests.attributed import DOMAIN
+from tests.stored import LEASE
 
 
 @pytest.fixture
@@ -122,6 +123,22 @@ def test_what_was_measured_on_other_data_is_not_known_of_this(store: Store) -> N
         )
     with pytest.raises(Conflict, match="newer version"):
         impact.begin(store, plan, clock=desk.clock)
+
+
+def test_a_measurement_ends_with_the_recommendation_that_it_is_of(lean: Desk) -> None:
+    lean.begin(budget=400)
+    lean.work()
+    one = lean.recommended()
+    plan = impact.planned(lean.store, id=one.id, seeds=1)
+    assert impact.begin(lean.store, plan, clock=lean.clock)
+    with lean.store.begin() as tx:
+        recommendations.keep(
+            tx, domain=DOMAIN, version_id=one.version_id, attribution_id=one.attribution_id,
+            found=[], now=lean.clock(),
+        )  # fmt: skip
+        assert impacts.claim(tx, lease=LEASE, now=lean.clock()) is None
+    ended = impact.shown(lean.store, id=one.id).measurement
+    assert (ended.state, "superseded" in str(ended.reason)) == ("cancelled", True)
 
 
 def test_an_outcome_is_written_and_read_without_names_that_only_python_needs(lean: Desk) -> None:
