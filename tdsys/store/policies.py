@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import Select, func, select
+from sqlalchemy import Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.policy import Policy
@@ -49,10 +50,10 @@ def ensure_domains(tx: Tx, *, names: Iterable[str], now: datetime) -> set[str]:
 
 def current(tx: Tx, *, domain: str) -> Versioned:
     """The policy in force and its version; InvalidInput when there is no such domain."""
-    row = tx.execute(_newest().where(policies.c.domain == domain)).one_or_none()
+    row = tx.execute(_IN_FORCE, {"domain": domain}).one_or_none()
     if row is None:
         raise _unknown(tx, domain)
-    return row.version, Policy.model_validate(row.document)
+    return row.version, _parsed(row.text)
 
 
 def history(tx: Tx, *, domain: str) -> list[Version]:
@@ -87,10 +88,10 @@ def version_of(tx: Tx, *, example_id: int) -> int:
 
 def currents(tx: Tx, *, names: Iterable[str] | None = None) -> dict[str, Versioned]:
     """The policy in force of every domain, or of these."""
-    query = _newest()
+    query = _NEWEST
     if names is not None:
         query = query.where(policies.c.domain.in_(sorted(set(names))))
-    return {r.domain: (r.version, Policy.model_validate(r.document)) for r in tx.execute(query)}
+    return {row.domain: (row.version, _parsed(row.text)) for row in tx.execute(query)}
 
 
 def put(tx: Tx, *, domain: str, policy: Policy, author: str, now: datetime) -> int:
@@ -131,12 +132,18 @@ def _unknown(tx: Tx, domain: str) -> InvalidInput:
     )
 
 
-def _newest() -> Select[tuple[str, int, dict[str, object]]]:
-    return (
-        select(policies.c.domain, policies.c.version, policies.c.document)
-        .ext(distinct_on(policies.c.domain))
-        .order_by(policies.c.domain, policies.c.version.desc())
-    )
+_NEWEST = (
+    select(policies.c.domain, policies.c.version, cast(policies.c.document, Text).label("text"))
+    .ext(distinct_on(policies.c.domain))
+    .order_by(policies.c.domain, policies.c.version.desc())
+)
+_IN_FORCE = _NEWEST.where(policies.c.domain == bindparam("domain"))
+
+
+# Every block of work asks for the policy, which hardly ever is another one.
+@lru_cache(maxsize=256)
+def _parsed(document: str) -> Policy:
+    return Policy.model_validate_json(document)
 
 
 def _write(
