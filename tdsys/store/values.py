@@ -7,11 +7,28 @@ way: captures are refused, not changed. `among` hands over thousands of numbers 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Dialect, Text, any_, literal
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    Table,
+    TableValuedAlias,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal,
+)
 from sqlalchemy.types import TypeDecorator
 
 LONGEST = 20_000
@@ -56,7 +73,33 @@ def storable(text: str) -> str:
 
 def dump(value: object) -> str:
     """JSON text for a jsonb column; ValueError for numbers that JSON does not have."""
+    with contextlib.suppress(TypeError):  # keys that are no text, mappings that are no dict
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        # As json writes NUL. Nearly nothing holds any of it, and looking into each text takes long.
+        if "\\u0000" not in text and not _REFUSED.search(text):
+            return text
     return json.dumps(_storable(value), ensure_ascii=False, allow_nan=False)
+
+
+def recordset(table: Table, *names: str) -> TableValuedAlias:
+    """Rows of those columns, out of one parameter `rows` that `records` has written.
+
+    What Python does for each parameter of each row takes longer than all else about an insertion.
+    """
+    columns = [column(name, table.c[name].type) for name in names]
+    given = func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+    return given.table_valued(*columns).render_derived(with_types=True)
+
+
+def records(rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as `recordset` reads them; texts are cut as in a column of Prose."""
+    return dump([{name: _plain(value) for name, value in row.items()} for row in rows])
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return value[:LONGEST]
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _storable(value: object) -> object:

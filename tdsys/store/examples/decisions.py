@@ -22,7 +22,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate, Document
@@ -43,6 +43,7 @@ from tdsys.store.schema import (
     scores,
     transitions,
 )
+from tdsys.store.values import records, recordset
 
 _DECIDE = (
     update(examples)
@@ -52,8 +53,18 @@ _DECIDE = (
         | {"due_at": null()}
     )
 )
+_SHARED = ("example_id", "kind", "outcome", "policy_version", "attempt", "created_at")
 _JUDGED = ("judge_model", "rubric_version", "prompt_version", "rationales", "judgements", "reason",
            *(dimension.value for dimension in Dimension))  # fmt: skip
+
+
+def _appended(*names: str) -> Insert:
+    given = recordset(scores, *_SHARED, *names)
+    return insert(scores).from_select([*_SHARED, *names], select(given))
+
+
+_PROVED = _appended("verdict")
+_SCORED = _appended("simulated", *_JUDGED).returning(scores.c.example_id, scores.c.id)
 
 
 class Heard(NamedTuple):
@@ -341,10 +352,12 @@ def _content(payload: Document) -> Document:
 
 def _append_scores(tx: Tx, said: Sequence[Heard], now: datetime) -> list[int]:
     """Append the verifier's word and the judge's; the ids of the judge's rows, in order."""
-    tx.execute(insert(scores), [_shared(one, now) | _proved(one.verdict) for one in said])
-    judged = [_shared(one, now) | _judged(one.answer) for one in said]
-    written = insert(scores).returning(scores.c.id, sort_by_parameter_order=True)
-    return list(tx.scalars(written, judged))
+    shared = [_shared(one, now) for one in said]
+    proved = [row | _proved(one.verdict) for row, one in zip(shared, said, strict=True)]
+    judged = [row | _judged(one.answer) for row, one in zip(shared, said, strict=True)]
+    tx.execute(_PROVED, {"rows": records(proved)})
+    ids = dict(map(tuple, tx.execute(_SCORED, {"rows": records(judged)})))
+    return [ids[one.candidate.id] for one in said]
 
 
 def _shared(one: Heard, now: datetime) -> dict[str, Any]:
