@@ -29,6 +29,7 @@ from dspy.clients.engines.lm15_engine import LM15Engine
 from dspy.utils.caching import default_cache_dir
 from dspy.utils.callback import BaseCallback
 from dspy.utils.usage_tracker import UsageTracker
+from pydantic import TypeAdapter
 
 from tdsys.errors import ConfigurationError, ModelUnavailable, NotReady, TdsysError
 from tdsys.limiter import LocalLimiter
@@ -174,6 +175,18 @@ class Chat(dspy.ChatAdapter):  # type: ignore[misc]
 # callback of ours that was a tenth of an optimization's time. None of ours asks about adapters.
 Chat.format = inspect.unwrap(dspy.ChatAdapter.format)
 Chat.parse = inspect.unwrap(dspy.ChatAdapter.parse)
+
+
+def _type_adapter(kind: Any) -> Any:
+    try:
+        return _known_adapter(kind)
+    except TypeError:  # one that has no hash
+        return TypeAdapter(kind)
+
+
+_known_adapter = lru_cache(maxsize=256)(TypeAdapter)
+# DSPy builds one for each field of each call, which costs more than reading the field does.
+dspy.adapters.utils.TypeAdapter = _type_adapter
 
 
 @lru_cache(maxsize=64)
