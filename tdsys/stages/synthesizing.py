@@ -234,14 +234,11 @@ class _Portion:
             (order, checked(block, order, outcome, self._clock()))
             for order, outcome in zip(block.orders, outcomes, strict=True)
         ]
-        with self._held() as desk:
-            self._keep(desk, block, pairs, seconds)
+        with self._store.begin() as tx:
+            self._keep(tx, block, pairs, seconds)
+            desk = self._desk(tx)
             later = [one for _, one in pairs if isinstance(one, Refused) and one.later]
-            return (
-                self._next(self._desk(desk.tx))
-                if len(later) < len(pairs)
-                else desk.wait_for_model(later[0])
-            )
+            return self._next(desk) if len(later) < len(pairs) else desk.wait_for_model(later[0])
 
     def _outcomes(self, block: Block) -> list[Draft | Refused]:
         """What making and proving came to; a bug that they wake costs these attempts only."""
@@ -265,22 +262,23 @@ class _Portion:
             return [Refused("crash", told, **at_worst(block)) for _ in block.orders]
 
     def _keep(
-        self, desk: _Desk, block: Block, pairs: Sequence[tuple[Order, Checked]], seconds: float
+        self, tx: Tx, block: Block, pairs: Sequence[tuple[Order, Checked]], seconds: float
     ) -> None:
-        found = [one for _, one in pairs]
+        _, held = making.hold(tx, claimed=self._claimed)
+        found, now = [one for _, one in pairs], self._clock()
         arrivals = [one.arrival for one in found if isinstance(one, Storable)]
         # What stood in for a customer's generator is not what the generator makes.
-        is_ours = desk.now.strategy == TEMPLATES
+        is_ours = held.strategy == TEMPLATES
         source = Source.SYNTHETIC if is_ours else SOURCES[block.batch.kind]
-        examples.add(desk.tx, arrivals=arrivals, source=source, due_at=desk.at, now=desk.at)
+        examples.add(tx, arrivals=arrivals, source=source, due_at=now, now=now)
         items = [
             item(block, order, one, seconds)
             for order, one in pairs
             if not (isinstance(one, Refused) and one.later)
         ]
-        made = making.record(desk.tx, claimed=desk.now, items=items, now=desk.at) if items else 0
+        made = making.record(tx, claimed=held, items=items, now=now) if items else 0
         drafts = [one.draft if isinstance(one, Storable) else one for one in found]
-        making.settle(desk.tx, claimed=desk.now, spent=spent_on(drafts))
+        making.settle(tx, claimed=held, spent=spent_on(drafts))
         self.made, self.refused = self.made + made, self.refused + len(items) - made
 
 

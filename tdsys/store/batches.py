@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
-from sqlalchemy import case, func, literal, select, text, true, update
+from sqlalchemy import bindparam, case, func, literal, select, text, true, update
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core import resolving
@@ -244,21 +244,29 @@ def portions(tx: Tx, *, batch_id: UUID) -> list[Kept]:
 
 def tallies(tx: Tx, *, batch_id: UUID, cell_id: int | None = None) -> list[Tally]:
     """What the attempts of a batch, or of one portion, have come to."""
-    item = batch_items.c
-    reason = func.coalesce(item.reason, examples.c.reason)
-    by = (item.cell_id, item.strategy, examples.c.state, reason)
-    rows = tx.execute(
-        select(*by, func.count())
-        .join_from(batch_items, batch_cells, batch_cells.c.id == item.cell_id)
-        .outerjoin(examples, examples.c.id == item.example_id)
-        .where(
-            batch_cells.c.batch_id == batch_id,
-            true() if cell_id is None else item.cell_id == cell_id,
-        )
-        .group_by(*by)
-        .order_by(*by)
-    )
-    return [Tally(*row) for row in rows]
+    if cell_id is None:
+        return [Tally(*row) for row in tx.execute(_TALLIES, {"batch_id": batch_id})]
+    return [Tally(*row) for row in tx.execute(_PORTION, {"cell_id": cell_id})]
+
+
+_BY = (
+    batch_items.c.cell_id,
+    batch_items.c.strategy,
+    examples.c.state,
+    func.coalesce(batch_items.c.reason, examples.c.reason),
+)
+_COUNTED = select(*_BY, func.count()).select_from(
+    batch_items.outerjoin(examples, examples.c.id == batch_items.c.example_id)
+)
+_PORTION = (
+    _COUNTED.where(batch_items.c.cell_id == bindparam("cell_id")).group_by(*_BY).order_by(*_BY)
+)
+_TALLIES = (
+    _COUNTED.join(batch_cells, batch_cells.c.id == batch_items.c.cell_id)
+    .where(batch_cells.c.batch_id == bindparam("batch_id"))
+    .group_by(*_BY)
+    .order_by(*_BY)
+)
 
 
 def first_details(tx: Tx, *, batch_id: UUID) -> dict[str, str]:
