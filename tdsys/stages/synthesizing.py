@@ -337,8 +337,7 @@ class _Desk(NamedTuple):
         resort = {self.waiting(): REVIEW, self.unheard(): RESUME}.get(reason or "", IMPORT)
         told = self._fallback(resort, reason) if reason else None
         making.end(self.tx, claimed=self.now, reason=reason, last=told)
-        whole = standing(batches.tallies(self.tx, batch_id=self.batch.id))
-        batches.close_if_over(self.tx, batch_id=self.batch.id, admitted=whole.admitted, now=self.at)
+        batches.close_if_over(self.tx, batch_id=self.batch.id, now=self.at)
         return False
 
     def step_down(self) -> bool:

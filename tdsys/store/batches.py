@@ -12,7 +12,15 @@ from sqlalchemy import bindparam, case, func, literal, select, text, true, updat
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core import resolving
-from tdsys.core.batch import MOST_OUTAGES, BatchState, CellState, Fallback, Kind, Tally
+from tdsys.core.batch import (
+    MOST_OUTAGES,
+    BatchState,
+    CellState,
+    Fallback,
+    Kind,
+    Tally,
+    standing,
+)
 from tdsys.core.example import Cell, Document
 from tdsys.core.filling import Experience
 from tdsys.core.lifecycle import State
@@ -332,18 +340,26 @@ def experience(tx: Tx, *, domain: str | None) -> list[Experience]:
     return [Experience(row[0], Cell(row[1], row[2]), *row[3:]) for row in rows]
 
 
-def close_if_over(tx: Tx, *, batch_id: UUID, admitted: int, now: datetime) -> BatchState | None:
+def close_if_over(tx: Tx, *, batch_id: UUID, now: datetime) -> BatchState | None:
     """End a batch none of whose portions is open; call it with the batch held."""
-    kept, cell = batches_table.c, batch_cells.c
-    is_open = select(cell.id).where(cell.batch_id == batch_id, IS_UNDER_WAY).exists()
-    enough = literal(admitted) >= kept.wanted
+    if tx.scalar(_ANY_OPEN, {"batch_id": batch_id}):
+        return None
+    kept = batches_table.c
+    enough = literal(standing(tallies(tx, batch_id=batch_id)).admitted) >= kept.wanted
     state: str | None = tx.scalar(
         update(batches_table)
-        .where(kept.id == batch_id, kept.state == OPEN, ~is_open)
+        .where(kept.id == batch_id, kept.state == OPEN)
         .values(state=case((enough, "finished"), else_="partial"), finished_at=now)
         .returning(kept.state)
     )
     return None if state is None else BatchState(state)
+
+
+_ANY_OPEN = (
+    select(batch_cells.c.id)
+    .where(batch_cells.c.batch_id == bindparam("batch_id"), IS_UNDER_WAY)
+    .limit(1)
+)
 
 
 def cancel(tx: Tx, *, batch_id: UUID, now: datetime) -> bool:

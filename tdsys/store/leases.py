@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, or_
+from sqlalchemy import Column, ColumnElement, bindparam, or_
 
 # More than any backoff, and than the clocks of two machines differ while both work well.
 LONGEST_WAIT = timedelta(minutes=15)
@@ -23,3 +23,13 @@ def is_due(due_at: Column[Any], *, now: datetime, lease: timedelta) -> ColumnEle
     Whoever still works on one is fenced, so claiming it too early costs time, never a result.
     """
     return or_(due_at <= now, due_at > farthest(now, lease=lease))
+
+
+def is_due_then(due_at: Column[Any]) -> ColumnElement[bool]:
+    """The same in a statement that is built once, and given a `moment`."""
+    return or_(due_at <= bindparam("now"), due_at > bindparam("farthest"))
+
+
+def moment(now: datetime, *, lease: timedelta) -> dict[str, datetime]:
+    """When it is asked for, for `is_due_then`."""
+    return {"now": now, "farthest": farthest(now, lease=lease)}

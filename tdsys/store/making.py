@@ -13,8 +13,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Select,
+    Uuid,
+    any_,
     bindparam,
     cast,
     func,
@@ -25,6 +28,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from tdsys.core.batch import MOST_OUTAGES, CellState, Fallback, Parent
 from tdsys.core.example import Cell
@@ -34,9 +38,10 @@ from tdsys.errors import Conflict
 from tdsys.store.batch_schema import IS_UNDER_WAY, batch_cells, batch_items, batches
 from tdsys.store.batches import Batch
 from tdsys.store.engine import Tx
-from tdsys.store.leases import is_due
+from tdsys.store.leases import is_due_then, moment
 from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import ADMITTED, CANDIDATE, example_bodies, examples
+from tdsys.store.values import records, recordset
 
 MOST_PARENTS = 40
 FEWEST_PARENTS = 5
@@ -108,29 +113,8 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claime
     Those that wait for decisions come once all are there, but for those no judge gives an answer
     on.
     """
-    cell = batch_cells.c
-    undecided = (
-        _undecided().where(batch_items.c.cell_id == cell.id, ~_IS_UNHEARD).correlate(batch_cells)
-    ).exists()
-    due = (
-        select(cell.id)
-        .where(
-            IS_UNDER_WAY,
-            is_due(cell.due_at, now=now, lease=lease),
-            or_(cell.state == CellState.DUE.value, ~undecided),
-        )
-        .order_by(cell.due_at, cell.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    rows = tx.execute(
-        update(batch_cells)
-        .where(cell.id == due.c.id)
-        .values(state=CellState.DUE.value, attempts=cell.attempts + 1, due_at=now + lease)
-        .returning(batch_cells)
-    ).mappings()
-    return [Claimed.model_validate(row) for row in rows]
+    asked = {**moment(now, lease=lease), "limit": limit, "until": now + lease}
+    return [Claimed.model_validate(row) for row in tx.execute(_CLAIMED, asked).mappings()]
 
 
 # Asked about so often, over minutes, and never answered.
@@ -143,6 +127,29 @@ def _undecided() -> Select[Any]:
         .join(examples, examples.c.id == batch_items.c.example_id)
         .where(examples.c.state == CANDIDATE)
     )
+
+
+def _claimed() -> ReturningUpdate[Any]:
+    cell = batch_cells.c
+    waits = _undecided().where(batch_items.c.cell_id == cell.id, ~_IS_UNHEARD)
+    is_ready = or_(cell.state == CellState.DUE.value, ~waits.correlate(batch_cells).exists())
+    due = (
+        select(cell.id)
+        .where(IS_UNDER_WAY, is_due_then(cell.due_at), is_ready)
+        .order_by(cell.due_at, cell.id)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    return (
+        update(batch_cells)
+        .where(cell.id == due.c.id)
+        .values(state=CellState.DUE.value, attempts=cell.attempts + 1, due_at=bindparam("until"))
+        .returning(batch_cells)
+    )
+
+
+_CLAIMED = _claimed()
 
 
 def is_unheard(tx: Tx, *, cell_id: int) -> bool:
@@ -288,20 +295,23 @@ def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) ->
     An example is looked up by its capture: where there is none, the same content was there.
     """
     ids = [one.capture_id for one in items if one.capture_id]
-    found: dict[UUID, int] = {
-        row.capture_id: row.id
-        for row in tx.execute(
-            select(examples.c.capture_id, examples.c.id).where(examples.c.capture_id.in_(ids))
-        )
-    }
+    found: dict[UUID, int] = dict(map(tuple, tx.execute(_BY_CAPTURE, {"ids": ids})))
     rows = [_row(claimed, one, found, now) for one in items]
-    tx.execute(insert(batch_items), rows)
+    tx.execute(_RECORDED, {"rows": records(rows)})
     tx.execute(
         update(batch_cells)
         .where(batch_cells.c.id == claimed.id)
         .values(tries=batch_cells.c.tries + len(rows), outages=0, reason=None)
     )
     return len(found)
+
+
+_BY_CAPTURE = select(examples.c.capture_id, examples.c.id).where(
+    examples.c.capture_id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+)
+_KEPT = (*(name for name in Item._fields if name != "capture_id"),
+         "cell_id", "strategy", "example_id", "at")  # fmt: skip
+_RECORDED = insert(batch_items).from_select(_KEPT, select(recordset(batch_items, *_KEPT)))
 
 
 def _row(claimed: Claimed, one: Item, found: dict[UUID, int], now: datetime) -> dict[str, Any]:
@@ -358,13 +368,14 @@ def end(tx: Tx, *, claimed: Claimed, reason: str | None, last: Fallback | None =
 
 def is_more_due(tx: Tx, *, lease: timedelta, now: datetime) -> bool:
     """Whether a portion waits for a worker."""
-    cell = batch_cells.c
-    found = tx.scalar(
-        select(cell.id)
-        .where(cell.state == CellState.DUE.value, is_due(cell.due_at, now=now, lease=lease))
-        .limit(1)
-    )
-    return found is not None
+    return tx.scalar(_DUE, moment(now, lease=lease)) is not None
+
+
+_DUE = (
+    select(batch_cells.c.id)
+    .where(batch_cells.c.state == CellState.DUE.value, is_due_then(batch_cells.c.due_at))
+    .limit(1)
+)
 
 
 def made_as(tx: Tx, *, example_id: int) -> MadeAs | None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import Text, bindparam, cast, func, select
+from sqlalchemy import ARRAY, Text, any_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.policy import Policy
@@ -37,15 +37,22 @@ def ensure_domain(tx: Tx, *, domain: str, now: datetime) -> bool:
 
 def ensure_domains(tx: Tx, *, names: Iterable[str], now: datetime) -> set[str]:
     """Make the missing ones of these domains, in one order so two batches never deadlock."""
-    rows = [{"name": name, "created_at": now} for name in sorted(set(names))]
-    if not rows:
+    wanted = set(names)
+    missing = wanted - set(tx.scalars(_THERE, {"names": list(wanted)}))
+    if not missing:
         return set()
+    rows = [{"name": name, "created_at": now} for name in sorted(missing)]
     made = tx.scalars(
         insert(domains_table).values(rows).on_conflict_do_nothing().returning(domains_table.c.name)
     ).all()
     for domain in made:
         _write(tx, domain=domain, version=1, policy=Policy(), author=FIRST_AUTHOR, now=now)
     return set(made)
+
+
+_THERE = select(domains_table.c.name).where(
+    domains_table.c.name == any_(bindparam("names", type_=ARRAY(Text)))
+)
 
 
 def current(tx: Tx, *, domain: str) -> Versioned:
