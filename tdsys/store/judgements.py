@@ -28,6 +28,7 @@ from tdsys.core.canaries import Outcome
 from tdsys.core.rubric import Judgement, Juror, Unscored
 from tdsys.store.engine import Tx
 from tdsys.store.judgement_schema import Said, canary_answers, judgements, jurors, suspensions
+from tdsys.store.values import records, recordset
 
 Key = tuple[bytes, str]
 
@@ -92,7 +93,16 @@ def keep(tx: Tx, *, answered: Iterable[Answered], now: datetime) -> None:
     """Append answers; what two workers paid for at once is kept once, outages not at all."""
     rows = [_row(one, now) for one in answered if not _is_outage(one.said)]
     if rows:
-        tx.execute(insert(judgements).on_conflict_do_nothing(), rows)
+        tx.execute(_KEPT, {"rows": records(rows)})
+
+
+_COLUMNS = ("fingerprint", "juror", "sample", "at", "outcome", "answers", "values", "rationales",
+            "reason")  # fmt: skip
+_KEPT = (
+    insert(judgements)
+    .from_select(_COLUMNS, select(recordset(judgements, *_COLUMNS)))
+    .on_conflict_do_nothing()
+)
 
 
 def introduce(tx: Tx, *, known: Iterable[Juror], now: datetime) -> None:

@@ -99,6 +99,8 @@ def records(rows: Iterable[Mapping[str, object]]) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, str):
         return value[:LONGEST]
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
     return value.isoformat() if isinstance(value, datetime) else value
 
 

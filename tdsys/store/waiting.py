@@ -9,7 +9,18 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, func, or_, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    RowMapping,
+    any_,
+    bindparam,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move
@@ -28,7 +39,7 @@ BY_PIPELINE = (Move.REVIEW.value,)
 
 def appraise(tx: Tx, *, ids: Collection[int], now: datetime) -> None:
     """Say what a look at each is worth, for those of them that wait; the others are passed over."""
-    found = tx.execute(_signals(ids)).mappings().all()
+    found = tx.execute(_SIGNALS, {"ids": list(ids)}).mappings().all() if ids else ()
     if not found:
         return
     rules = policies.currents(tx, names={row["domain"] for row in found})
@@ -86,7 +97,7 @@ def _opinions(row: RowMapping) -> list[dict[Dimension, float]]:
     return [{d: value for d, value in one.values.items() if value is not None} for one in said]
 
 
-def _signals(ids: Collection[int]) -> Any:
+def _signals() -> Any:
     verdict = _newest(ScoreKind.VERIFIER).lateral("evidence")
     judged = _newest(ScoreKind.JUDGE).where(scores.c.outcome == "scored").lateral("judged")
     last = (
@@ -107,7 +118,7 @@ def _signals(ids: Collection[int]) -> Any:
         .outerjoin(verdict, true())
         .outerjoin(judged, true())
         .outerjoin(last, true())
-        .where(examples.c.id.in_(ids))
+        .where(examples.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
     )  # fmt: skip
 
 
@@ -136,3 +147,6 @@ def _admitted_in_cell() -> Any:
         .subquery()
     )
     return select(func.count()).select_from(some).scalar_subquery()
+
+
+_SIGNALS = _signals()

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     ScalarSelect,
-    bindparam,
     case,
     false,
     func,
@@ -45,13 +44,12 @@ from tdsys.store.schema import (
 )
 from tdsys.store.values import records, recordset
 
+_CHANGED = ("state", "reason", "quality", "moved_at")
+_DECISIONS = recordset(examples, "id", *_CHANGED)
 _DECIDE = (
     update(examples)
-    .where(examples.c.id == bindparam("example"))
-    .values(
-        {name: bindparam(name) for name in ("state", "reason", "quality", "moved_at")}
-        | {"due_at": null()}
-    )
+    .where(examples.c.id == _DECISIONS.c.id)
+    .values({name: _DECISIONS.c[name] for name in _CHANGED} | {"due_at": null()})
 )
 _SHARED = ("example_id", "kind", "outcome", "policy_version", "attempt", "created_at")
 _JUDGED = ("judge_model", "rubric_version", "prompt_version", "rationales", "judgements", "reason",
@@ -96,6 +94,11 @@ class _Step(NamedTuple):
     actor: str
     policy_version: int
     score_id: int | None = None
+
+
+_EXPLAINED = insert(transitions).from_select(
+    [*_Step._fields, "at"], select(recordset(transitions, *_Step._fields, "at"))
+)
 
 
 def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candidate]:
@@ -191,7 +194,7 @@ def record(tx: Tx, *, decided: Sequence[Decided], now: datetime) -> set[int]:
     ours = _as_judged(tx, [one.heard.candidate for one in decided])
     fresh = [one for one in decided if one.heard.candidate.id in ours]
     if fresh:
-        tx.execute(_DECIDE, [_decided(one, now) for one in fresh])
+        tx.execute(_DECIDE, {"rows": records([_decided(one, now) for one in fresh])})
         ids = _append_scores(tx, [one.heard for one in fresh], now)
         _explain(tx, list(map(_step, fresh, ids)), now)
         waits = [one for one in fresh if one.decision.move is Move.REVIEW]
@@ -221,7 +224,7 @@ def _as_judged(tx: Tx, candidates: Sequence[Candidate]) -> set[int]:
 def _decided(one: Decided, now: datetime) -> dict[str, Any]:
     to = after(State.CANDIDATE, one.decision.move)
     return {
-        "example": one.heard.candidate.id,
+        "id": one.heard.candidate.id,
         "state": to.value,
         "reason": one.decision.reason,
         "quality": one.decision.quality,
@@ -393,4 +396,4 @@ def _judged(answer: Assessment | Unscored) -> dict[str, Any]:
 
 
 def _explain(tx: Tx, steps: Sequence[_Step], now: datetime) -> None:
-    tx.execute(insert(transitions), [{**step._asdict(), "at": now} for step in steps])
+    tx.execute(_EXPLAINED, {"rows": records([{**step._asdict(), "at": now} for step in steps])})
