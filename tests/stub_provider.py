@@ -1,8 +1,8 @@
 """An OpenAI-compatible server on 127.0.0.1 that answers with the offline model's brain.
 
 Used in a thread (`with StubProvider() as stub`) or as a process: `python -m tests.stub_provider
-PORT SECONDS [CAPACITY [SHARE]]` (0 picks a free port; each answer takes so long; so many at once,
-0: any; so many of them are refused; the address is the first line it prints).
+PORT SECONDS [CAPACITY [SHARE [TEXT]]]` (0 picks a free port; each answer takes so long; so many at
+once, 0: any; so many of them are refused; each says this; the address is the first line it prints).
 """
 
 from __future__ import annotations
@@ -222,9 +222,12 @@ async def _send(send: Send, status: int, content: Message, retry_after: str = "1
 
 
 if __name__ == "__main__":
-    port, latency, capacity, share = [*sys.argv[1:], *["0"] * 4][:4]
+    port, latency, capacity, share, *said = [*sys.argv[1:], *["0"] * (5 - len(sys.argv))]
     behaving = Behaviour(
-        latency=float(latency), capacity=int(capacity) or None, refuse_share=float(share)
+        latency=float(latency),
+        capacity=int(capacity) or None,
+        refuse_share=float(share),
+        say=said[0] if said else None,
     )
     provider = StubProvider(port=int(port), behaviour=behaving)
     sys.stdout.write(provider.api_base + "\n")

@@ -75,7 +75,7 @@ def main(count: str, api_base: str, in_flight: str, prompts_at: str) -> None:
         asyncio.run(make(rest, api_base, int(in_flight), asked, kept))
         seconds, spent = time.perf_counter() - began, os.times()
     cpu = spent.user + spent.system - used.user - used.system
-    found = {"rate": int(count) / seconds, "cpu": cpu * 1e3 / int(count)}
+    found = {"judged": int(count) / seconds, "cpu": cpu * 1e3 / int(count)}
     sys.stdout.write(json.dumps(found) + "\n")
 
 

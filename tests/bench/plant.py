@@ -58,10 +58,12 @@ class Generator(dspy.Module):
 class Made(NamedTuple):
     """What a batch came to, from its beginning to its end as its row says.
 
-    `cpu` in ms an item, of all workers and who follows it together; `servers`: of Postgres and
-    Valkey, where they run here.
+    `rate` of what was admitted, `judged` of all that was made and judged, for what is not admitted
+    is made again. `cpu` in ms an admitted item, of all workers and who follows it together;
+    `servers`: of Postgres and Valkey, where they run here.
     """
 
+    judged: float
     rate: float
     cpu: float
     servers: float
@@ -69,10 +71,13 @@ class Made(NamedTuple):
 
 
 @contextmanager
-def provider(latency: float, *, capacity: int = 0, refused: float = 0) -> Iterator[str]:
-    """A provider in a process of its own; its address."""
+def provider(
+    latency: float, *, capacity: int = 0, refused: float = 0, say: str | None = None
+) -> Iterator[str]:
+    """A provider in a process of its own; its address. `say`: what it answers to everybody."""
+    behaving = [str(one) for one in (latency, capacity, refused, say) if one is not None]
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.stub_provider", "0", *map(str, (latency, capacity, refused))],
+        [sys.executable, "-m", "tests.stub_provider", "0", *behaving],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -134,10 +139,10 @@ class Plant:
         used, served = self._ticks() - used, self._served() - served
         report = filling.report(self.store, batch_id=batch_id)
         assert report.whole.admitted == count, filling.ended(report)
-        asked = report.batch.spent + self._judged() - judged
-        asked += report.whole.tried if is_generated else 0
-        each = 1e3 / TICKS / count
-        return Made(count / self._seconds(batch_id), used * each, served * each, asked / count)
+        judged = self._judged() - judged
+        asked = report.batch.spent + judged + (report.whole.tried if is_generated else 0)
+        each, seconds = 1e3 / TICKS / count, self._seconds(batch_id)
+        return Made(judged / seconds, count / seconds, used * each, served * each, asked / count)
 
     def broken(self) -> list[Finding]:
         """The invariants that do not hold."""
