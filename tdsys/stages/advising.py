@@ -151,11 +151,11 @@ def apply(
     """Follow a recommendation: by moves of the lifecycle, a policy, or a batch.
 
     Retirements are followed by a new dataset version. Conflict where it is not open any more,
-    NotReady where following it was measured to do harm, unless `despite_impact`.
+    NotReady where following it was measured to do harm to this model, unless `despite_impact`.
     """
     with store.begin() as tx:
         one = recommendations.find(tx, id=id)
-        measured = impacts.of(tx, recommendation_id=id)
+        measured = impacts.of(tx, recommendation_id=id, model=model)
     if one.state is not AdviceState.OPEN:
         raise Conflict(f"recommendation {id} is {one.state}", remedy="ask for fresh ones")
     if dry_run:
