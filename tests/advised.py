@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import text
 
 from tdsys.core.advising import Kind
 from tdsys.core.filling import Offer
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Signature
-from tdsys.core.program import Artefact, Item
+from tdsys.core.program import Artefact, Item, ItemScore
 from tdsys.stages import advising, impact
 from tdsys.stages.following import OFFLINE
 from tdsys.store import Store, datasets, examples, impacts, recommendations
@@ -110,12 +111,24 @@ class Choosy(ScriptedOptimizer):
     def __init__(self, harmful: str) -> None:
         super().__init__()
         self.harmful = harmful
+        self.silent = 0  # of how many test items there is no answer
 
     def optimize(
         self, signature: Signature, train: Sequence[Item], val: Sequence[Item], **given: Any
     ) -> Artefact:
         self.after = 0.3 if self.harmful in {one.uid for one in train} else 0.9
         return super().optimize(signature, train, val, **given)
+
+    def evaluate(
+        self,
+        signature: Signature,
+        state: dict[str, JsonValue] | None,
+        items: Sequence[Item],
+        **given: Any,
+    ) -> list[ItemScore]:
+        scores = super().evaluate(signature, state, items, **given)
+        none = [ItemScore(uid=one.uid, value=None, error="no answer") for one in items]
+        return [*none[: self.silent], *scores[self.silent :]]
 
 
 def advised(desk: Desk, key: str, kind: str, subject: str) -> Recommendation:

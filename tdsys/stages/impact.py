@@ -210,7 +210,8 @@ def _close_complete(store: Store, *, clock: Clock) -> None:
         except Conflict as lost:
             _end(store, one.id, AttributionState.FAILED, str(lost), now=clock())
             continue
-        state = AttributionState.FINISHED if result else AttributionState.FAILED
+        is_verdict = result is not None and result.finding is not Finding.UNANSWERED
+        state = AttributionState.FINISHED if is_verdict else AttributionState.FAILED
         reason = told(result) if result else "no test item got an answer"
         told_ = result.model_dump(mode="json", by_alias=True) if result else None
         outcome = {**told_, "simulated": one.model == OFFLINE} if told_ else None
@@ -366,9 +367,9 @@ def _recipe(found: _Material, train: Sequence[Item], seed: int) -> Recipe:
 def told(found: Impact) -> str:
     """The verdict in one sentence."""
     pairs = found.seeds * found.items
-    if found.finding is Finding.NOT_ENOUGH and found.requests < FEWEST_REQUESTS:
-        return f"{found.finding}: only {found.requests} distinct requests in the test split"
     if found.finding is Finding.NOT_ENOUGH:
+        return f"{found.finding}: fewer than {FEWEST_REQUESTS} distinct requests in the test split"
+    if found.finding is Finding.UNANSWERED:
         return f"{found.finding}: {found.unanswered} of {pairs} pairs of answers cannot be read"
     missing = f"; {found.unanswered} of {pairs} pairs unanswered" if found.unanswered else ""
     return (

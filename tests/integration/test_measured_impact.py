@@ -13,7 +13,8 @@ from tdsys.stages.following import OFFLINE
 from tdsys.store import Store, datasets, impacts, recommendations
 from tdsys.store.effect_schema import AttributionState
 from tests.advised import SEEDS, WORSE, Choosy, Desk, measured_worse, to_retire
-from tests.attributed import DOMAIN
+from tests.attributed import COUNT, DOMAIN
+from tests.factories import make_capture
 from tests.scripted import ScriptedVerifier
 from tests.stored import LEASE
 
@@ -200,3 +201,30 @@ def test_an_outcome_is_written_and_read_without_names_that_only_python_needs(lea
         old = impacts.of(tx, recommendation_id=one.id, model=OFFLINE)
     assert old
     assert old.shown.outcome == {"with": 0.3}
+
+
+@pytest.mark.criterion("9.4")
+def test_where_the_model_left_too_much_unanswered_the_same_pairs_are_measured_again(
+    store: Store,
+) -> None:
+    asked = [{**make_capture().inputs, "context": f"shop {n}"} for n in range(COUNT)]
+    desk = Desk(store, [make_capture(inputs=one) for one in asked])
+    one = to_retire(desk)
+    plan = impact.planned(store, id=one.id, model=OFFLINE, seeds=1)
+    optimizer = Choosy(desk.train[0].fingerprint)
+
+    def measured() -> impacts.Measurement:
+        assert impact.begin(store, plan, clock=desk.clock)
+        while desk.measure(optimizer):
+            pass
+        return impact.shown(store, id=one.id, model=OFFLINE).measurement
+
+    optimizer.silent = 2
+    lost = measured()
+    assert (lost.state, lost.reason) == (
+        "failed", "too few answers: 2 of 12 pairs of answers cannot be read",
+    )  # fmt: skip
+    optimizer.silent = 1
+    verdict = measured()
+    assert (verdict.state, str(verdict.reason)[:8]) == ("finished", "improved")
+    assert not impact.begin(store, plan, clock=desk.clock)
