@@ -425,7 +425,7 @@ class Runtime:
         """Drop models' answers about what was forgotten from this machine's cache; how many."""
         from tdsys.llm.session import evict  # noqa: PLC0415  # dspy takes seconds to import
 
-        return evict(lambda last: forgetting.evictions(self.store, after=last))
+        return evict(lambda done: forgetting.evictions(self.store, done=done))
 
     def close(self) -> None:
         """End what this process opened."""

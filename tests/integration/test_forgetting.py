@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -406,7 +407,7 @@ def test_examples_are_forgotten_by_command(
     assert (bad.code, "line 1: 'what' is no id" in one_line(bad)) == (2, True)
     with here.begin() as tx:
         assert count(tx, "examples") == 1
-        assert {tag for _, tag in burials.evictions(tx, after=0)} >= {"shared"}
+        assert {one.tag for one in burials.evictions(tx, done=[])} >= {"shared"}
 
 
 def cached() -> dict[str, int]:
@@ -439,19 +440,64 @@ def test_answers_about_what_is_forgotten_are_evicted_and_only_those(
     assert before == {tags[0]: 1, tags[1]: 1, SHARED_ANSWERS: before[SHARED_ANSWERS]}
     forget(store, ids[0])
 
-    assert evicted(store) == 1 + before[SHARED_ANSWERS]
+    directory = str(tmp_path / "answers")
+    told_ = forgetting.evictions(store, done=answers.marks(directory))
+    # As another process does, while work that began before is under way here.
+    assert answers.evict(directory, told_) == 1 + before[SHARED_ANSWERS]
     assert cached() == {tags[1]: 1}
-    answers.begin(str(tmp_path / "answers"), 0)  # work that was under way meanwhile
     for about in (tags[0], None, tags[1]):
         with using(Model().lm(), about=about):
             dspy.Predict("question -> answer")(question=f"And late, about {about}?")
     assert cached() == {tags[1]: 2}
     assert evicted(store) == 0
+    for about in (tags[0], None):
+        with using(Model().lm(), about=about):
+            dspy.Predict("question -> answer")(question=f"And in new work, about {about}?")
+    assert cached() == {tags[0]: 1, tags[1]: 2, SHARED_ANSWERS: 1}
+
+
+@pytest.mark.criterion("6.4")
+def test_a_restored_backup_and_another_database_have_their_answers_evicted_too(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
+
+    def asked() -> None:
+        with using(Model().lm()):
+            dspy.Predict("question -> answer")(question="What else?")
+
+    def rows_are(rows: Sequence[tuple[int, str]]) -> None:
+        with store.begin() as tx:
+            tx.execute(text("TRUNCATE cache_evictions"))
+            for number, at in rows:
+                tx.execute(
+                    text("""INSERT INTO cache_evictions (id, tag, at) OVERRIDING SYSTEM VALUE
+                            VALUES (:id, 'shared', CAST(:at AS timestamptz))"""),
+                    {"id": number, "at": at},
+                )
+
+    def is_evicted() -> bool:
+        asked()
+        return evicted(store) > 0
+
+    whole = [(1, "2026-01-01"), (2, "2026-01-02"), (3, "2026-01-03")]
+    rows_are(whole)
+    assert (is_evicted(), is_evicted()) == (True, False)
+    restored = whole[:1]
+    rows_are([*restored, (2, "2026-01-04")])  # a backup of the first day, and a day after it
+    assert (is_evicted(), is_evicted()) == (True, False)
+    other = [(1, "2026-02-01")]
+    rows_are(other)
+    assert (is_evicted(), is_evicted()) == (True, False)
+    rows_are([*restored, (2, "2026-01-04")])  # and this machine serves the first one still
+    assert not is_evicted()
+    rows_are([*other, (2, "2026-02-02")])
+    assert (is_evicted(), is_evicted()) == (True, False)
 
 
 def evicted(store: Store) -> int:
     """How many answers a worker drops before its next work."""
-    return session.evict(lambda last: forgetting.evictions(store, after=last))
+    return session.evict(lambda done: forgetting.evictions(store, done=done))
 
 
 @pytest.mark.criterion("6.4")
