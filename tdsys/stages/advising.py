@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
+from shlex import quote
 from typing import NamedTuple
 from uuid import UUID
 
@@ -125,7 +126,7 @@ def unmeasured(store: Store, *, domain: str) -> str | None:
     if any(not one.stale for one in done):
         return None
     measured = "was measured before the data changed" if done else "was not measured yet"
-    remedy = f"`tdsys effectiveness attribute --domain {domain!r}`"
+    remedy = f"`tdsys effectiveness attribute --domain {quote(domain)}`"
     if any(one.is_open for one in all_):
         remedy = "wait for the attribution under way"
     none = "so none is called harmful or redundant"

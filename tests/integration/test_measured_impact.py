@@ -56,7 +56,7 @@ def test_what_was_last_measured_on_other_data_is_not_retired_as_redundant(store:
     assert {one.kind for one in advised} == {"fix_label"}
     said = advising.unmeasured(store, domain=DOMAIN)
     assert "was measured before the data changed" in str(said)
-    assert f"attribute --domain '{DOMAIN}'" in str(said)
+    assert f"attribute --domain {DOMAIN}`" in str(said)
 
 
 @pytest.mark.criterion("9.4")
