@@ -6,11 +6,11 @@ Nothing with a socket exists before first use, so a forked child makes its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from tdsys import quarantine
 from tdsys import settings as settings_module
@@ -56,7 +56,35 @@ if TYPE_CHECKING:
 INGEST_LEASE = timedelta(seconds=10)
 # A call of a model waits for the limiter, so the limiter must not wait for Redis.
 LIMITER_SECONDS = 1.0
+Made = TypeVar("Made")
 NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
+
+
+class _Asking(Generic[Made]):
+    """What asks models, made once. Whoever takes it begins new work, and so before he claims any.
+
+    Answers about what was forgotten meanwhile are dropped then, and none to work that began before
+    is kept: nobody has to think of that.
+    """
+
+    def __init__(self, make: Callable[[Any], Made]) -> None:
+        self._make, self.__doc__ = make, make.__doc__
+
+    @overload
+    def __get__(self, here: None, owner: object) -> Self: ...
+    @overload
+    def __get__(self, here: Runtime, owner: object) -> Made: ...
+    def __get__(self, here: Runtime | None, owner: object) -> Self | Made:
+        if here is None:
+            return self
+        here.evict_answers()
+        return self.of(here)
+
+    def of(self, here: Runtime) -> Made:
+        """The same without any work."""
+        name = self._make.__name__
+        made: Made = here.asking.get(name) or here.asking.setdefault(name, self._make(here))
+        return made
 
 
 class Runtime:
@@ -65,6 +93,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.lease = timedelta(seconds=settings.lease_seconds)
+        self.asking: dict[str, Any] = {}
 
     @property
     def redis_url(self) -> str:
@@ -239,7 +268,7 @@ class Runtime:
 
         return GuardedIntake()
 
-    @cached_property
+    @_Asking
     def judge(self) -> Judge:
         """The judge model with its rubric."""
         from tdsys.llm.judge import ModelJudge  # noqa: PLC0415  # dspy takes seconds to import
@@ -268,14 +297,14 @@ class Runtime:
 
         return shipped()
 
-    @cached_property
+    @_Asking
     def optimizer(self) -> Optimizer:
         """The optimizers, on the configured model."""
         from tdsys.llm.optimizer import DspyOptimizer  # noqa: PLC0415
 
         return DspyOptimizer(self._sparing_model, threads=self.settings.lm_threads)
 
-    @cached_property
+    @_Asking
     def prober(self) -> Prober:
         """Prompts with given demos on the configured model."""
         from tdsys.llm.probing import ModelProber  # noqa: PLC0415
@@ -284,7 +313,10 @@ class Runtime:
 
     @cached_property
     def workshop(self) -> ModelWorkshop:
-        """Everything that can make an example."""
+        """Everything that can make an example; who has it made takes `solver` as well.
+
+        Offering is no work, and whoever only offers, as the web does, needs no cache of answers.
+        """
         from tdsys.llm.workshop import ModelWorkshop  # noqa: PLC0415
 
         return ModelWorkshop(
@@ -293,7 +325,7 @@ class Runtime:
             calculator=self.calculator,
         )
 
-    @cached_property
+    @_Asking
     def solver(self) -> Solver:
         """Solves synthetic problems once more: the judge's model, so that it can be another."""
         from tdsys.llm.synthesis import ModelSolver  # noqa: PLC0415
@@ -392,7 +424,7 @@ class Runtime:
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
         require_optuna()
-        _ = self.judge, self.optimizer, self.solver
+        _ = [one.of(self) for one in (Runtime.judge, Runtime.optimizer, Runtime.solver)]
 
     @property
     def scoring_limits(self) -> Limits:
@@ -425,7 +457,7 @@ class Runtime:
         """Drop models' answers about what was forgotten from this machine's cache; how many."""
         from tdsys.llm.session import evict  # noqa: PLC0415  # dspy takes seconds to import
 
-        return evict(lambda last: forgetting.evictions(self.store, after=last))
+        return evict(lambda done: forgetting.evictions(self.store, done=done))
 
     def close(self) -> None:
         """End what this process opened."""

@@ -6,14 +6,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import JsonValue
 from sqlalchemy import text
 
 from tdsys.core.advising import Kind
 from tdsys.core.filling import Offer
 from tdsys.core.lifecycle import Move
 from tdsys.core.policy import Signature
-from tdsys.core.program import Artefact, Item
+from tdsys.core.program import Artefact, Item, ItemScore
 from tdsys.stages import advising, impact
+from tdsys.stages.following import OFFLINE
 from tdsys.store import Store, datasets, examples, impacts, recommendations
 from tdsys.store.effect_schema import AttributionState
 from tdsys.store.recommendations import Recommendation
@@ -46,11 +48,16 @@ class Desk(World):
         return next(one for one in found if one.kind is kind)
 
     def apply(
-        self, one: Recommendation, *, dry_run: bool = False, despite_impact: bool = False
+        self,
+        one: Recommendation,
+        *,
+        dry_run: bool = False,
+        despite_impact: bool = False,
+        model: str = OFFLINE,
     ) -> advising.Applied:
         self.clock.forward(minutes=1)
         return advising.apply(
-            self.store, id=one.id, supply=NoModel, model="offline", actor="ann",
+            self.store, id=one.id, supply=NoModel, model=model, actor="ann",
             clock=self.clock, dry_run=dry_run, despite_impact=despite_impact,
         )  # fmt: skip
 
@@ -99,15 +106,29 @@ def to_retire(desk: Desk) -> Recommendation:
 class Choosy(ScriptedOptimizer):
     """Its programs are good unless the harmful example is among what they learned from."""
 
+    model = f"{OFFLINE}/scripted"
+
     def __init__(self, harmful: str) -> None:
         super().__init__()
         self.harmful = harmful
+        self.silent = 0  # of how many test items there is no answer
 
     def optimize(
         self, signature: Signature, train: Sequence[Item], val: Sequence[Item], **given: Any
     ) -> Artefact:
         self.after = 0.3 if self.harmful in {one.uid for one in train} else 0.9
         return super().optimize(signature, train, val, **given)
+
+    def evaluate(
+        self,
+        signature: Signature,
+        state: dict[str, JsonValue] | None,
+        items: Sequence[Item],
+        **given: Any,
+    ) -> list[ItemScore]:
+        scores = super().evaluate(signature, state, items, **given)
+        none = [ItemScore(uid=one.uid, value=None, error="no answer") for one in items]
+        return [*none[: self.silent], *scores[self.silent :]]
 
 
 def advised(desk: Desk, key: str, kind: str, subject: str) -> Recommendation:
@@ -126,7 +147,9 @@ def advised(desk: Desk, key: str, kind: str, subject: str) -> Recommendation:
 def measured_worse(store: Store, one: Recommendation, clock: Clock) -> int:
     """As if pairs of runs had been compared, and the verdict was: worse."""
     with store.begin() as tx:
-        id_ = impacts.open_(tx, recommendation_id=one.id, seeds=SEEDS, planned_calls=9, now=clock())
+        id_ = impacts.open_(
+            tx, recommendation_id=one.id, seeds=SEEDS, model=OFFLINE, planned_calls=9, now=clock()
+        )
         assert id_ is not None
         impacts.close(
             tx, impact_id=id_, state=AttributionState.FINISHED, reason=WORSE, now=clock(),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from tdsys.core.attribution import Contribution, Probed
 from tdsys.core.dataset import Split
+from tdsys.core.example import Capture
 from tdsys.core.policy import Signature
 from tdsys.core.program import Grader, Item, ItemScore
 from tdsys.stages import attributing
@@ -66,10 +67,10 @@ class ScriptedProber:
 class World:
     """A frozen version and what attributes it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, captures: Sequence[Capture] | None = None) -> None:
         self.store, self.clock, self.prober = store, Clock(), ScriptedProber()
         with store.begin() as tx:
-            admit(tx, make_captures(COUNT))
+            admit(tx, captures or make_captures(COUNT))
             self.version = freeze(tx)
             members = datasets.members(tx, version_id=self.version.id)
         self.train = [m.example for m in members if m.split is Split.TRAIN]

@@ -38,8 +38,8 @@ NO_WORKER = (
 TITLES = ("batch", "domain", "kind", "state", "wanted", "calls", "asked for at", "by")
 CELLS = ("topic", "difficulty", "strategy", "wanted", "made", "admitted", "waiting", "why not more")
 RESORTS = {
-    IMPORT: "nothing is left but to import: tdsys import FILE --domain '{domain}'",
-    REVIEW: "look at them: tdsys examples list --state in_review --domain '{domain}'",
+    IMPORT: "nothing is left but to import: tdsys import FILE --domain {domain}",
+    REVIEW: "look at them: tdsys examples list --state in_review --domain {domain}",
     RESUME: "they are judged once it does, then go on: tdsys batch resume {batch}",
 }
 
@@ -224,7 +224,7 @@ def tell(report: Report, *, as_json: bool) -> None:
         say(f"  the first {why}: {' '.join(detail.split())}")
     for one in report.fallbacks:
         following = RESORTS.get(one.next, "then {next}").format(
-            next=one.next, domain=batch.domain, batch=batch.id
+            next=one.next, domain=quote(batch.domain), batch=batch.id
         )
         say(f"{one.topic}, {one.difficulty}: {one.given_up} ended: {one.because}; {following}")
     say(f"{batch.domain}: {report.mixture.in_words()}")

@@ -87,9 +87,10 @@ def attribute(
 @as_json
 def show(domain: str, *, as_json: bool) -> None:
     """Show the newest contributions, and how far an attribution is that is under way."""
-    store = runtime.current().store
+    here = runtime.current()
+    store = here.store
     found = attributing.shown(store, domain=domain)
-    measured = impact.of_domain(store, domain=domain)
+    measured = impact.of_domain(store, domain=domain, model=here.settings.lm)
     known = [one for one in advising.listed(store, domain=domain) if one.id in measured]
     if as_json:
         rows = [recommended(one, measured[one.id]) for one in known]

@@ -149,7 +149,8 @@ def rollback(domain: str, number: int, *, dry_run: bool, as_json: bool) -> None:
 def set_(domain: str, fields: tuple[str, ...]) -> None:
     """Put a next version in force: these fields changed, the others as they are.
 
-    A VALUE is JSON (0.7, ["easy", "hard"], null), and text where it is none.
+    A VALUE is JSON (0.7, ["easy", "hard"], null), and text where it is none. Of a section one
+    field: lifecycle.max_admitted=5000.
     """
     here = runtime.current()
     given = pairs(fields, where="the field", example="min_examples=80")
@@ -166,7 +167,7 @@ def set_(domain: str, fields: tuple[str, ...]) -> None:
 def changed(before: Policy, fields: dict[str, JsonValue]) -> Policy:
     """The policy with these fields replaced; InvalidInput names the field and what is wrong."""
     try:
-        after = Policy.model_validate({**before.model_dump(mode="json"), **fields})
+        after = Policy.model_validate(_with(before.model_dump(mode="json"), fields))
     except ValidationError as bad:
         where, what = first_mistake(bad)
         raise InvalidInput(
@@ -176,6 +177,18 @@ def changed(before: Policy, fields: dict[str, JsonValue]) -> Policy:
         told = "; ".join(f"policy {one.field}: {one.message}" for one in clashes)
         raise InvalidInput(told, remedy=clashes[0].remedy)
     return after
+
+
+def _with(document: dict[str, JsonValue], fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The document with these in the place of its own; `lifecycle.max_admitted` is in a section."""
+    for path, value in fields.items():
+        *sections, name = path.split(".")
+        place = document
+        for section in sections:
+            inner = place.get(section)
+            place[section] = place = dict(inner) if isinstance(inner, dict) else {}
+        place[name] = value
+    return document
 
 
 def _read(file: str, *, as_json: bool) -> Written:

@@ -70,7 +70,7 @@ def recommend(domain: str, *, all_: bool, as_json: bool) -> None:
     found = advising.recommend(here.store, domain=domain, clock=here.now)
     if all_:
         found = advising.listed(here.store, domain=domain)
-    measured = impact.of_domain(here.store, domain=domain)
+    measured = impact.of_domain(here.store, domain=domain, model=here.settings.lm)
     unmeasured = advising.unmeasured(here.store, domain=domain)
     if as_json:
         told = [document(one, measured.get(one.id)) for one in found]
@@ -121,7 +121,7 @@ def revert(id_: int, *, as_json: bool) -> None:
     one = advising.revert(here.store, id=id_, actor=person(), clock=here.now)
     for task in (Task.SCORE, Task.PLAN):
         here.bells.ring(task)
-    found = impact.of_domain(here.store, domain=one.domain).get(id_)
+    found = impact.of_domain(here.store, domain=one.domain, model=here.settings.lm).get(id_)
     news = f"recommendation {id_} is reverted: {one.title}"
     say(json.dumps(document(one, found)) if as_json else news)
 
@@ -141,7 +141,8 @@ def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool)
     This process works along with the workers. What was measured already is only shown.
     """
     here = runtime.current()
-    plan = impact.planned(here.store, id=id_, seeds=seeds)
+    model = here.settings.lm
+    plan = impact.planned(here.store, id=id_, model=model, seeds=seeds)
     if dry_run:
         _tell_plan(plan, as_json=as_json)
         return
@@ -153,7 +154,9 @@ def impact_(id_: int, seeds: int, *, dry_run: bool, detach: bool, as_json: bool)
         say(json.dumps(told) if as_json else news)
         return
     again = not begun and plan.measured
-    found = impact.shown(here.store, id=id_, measured=again) if again else _followed(id_)
+    found = (
+        impact.shown(here.store, id=id_, model=model, measured=again) if again else _followed(id_)
+    )
     _tell_impact(found, as_json=as_json)
 
 
@@ -161,6 +164,7 @@ def _tell_plan(plan: impact.Planned, *, as_json: bool) -> None:
     told = {
         "recommendation": plan.recommendation.id,
         "seeds": plan.seeds,
+        "model": plan.model,
         "calls": plan.calls,
         "measured": _measured(plan.measured),
     }
@@ -169,13 +173,13 @@ def _tell_plan(plan: impact.Planned, *, as_json: bool) -> None:
     elif plan.measured:
         say(f"measured with these seeds already, no calls: {plan.measured.told}")
     else:
-        say(f"{2 * len(plan.seeds)} runs, at most {plan.calls} calls")
+        say(f"{2 * len(plan.seeds)} runs, at most {plan.calls} calls of {plan.model}")
 
 
 def _followed(id_: int) -> impact.Shown:
     here, told = runtime.current(), -1
     while True:
-        found = impact.shown(here.store, id=id_)
+        found = impact.shown(here.store, id=id_, model=here.settings.lm)
         if found.measurement.state is not AttributionState.OPEN:
             return found
         done = sum(one.state is ProbeState.DONE for one in found.runs)
@@ -188,6 +192,7 @@ def _followed(id_: int) -> impact.Shown:
             verifier=here.verifier,
             clock=here.now,
             lease=here.lease,
+            only=id_,
         ):
             time.sleep(LOOK_EVERY)
 

@@ -19,6 +19,7 @@ TOKENS_PRICED = 1_000_000
 class Progress(BaseModel):
     """How far a run is: `best` of the full trials, calls, what was paid, and how long at most.
 
+    A run that was claimed again goes through all of it anew, but for what was paid, which adds up.
     `cost` is in US dollars, `left_seconds` an upper bound; both None while nobody knows.
     """
 
@@ -54,6 +55,9 @@ class Progress(BaseModel):
         return held
 
 
+NOTHING = Progress()
+
+
 def after_trial(known: Progress, trial: Trial) -> Progress:
     """With one more trial."""
     news: dict[str, object] = {
@@ -71,15 +75,26 @@ def after_trial(known: Progress, trial: Trial) -> Progress:
     return known.model_copy(update=news)
 
 
-def after_calls(known: Progress, spent: Spent, *, price: float | None) -> Progress:
-    """With what it took so far; `price` in US dollars for a million tokens."""
-    cost = None if price is None else round(spent.tokens * price / TOKENS_PRICED, 6)
-    return known.model_copy(update={**spent._asdict(), "cost": cost})
+def after_calls(
+    known: Progress, spent: Spent, *, price: float | None, earlier: Progress = NOTHING
+) -> Progress:
+    """With what it took so far, after `earlier` attempts; dollars for a million tokens."""
+    paid, tokens = earlier.paid + spent.paid, earlier.tokens + spent.tokens
+    cost = None if price is None else round(tokens * price / TOKENS_PRICED, 6)
+    news = {**spent._asdict(), "paid": paid, "tokens": tokens, "cost": cost}
+    return known.model_copy(update=news)
 
 
-def planned(plan: Plan) -> Progress:
-    """Before anything was done."""
-    return Progress(phase="starting", planned=evaluations(plan), calls_at_most=plan.calls_at_most)
+def planned(plan: Plan, *, earlier: Progress = NOTHING) -> Progress:
+    """Before anything was done but what `earlier` attempts paid."""
+    return Progress(
+        phase="starting",
+        planned=evaluations(plan),
+        calls_at_most=plan.calls_at_most,
+        paid=earlier.paid,
+        tokens=earlier.tokens,
+        cost=earlier.cost,
+    )
 
 
 def left(plan: Plan, spent: Spent, *, before: int | None, took: timedelta) -> float | None:

@@ -26,6 +26,7 @@ class Finding(StrEnum):
     WORSE = "worse"
     NOTHING_SHOWN = "no difference shown"
     NOT_ENOUGH = "not enough evidence"
+    UNANSWERED = "too few answers"
 
 
 class Impact(BaseModel):
@@ -89,7 +90,12 @@ def impact(pairs: Sequence[Pair], requests: Sequence[str]) -> Impact | None:
         requests=len(table),
         seeds=len(pairs),
         unanswered=missing,
-        finding=_finding(low, high, len(table), missing / (len(pairs) * len(requests))),
+        finding=_finding(
+            (low, high),
+            asked=len(set(requests)),
+            answered=len(table),
+            unanswered=missing / (len(pairs) * len(requests)),
+        ),
     )
 
 
@@ -108,9 +114,15 @@ def _mean(table: _Table) -> float:
     return fmean(value for by in table for value in by.values())
 
 
-def _finding(low: float, high: float, requests: int, unanswered: float) -> Finding:
-    if requests < FEWEST_REQUESTS or unanswered > 1 - ANSWERED_SHARE:
+def _finding(
+    interval: tuple[float, float], *, asked: int, answered: int, unanswered: float
+) -> Finding:
+    low, high = interval
+    # First what asking again would not change.
+    if asked < FEWEST_REQUESTS:
         return Finding.NOT_ENOUGH
+    if answered < FEWEST_REQUESTS or unanswered > 1 - ANSWERED_SHARE:
+        return Finding.UNANSWERED
     if low > 0:
         return Finding.IMPROVED
     return Finding.WORSE if high < 0 else Finding.NOTHING_SHOWN

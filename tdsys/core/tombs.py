@@ -24,6 +24,21 @@ MARK = "forgotten"
 RECORDS = frozenset({"traces", "train"})
 
 
+class Mark(NamedTuple):
+    """An eviction as a machine remembers it: its number and time name it in its database alone."""
+
+    number: int
+    at: datetime
+
+
+class Eviction(NamedTuple):
+    """That cached answers under a tag may not be kept."""
+
+    number: int
+    at: datetime
+    tag: str
+
+
 class Gone(NamedTuple):
     """What is forgotten: its fingerprints, texts that no other example has, what it asked for."""
 

@@ -4,6 +4,8 @@ An answer about one example has that example's fingerprint for a tag, one of a r
 any demo of that may be in its prompt; all others share one. DSPy's own cache knows no tags.
 
 One rule: what is answered to work that began before an eviction of its tag is not kept after it.
+Evictions are counted here by this machine; which ones of a database it is done with is told by its
+marks, which name the database's own rows, for numbers go back when a backup is restored.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,14 @@ from typing import Any
 import dspy
 from dspy.clients.cache import Cache
 
-from tdsys.core.tombs import SHARED_ANSWERS
+from tdsys.core.tombs import SHARED_ANSWERS, Eviction, Mark
 
 TAG = "tdsys_tag"
 MARK = ".evicted"
-# By directory: the last eviction that was known when this process's present work began.
+COUNT = f"{MARK}.count"
+# Of all databases that this machine works for; one whose marks were crowded out is evicted anew.
+MOST_MARKS = 50
+# By directory: how many evictions this machine had seen when this process's present work began.
 _known: dict[str, int] = {}
 
 
@@ -59,12 +65,13 @@ class TaggedCache(Cache):  # type: ignore[misc]
                 self.disk_cache.delete(key, retry=True)
 
     def _is_late(self, tag: str) -> bool:
-        return _number_in(_note(self._directory, tag)) > _known[self._directory]
+        return _count_in(_note(self._directory, tag)) > _known[self._directory]
 
 
 def install(directory: str, *, size: int) -> TaggedCache:
     """Have DSPy use such a cache from now on in this process."""
-    _known.setdefault(directory, evicted_to(directory))
+    if directory not in _known:
+        begin(directory)
     cache = TaggedCache(directory, size=size)
     cache.disk_cache.create_tag_index()
     with dspy._cache_lock:  # noqa: SLF001  # a first read would put its own in this one's place
@@ -72,51 +79,67 @@ def install(directory: str, *, size: int) -> TaggedCache:
     return cache
 
 
-def begin(directory: str, known: int) -> None:
-    """New work: whatever it looks at, it looks at after this eviction."""
-    _known[directory] = known
+def begin(directory: str) -> None:
+    """New work: whatever it looks at, it looks at after all evictions so far."""
+    _known[directory] = _count_in(Path(directory) / COUNT)
 
 
-def evicted_to(directory: str) -> int:
-    """The number of the last eviction that this machine's cache is done with."""
-    return _number_in(Path(directory) / MARK)
+def marks(directory: str) -> list[Mark]:
+    """Evictions that this machine's cache is done with, and with all before them."""
+    return [found for line in _lines_in(Path(directory) / MARK) if (found := _mark(line))]
 
 
-def evict(directory: str, told: Sequence[tuple[int, str]]) -> int:
-    """Drop what is kept under these tags, each with the number of its eviction; how many answers.
-
-    New work has begun when this returns.
-    """
-    latest: dict[str, int] = {}
-    for number, tag in told:
-        latest[tag] = max(number, latest.get(tag, 0))
-    last = max(latest.values())
+def evict(directory: str, told: Sequence[Eviction]) -> int:
+    """Drop what is kept under these tags; how many answers."""
+    tags = sorted({one.tag for one in told})
+    last = max(told, key=lambda one: one.number)
     with _alone(directory):
-        for tag, number in latest.items():
-            _write(_note(directory, tag), number)
-        dropped = sum(int(dspy.cache.disk_cache.evict(tag, retry=True)) for tag in sorted(latest))
-        _write(Path(directory) / MARK, last)
-    begin(directory, last)
+        count = _count_in(Path(directory) / COUNT) + 1
+        _write(Path(directory) / COUNT, str(count))
+        for tag in tags:
+            _write(_note(directory, tag), str(count))
+        dropped = sum(int(dspy.cache.disk_cache.evict(tag, retry=True)) for tag in tags)
+        done = [*_lines_in(Path(directory) / MARK), f"{last.number} {last.at.isoformat()}"]
+        _write(Path(directory) / MARK, "\n".join(done[-MOST_MARKS:]))
     return dropped
 
 
 def _note(directory: str, tag: str) -> Path:
-    """Where the number of the last eviction of a tag stands."""
+    """Where the count stands that the last eviction of a tag had."""
     return Path(directory) / f"{MARK}-{blake2b(tag.encode(), digest_size=16).hexdigest()}"
 
 
-def _number_in(path: Path) -> int:
-    """Zero where nothing is, or what a power cut left: then all is evicted once more."""
+def _mark(line: str) -> Mark | None:
+    """None for what an earlier version wrote: then all is evicted once more."""
+    number, _, at = line.partition(" ")
     try:
-        return int(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return Mark(int(number), datetime.fromisoformat(at))
+    except ValueError:
+        return None
+
+
+def _lines_in(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _count_in(path: Path) -> int:
+    """Zero where nothing is, or what a disk left that lost it."""
+    try:
+        return int("".join(_lines_in(path)))
+    except ValueError:
         return 0
 
 
-def _write(path: Path, number: int) -> None:
-    """The number, or the larger one that stands there; nobody reads half of it."""
+def _write(path: Path, content: str) -> None:
+    """Nobody reads half of it, and a power cut leaves the one or the other."""
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(str(max(number, _number_in(path))))
+    with fresh.open("w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)
 
 

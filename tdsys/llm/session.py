@@ -31,6 +31,7 @@ from dspy.utils.callback import BaseCallback
 from dspy.utils.usage_tracker import UsageTracker
 from pydantic import TypeAdapter
 
+from tdsys.core.tombs import Eviction, Mark
 from tdsys.errors import ConfigurationError, ModelUnavailable, NotReady, TdsysError
 from tdsys.limiter import LocalLimiter
 from tdsys.llm import answers
@@ -223,19 +224,18 @@ def using(
         yield tracker
 
 
-def evict(evictions: Callable[[int], Sequence[tuple[int, str]]]) -> int:
-    """Drop answers that may not be kept from this machine's cache, before new work; how many.
+def evict(evictions: Callable[[Sequence[Mark]], Sequence[Eviction]]) -> int:
+    """Drop answers that may not be kept from this machine's cache; how many. Then new work begins.
 
-    `evictions` says what came after a number.
+    `evictions` says what came after those that the machine is done with.
     """
     directory = default_cache_dir()
-    last = answers.evicted_to(directory)
-    answers.begin(directory, last)
-    told = evictions(last)
-    if not told:
-        return 0
-    _prepared(os.getpid(), directory)
-    return answers.evict(directory, told)
+    dropped = 0
+    if told := evictions(answers.marks(directory)):
+        _prepared(os.getpid(), directory)
+        dropped = answers.evict(directory, told)
+    answers.begin(directory)
+    return dropped
 
 
 @lru_cache(maxsize=2)

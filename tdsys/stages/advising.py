@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
+from shlex import quote
 from typing import NamedTuple
 from uuid import UUID
 
@@ -125,7 +126,7 @@ def unmeasured(store: Store, *, domain: str) -> str | None:
     if any(not one.stale for one in done):
         return None
     measured = "was measured before the data changed" if done else "was not measured yet"
-    remedy = f"`tdsys effectiveness attribute --domain {domain!r}`"
+    remedy = f"`tdsys effectiveness attribute --domain {quote(domain)}`"
     if any(one.is_open for one in all_):
         remedy = "wait for the attribution under way"
     none = "so none is called harmful or redundant"
@@ -151,11 +152,11 @@ def apply(
     """Follow a recommendation: by moves of the lifecycle, a policy, or a batch.
 
     Retirements are followed by a new dataset version. Conflict where it is not open any more,
-    NotReady where following it was measured to do harm, unless `despite_impact`.
+    NotReady where following it was measured to do harm to this model, unless `despite_impact`.
     """
     with store.begin() as tx:
         one = recommendations.find(tx, id=id)
-        measured = impacts.of(tx, recommendation_id=id)
+        measured = impacts.of(tx, recommendation_id=id, model=model)
     if one.state is not AdviceState.OPEN:
         raise Conflict(f"recommendation {id} is {one.state}", remedy="ask for fresh ones")
     if dry_run:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from shlex import quote
 from typing import NamedTuple
 from uuid import UUID
 
@@ -181,7 +182,7 @@ def begin(
 
 def _newer(tx: Tx, domain: str) -> str:
     """How the domain comes to a newer version."""
-    build = f"`tdsys dataset build --domain {domain!r}`"
+    build = f"`tdsys dataset build --domain {quote(domain)}`"
     if policies.current(tx, domain=domain)[1].optimization == "hold":
         return f"freeze a newer one by {build}; the policy has optimization: hold, so none comes"
     return f"a newer one comes by itself once examples settle, or by {build}"
@@ -195,7 +196,7 @@ def shown(store: Store, *, domain: str) -> Shown:
         if not all_:
             raise NotReady(
                 f"nothing of {domain} was attributed yet",
-                remedy=f"`tdsys effectiveness attribute --domain {domain!r} --dry-run` tells "
+                remedy=f"`tdsys effectiveness attribute --domain {quote(domain)} --dry-run` tells "
                 "what it takes",
             )
         done = [one for one in all_ if one.state is AttributionState.FINISHED]

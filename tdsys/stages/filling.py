@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from shlex import quote
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -179,7 +180,7 @@ def draft(store: Store, supply: Supply, request: Request) -> Drafted:
     if policy.collection == "off":
         raise NotReady(
             f"{request.domain} collects nothing: its policy's collection is off",
-            remedy=f"tdsys policy set --domain {request.domain!r} collection=automatic",
+            remedy=f"tdsys policy set --domain {quote(request.domain)} collection=automatic",
         )
     held: Counter[Cell] = Counter()
     for one in counts:

@@ -60,7 +60,8 @@ class Follower:
     def __init__(self, store: Store, run: Run, clock: Clock, price: float | None) -> None:
         self._store, self._run, self._clock, self._price = store, run, clock, price
         self._plan = run.plan
-        self._known = following.planned(run.plan)
+        self._earlier = Progress.read(run.progress)  # what a killed attempt paid was paid
+        self._known = following.planned(run.plan, earlier=self._earlier)
         self._began = clock()
         self._before: int | None = None
         self._looked = 0.0
@@ -77,13 +78,13 @@ class Follower:
     def begin(self, plan: Plan) -> None:
         """The search begins, by this plan."""
         self._plan, self._began = plan, self._clock()
-        self._known = following.planned(plan)
+        self._known = following.planned(plan, earlier=self._earlier)
         self._tell()
 
     def testing(self) -> None:
         """The search is over, and all it took is known; what it found is compared."""
         if self._spent:
-            self._known = following.after_calls(self._known, self._spent, price=self._price)
+            self._known = self._after_calls(self._spent)
         self._known = self._known.model_copy(update={"phase": "testing", "left_seconds": None})
         self._tell()
 
@@ -101,8 +102,7 @@ class Follower:
             return
         took: timedelta = self._clock() - self._began
         left = following.left(self._plan, spent, before=self._before, took=took)
-        found = following.after_calls(self._known, spent, price=self._price)
-        self._known = found.model_copy(update={"left_seconds": left})
+        self._known = self._after_calls(spent).model_copy(update={"left_seconds": left})
         try:
             self._tell()
         except StoreUnavailable:
@@ -115,6 +115,9 @@ class Follower:
     def _is_ended(self) -> bool:
         with self._store.begin() as tx:
             return runs.hold(tx, run=self._run)
+
+    def _after_calls(self, spent: Spent) -> Progress:
+        return following.after_calls(self._known, spent, price=self._price, earlier=self._earlier)
 
     def _is_time(self) -> bool:
         now = time.monotonic()

@@ -11,6 +11,7 @@ from uuid import UUID
 from tdsys.core import tombs
 from tdsys.core.lifecycle import State
 from tdsys.core.policy import Policy
+from tdsys.core.tombs import Eviction, Mark
 from tdsys.errors import Conflict, InvalidInput
 from tdsys.stages.leases import Clock
 from tdsys.store import Store, Tx, burials, policies, runs, traces
@@ -169,7 +170,7 @@ def _forget(
     return Forgotten(tuple(gone), len(contents), records, versions, programs, unknown), texts
 
 
-def evictions(store: Store, *, after: int) -> list[tuple[int, str]]:
-    """The tags of cached answers that may not be kept, behind that number, with theirs."""
+def evictions(store: Store, *, done: Sequence[Mark]) -> list[Eviction]:
+    """What is to be evicted from a machine's cached answers that is done with these already."""
     with store.begin() as tx:
-        return burials.evictions(tx, after=after)
+        return burials.evictions(tx, done=done)

@@ -34,7 +34,8 @@ from tdsys.errors import (
     StoreUnavailable,
 )
 from tdsys.stages.advising import items_without
-from tdsys.stages.attributing import items_of
+from tdsys.stages.attributing import is_on, items_of
+from tdsys.stages.following import OFFLINE
 from tdsys.stages.leases import Clock, kept, unwanted
 from tdsys.stages.scoring import backoff
 from tdsys.store import Store, Tx, datasets, impacts, policies, recommendations
@@ -50,10 +51,11 @@ log = logging.getLogger("tdsys.impact")
 
 
 class Planned(NamedTuple):
-    """What a measurement would take: no calls where it was `measured` with these seeds."""
+    """What a measurement on `model` would take: no calls where it was `measured` so already."""
 
     recommendation: Recommendation
     seeds: list[int]
+    model: str
     calls: int
     measured: Measurement | None = None
 
@@ -74,8 +76,11 @@ class _Material(NamedTuple):
     test: list[Item]
 
 
-def planned(store: Store, *, id: int, seeds: int = SEEDS) -> Planned:  # noqa: A002
-    """What measuring would take; InvalidInput where there is nothing to take away."""
+def planned(store: Store, *, id: int, model: str, seeds: int = SEEDS) -> Planned:  # noqa: A002
+    """What measuring would take; InvalidInput where there is nothing to take away.
+
+    `model` is the name of the program's model.
+    """
     with store.begin() as tx:
         one = recommendations.find(tx, id=id)
     if one.kind is not Kind.RETIRE:
@@ -91,14 +96,16 @@ def planned(store: Store, *, id: int, seeds: int = SEEDS) -> Planned:  # noqa: A
     calls = seeds * (sum(plans) + 2 * len(found.test))
     wanted = list(range(found.policy.seed, found.policy.seed + seeds))
     with store.begin() as tx:
-        measured = _measured(tx, one, wanted)
-    return Planned(one, wanted, 0 if measured else calls, measured)
+        found_before = impacts.of(tx, recommendation_id=id, model=model)
+        measured = _measured(tx, found_before, wanted)
+    return Planned(one, wanted, model, 0 if measured else calls, measured)
 
 
 def begin(store: Store, plan: Planned, *, clock: Clock) -> bool:
     """Queue the pairs; False where one is open, or where these very pairs were compared.
 
-    Conflict where the recommendation is about other data by now.
+    Conflict where the recommendation is about other data by now, or where it is being measured on
+    another model.
     """
     one = plan.recommendation
     with store.begin() as tx:
@@ -107,18 +114,24 @@ def begin(store: Store, plan: Planned, *, clock: Clock) -> bool:
             raise Conflict(
                 f"recommendation {one.id} is about a newer version", remedy="plan it anew"
             )
-        found = impacts.of(tx, recommendation_id=one.id)
-        if (found and found.is_open) or _measured(tx, one, plan.seeds):
+        found = impacts.of(tx, recommendation_id=one.id, model=plan.model)
+        if found and found.is_open and found.newest.model != plan.model:
+            raise Conflict(
+                f"the impact of recommendation {one.id} is being measured on {found.newest.model}, "
+                f"not on {plan.model}",
+                remedy=f"wait, or end that: `tdsys effectiveness cancel --impact {one.id}`",
+            )
+        if (found and found.is_open) or _measured(tx, found, plan.seeds):
             return False
         new = impacts.open_(
-            tx, recommendation_id=one.id, seeds=plan.seeds, planned_calls=plan.calls, now=clock()
-        )
+            tx, recommendation_id=one.id, seeds=plan.seeds, model=plan.model,
+            planned_calls=plan.calls, now=clock(),
+        )  # fmt: skip
     return new is not None
 
 
-def _measured(tx: Tx, one: Recommendation, seeds: Sequence[int]) -> Measurement | None:
+def _measured(tx: Tx, found: Known | None, seeds: Sequence[int]) -> Measurement | None:
     """The verdict of these very pairs, where it is the newest."""
-    found = impacts.of(tx, recommendation_id=one.id)
     if found is None or found.verdict is None:
         return None
     paired = {run.seed for run in impacts.runs(tx, impact_id=found.verdict.id)}
@@ -132,48 +145,63 @@ def cancel(store: Store, *, id: int, clock: Clock) -> bool:  # noqa: A002
     """
     with store.begin() as tx:
         recommendations.find(tx, id=id)
-        found = impacts.of(tx, recommendation_id=id)
-        if found is None or not found.is_open:
+        found = impacts.of(tx, recommendation_id=id, model=None)
+        if found is None:
             return False
     reason = "cancelled on request"
     return _end(store, found.newest.id, AttributionState.CANCELLED, reason, now=clock())
 
 
-def shown(store: Store, *, id: int, measured: Measurement | None = None) -> Shown:  # noqa: A002
-    """A recommendation's newest measurement, or this one; NotReady where there is none."""
+def shown(
+    store: Store,
+    *,
+    id: int,  # noqa: A002
+    model: str,
+    measured: Measurement | None = None,
+) -> Shown:
+    """A recommendation's newest measurement on a model, or this one; NotReady without one."""
     with store.begin() as tx:
         one = recommendations.find(tx, id=id)
-        found = impacts.of(tx, recommendation_id=id)
+        found = impacts.of(tx, recommendation_id=id, model=model)
         if found is None:
             raise NotReady(
-                f"the impact of recommendation {id} was not measured yet",
+                f"the impact of recommendation {id} was not measured on {model} yet",
                 remedy=f"`tdsys effectiveness impact {id} --dry-run` tells what it takes",
             )
         one_of = measured or found.newest
         return Shown(one, one_of, impacts.runs(tx, impact_id=one_of.id))
 
 
-def of_domain(store: Store, *, domain: str) -> dict[int, Known]:
-    """What was measured of each of a domain's recommendations, by its id."""
+def of_domain(store: Store, *, domain: str, model: str) -> dict[int, Known]:
+    """What was measured on a model of each of a domain's recommendations, by its id."""
     with store.begin() as tx:
-        return impacts.of_domain(tx, domain=domain)
+        return impacts.of_domain(tx, domain=domain, model=model)
 
 
 def work_due(
-    store: Store, *, optimizer: Optimizer, verifier: Verifier, clock: Clock, lease: timedelta
+    store: Store,
+    *,
+    optimizer: Optimizer,
+    verifier: Verifier,
+    clock: Clock,
+    lease: timedelta,
+    only: int | None = None,
 ) -> int:
-    """Make one run that is due, and close what is complete; how many were made, 0 or 1."""
+    """Make one run that is due, and close what is complete; how many were made, 0 or 1.
+
+    `only`: the recommendation whose runs are made; a worker makes all.
+    """
     with store.begin() as tx:
-        claimed = impacts.claim(tx, lease=lease, now=clock())
+        claimed = impacts.claim(tx, lease=lease, now=clock(), only=only)
     made = 0
     if claimed is not None:
         made = _Running(store, claimed, optimizer, verifier, clock, lease).settle()
     # Also what somebody else made and did not live to compare.
-    _close_complete(store, simulated=optimizer.simulated, clock=clock)
+    _close_complete(store, clock=clock)
     return made
 
 
-def _close_complete(store: Store, *, simulated: bool, clock: Clock) -> None:
+def _close_complete(store: Store, *, clock: Clock) -> None:
     with store.begin() as tx:
         complete = impacts.complete(tx)
     for one in complete:
@@ -182,10 +210,11 @@ def _close_complete(store: Store, *, simulated: bool, clock: Clock) -> None:
         except Conflict as lost:
             _end(store, one.id, AttributionState.FAILED, str(lost), now=clock())
             continue
-        state = AttributionState.FINISHED if result else AttributionState.FAILED
+        is_verdict = result is not None and result.finding is not Finding.UNANSWERED
+        state = AttributionState.FINISHED if is_verdict else AttributionState.FAILED
         reason = told(result) if result else "no test item got an answer"
         told_ = result.model_dump(mode="json", by_alias=True) if result else None
-        outcome = {**told_, "simulated": simulated} if told_ else None
+        outcome = {**told_, "simulated": one.model == OFFLINE} if told_ else None
         _end(store, one.id, state, reason, now=clock(), outcome=outcome)
 
 
@@ -231,7 +260,7 @@ class _Running:
         clock: Clock,
         lease: timedelta,
     ) -> None:
-        self._store, self._run, self._id = store, claimed.run, claimed.recommendation_id
+        self._store, self._claimed, self._run = store, claimed, claimed.run
         self._optimizer, self._verifier = optimizer, verifier
         self._clock, self._lease = clock, lease
 
@@ -239,10 +268,8 @@ class _Running:
         """Run to an end and record it, whatever the end is."""
         if self._run.attempts - self._run.outages > MOST_DEATHS:
             return self._fail(f"its worker died {MOST_DEATHS} times")
-        with self._store.begin() as tx:
-            one = recommendations.find(tx, id=self._id)
         try:
-            found = _read(self._store, one)
+            found = self._material()
             with kept(self._extend, lease=self._lease) as stop:
                 scores, calls = self._scores(found, unwanted(stop.is_set, self._is_ended))
         except Cancelled:
@@ -259,6 +286,14 @@ class _Running:
         with self._store.begin() as tx:
             impacts.record(tx, run=self._run, scores=scores, calls=calls)
         return 1
+
+    def _material(self) -> _Material:
+        begun_on, here = self._claimed.model, self._optimizer.model
+        if not is_on(begun_on, here):
+            raise Conflict(f"it was begun on {begun_on}, this worker has {here}")
+        with self._store.begin() as tx:
+            one = recommendations.find(tx, id=self._claimed.recommendation_id)
+        return _read(self._store, one)
 
     def _scores(
         self, found: _Material, should_stop: Callable[[], bool]
@@ -332,9 +367,9 @@ def _recipe(found: _Material, train: Sequence[Item], seed: int) -> Recipe:
 def told(found: Impact) -> str:
     """The verdict in one sentence."""
     pairs = found.seeds * found.items
-    if found.finding is Finding.NOT_ENOUGH and found.requests < FEWEST_REQUESTS:
-        return f"{found.finding}: only {found.requests} distinct requests in the test split"
     if found.finding is Finding.NOT_ENOUGH:
+        return f"{found.finding}: fewer than {FEWEST_REQUESTS} distinct requests in the test split"
+    if found.finding is Finding.UNANSWERED:
         return f"{found.finding}: {found.unanswered} of {pairs} pairs of answers cannot be read"
     missing = f"; {found.unanswered} of {pairs} pairs unanswered" if found.unanswered else ""
     return (

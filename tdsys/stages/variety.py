@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from shlex import quote
 from typing import NamedTuple
 
 from tdsys.core.dataset import Admitted
@@ -112,7 +113,7 @@ def _batch(
     found = batches.find(tx, batch_id=batches.meant(tx, prefix=prefix))
     if found.domain != domain:
         raise InvalidInput(
-            f"batch {found.id} is of {found.domain}", remedy=f"use --domain {found.domain!r}"
+            f"batch {found.id} is of {found.domain}", remedy=f"use --domain {quote(found.domain)}"
         )
     ids = batches.made(tx, batch_id=found.id)
     return f"batch {str(found.id)[:8]}", [one for one in admitted if one.id in ids]

@@ -6,7 +6,7 @@ row goes by foreign keys, what hangs on the content by the trigger of a tombston
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -21,13 +21,14 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     union,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.lifecycle import State
-from tdsys.core.tombs import SHARED_ANSWERS, answers_in
+from tdsys.core.tombs import SHARED_ANSWERS, Eviction, Mark, answers_in
 from tdsys.store import attributions, programs
 from tdsys.store.batch_schema import batch_items
 from tdsys.store.cluster_schema import (
@@ -216,8 +217,11 @@ def _drop(tx: Tx, ids: Collection[int]) -> None:
         tx.execute(delete(table).where(table.c.template_id.in_(dropped)))
 
 
-def evictions(tx: Tx, *, after: int) -> list[tuple[int, str]]:
-    """The tags of answers that are to be evicted, behind that number, with theirs."""
+def evictions(tx: Tx, *, done: Sequence[Mark]) -> list[Eviction]:
+    """What is to be evicted after the newest of those `done`; all where none of them is here."""
     kept = cache_evictions.c
-    rows = tx.execute(select(kept.id, kept.tag).where(kept.id > after).order_by(kept.id))
-    return [(number, tag) for number, tag in rows]
+    here = select(func.max(kept.id)).where(tuple_(kept.id, kept.at).in_(done)).scalar_subquery()
+    rows = tx.execute(
+        select(kept.id, kept.at, kept.tag).where(kept.id > func.coalesce(here, 0)).order_by(kept.id)
+    )
+    return [Eviction(*row) for row in rows]

@@ -190,6 +190,7 @@ recommendations = Table(
 )
 
 # One measurement of what a recommendation changed: pairs of runs that differ in nothing else.
+# `model`: the name of the one that it was planned for; it speaks about no other.
 impacts = Table(
     "impacts",
     metadata,
@@ -201,6 +202,7 @@ impacts = Table(
         nullable=False,
     ),
     Column("state", Text, nullable=False),
+    Column("model", Text, nullable=False),
     Column("planned_calls", Integer, nullable=False),
     Column("outcome", VERBATIM),
     Column("reason", Prose),

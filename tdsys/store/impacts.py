@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, field_validator
-from sqlalchemy import ColumnElement, Update, select, update
+from sqlalchemy import ColumnElement, Update, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.impact import Finding
@@ -31,6 +31,7 @@ class Measurement(BaseModel):
     id: int
     recommendation_id: int
     state: AttributionState
+    model: str
     planned_calls: int
     outcome: dict[str, JsonValue] | None
     reason: str | None
@@ -61,7 +62,10 @@ class Measurement(BaseModel):
 
 
 class Known(NamedTuple):
-    """What was measured of a recommendation: the newest measurement, and the newest verdict."""
+    """What was measured of a recommendation on one model: the newest, and the newest verdict.
+
+    An open one is the newest whatever model it is on, for nobody else can measure meanwhile.
+    """
 
     newest: Measurement
     verdict: Measurement | None
@@ -93,21 +97,28 @@ class Run(BaseModel):
 
 
 class Claimed(NamedTuple):
-    """A run in somebody's hands, and the recommendation it is about."""
+    """A run in somebody's hands, the recommendation it is about and the model it is for."""
 
     run: Run
     recommendation_id: int
+    model: str
 
 
 def open_(
-    tx: Tx, *, recommendation_id: int, seeds: Sequence[int], planned_calls: int, now: datetime
+    tx: Tx,
+    *,
+    recommendation_id: int,
+    seeds: Sequence[int],
+    model: str,
+    planned_calls: int,
+    now: datetime,
 ) -> int | None:
     """A measurement whose runs are due at once; None where one is open."""
     kept = impacts_table.c
     new: int | None = tx.scalar(
         insert(impacts_table)
-        .values(recommendation_id=recommendation_id, state=OPEN, planned_calls=planned_calls,
-                created_at=now)
+        .values(recommendation_id=recommendation_id, state=OPEN, model=model,
+                planned_calls=planned_calls, created_at=now)
         .on_conflict_do_nothing(index_elements=[kept.recommendation_id], index_where=ARE_OPEN)
         .returning(kept.id)
     )  # fmt: skip
@@ -121,13 +132,15 @@ def open_(
     return new
 
 
-def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Claimed | None:
-    """Take the run that is due longest; also one whose worker died."""
+def claim(tx: Tx, *, lease: timedelta, now: datetime, only: int | None = None) -> Claimed | None:
+    """Take the run that is due longest, of `only` this recommendation; also a dead worker's."""
     kept = impact_runs.c
+    ours = true() if only is None else impacts_table.c.recommendation_id == only
     row = tx.execute(
-        select(kept.impact_id, kept.seed, kept.arm, impacts_table.c.recommendation_id)
+        select(kept.impact_id, kept.seed, kept.arm, impacts_table.c.recommendation_id,
+               impacts_table.c.model)
         .join(impacts_table, impacts_table.c.id == kept.impact_id)
-        .where(kept.state == DUE, impacts_table.c.state == OPEN,
+        .where(kept.state == DUE, impacts_table.c.state == OPEN, ours,
                is_due(kept.due_at, now=now, lease=lease))
         .order_by(kept.due_at, kept.impact_id, kept.seed, kept.arm)
         .limit(1)
@@ -144,7 +157,7 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Claimed | None:
         .mappings()
         .one()
     )
-    return Claimed(_run(dict(taken)), row.recommendation_id)
+    return Claimed(_run(dict(taken)), row.recommendation_id, row.model)
 
 
 def complete(tx: Tx) -> list[Measurement]:
@@ -224,17 +237,21 @@ def close(
     )
 
 
-def of(tx: Tx, *, recommendation_id: int) -> Known | None:
-    """What was measured of a recommendation, or of the same one made before on the same data."""
-    return _known(tx, recommendations_table.c.id == recommendation_id).get(recommendation_id)
+def of(tx: Tx, *, recommendation_id: int, model: str | None) -> Known | None:
+    """What was measured of a recommendation, or of the same one made before on the same data.
+
+    None: only whether it is being measured, on whatever model.
+    """
+    which = recommendations_table.c.id == recommendation_id
+    return _known(tx, which, model).get(recommendation_id)
 
 
-def of_domain(tx: Tx, *, domain: str) -> dict[int, Known]:
+def of_domain(tx: Tx, *, domain: str, model: str) -> dict[int, Known]:
     """The same of all that were measured, by recommendation."""
-    return _known(tx, recommendations_table.c.domain == domain)
+    return _known(tx, recommendations_table.c.domain == domain, model)
 
 
-def _known(tx: Tx, which: ColumnElement[bool]) -> dict[int, Known]:
+def _known(tx: Tx, which: ColumnElement[bool], model: str | None) -> dict[int, Known]:
     asked, same = recommendations_table, recommendations_table.alias("same")
     rows = tx.execute(
         select(asked.c.id.label("asked"), impacts_table)
@@ -244,7 +261,7 @@ def _known(tx: Tx, which: ColumnElement[bool]) -> dict[int, Known]:
             & (same.c.version_id == asked.c.version_id),
         )
         .join(impacts_table, impacts_table.c.recommendation_id == same.c.id)
-        .where(which)
+        .where(which, (impacts_table.c.model == model) | (impacts_table.c.state == OPEN))
         .order_by(impacts_table.c.id)
     ).mappings()  # fmt: skip
     found: dict[int, Known] = {}

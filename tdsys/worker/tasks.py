@@ -47,7 +47,6 @@ def ingest() -> object:
 def generate() -> object:
     """Make what batches ask for."""
     here = runtime.current()
-    here.evict_answers()
     outcome = synthesizing.make_due(
         here.store,
         means=Means(here.workshop, here.verifier, here.solver, here.settings.call_tokens),
@@ -75,7 +74,6 @@ def parse() -> object:
 def score() -> object:
     """Verify, judge and decide the candidates that are due."""
     here = runtime.current()
-    here.evict_answers()
     outcome = scoring.score_due(
         here.store,
         judge=here.judge,
@@ -129,7 +127,6 @@ def publish() -> object:
 def optimize() -> object:
     """Run the optimizations that are due, one after another."""
     here = runtime.current()
-    here.evict_answers()
     outcome = optimizing.run_due(
         here.store,
         optimizer=here.optimizer,
@@ -148,7 +145,6 @@ def optimize() -> object:
 def attribute() -> object:
     """Try prompts of the attributions that are open, then make one run that measures an impact."""
     here = runtime.current()
-    here.evict_answers()
     outcome = attributing.work_due(
         here.store,
         means=attributing.Means(here.prober, here.verifier, here.optimizer.metric),

@@ -17,6 +17,7 @@ from tdsys.core.policy import Policy
 from tdsys.core.program import Artefact, ItemScore, Recipe
 from tdsys.errors import Cancelled, Conflict, InvalidInput, ModelUnavailable, NotReady
 from tdsys.stages import advising, impact
+from tdsys.stages.following import OFFLINE
 from tdsys.store import (
     Store,
     batches,
@@ -166,7 +167,7 @@ def test_the_impact_is_measured_by_pairs_of_runs_that_differ_in_the_example_alon
     desk: Desk,
 ) -> None:
     one = desk.recommended()
-    plan = impact.planned(desk.store, id=one.id, seeds=2)
+    plan = impact.planned(desk.store, id=one.id, model=OFFLINE, seeds=2)
     assert plan.calls > 2 * 2 * 12
     impact.begin(desk.store, plan, clock=desk.clock)
     impact.begin(desk.store, plan, clock=desk.clock)  # said twice, measured once
@@ -176,7 +177,7 @@ def test_the_impact_is_measured_by_pairs_of_runs_that_differ_in_the_example_alon
     optimizer.raises = None
     desk.clock.forward(minutes=5)
     assert [desk.measure(optimizer) for _ in range(5)] == [1, 1, 1, 1, 0]
-    found = impact.shown(desk.store, id=one.id)
+    found = impact.shown(desk.store, id=one.id, model=OFFLINE)
     assert found.measurement.state is AttributionState.FINISHED
     assert found.measurement.outcome is not None
     # All test items ask for the same here, and one request is no evidence, whatever its gain.
@@ -187,16 +188,24 @@ def test_the_impact_is_measured_by_pairs_of_runs_that_differ_in_the_example_alon
 
 def test_a_run_of_a_killed_worker_is_made_by_another_and_counted_once(desk: Desk) -> None:
     one = desk.recommended()
-    impact.begin(desk.store, impact.planned(desk.store, id=one.id, seeds=1), clock=desk.clock)
+    impact.begin(
+        desk.store, impact.planned(desk.store, id=one.id, model=OFFLINE, seeds=1), clock=desk.clock
+    )
     optimizer = Choosy(desk.train[0].fingerprint)
     with desk.store.begin() as tx:
         lost = impacts.claim(tx, lease=LEASE, now=desk.clock())
     assert lost is not None
     assert desk.measure(optimizer) == 1
-    assert impact.shown(desk.store, id=one.id).measurement.state is AttributionState.OPEN
+    assert (
+        impact.shown(desk.store, id=one.id, model=OFFLINE).measurement.state
+        is AttributionState.OPEN
+    )
     desk.clock.forward(seconds=LEASE.total_seconds() + 1)
     assert desk.measure(optimizer) == 1
-    assert impact.shown(desk.store, id=one.id).measurement.state is AttributionState.FINISHED
+    assert (
+        impact.shown(desk.store, id=one.id, model=OFFLINE).measurement.state
+        is AttributionState.FINISHED
+    )
     with desk.store.begin() as tx:
         assert not impacts.record(tx, run=lost.run, scores=[], calls=1)
 
@@ -205,29 +214,34 @@ def test_runs_whose_last_worker_died_before_it_compared_them_are_compared_by_the
     lean: Desk,
 ) -> None:
     one = to_retire(lean)
-    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    impact.begin(
+        lean.store, impact.planned(lean.store, id=one.id, model=OFFLINE, seeds=1), clock=lean.clock
+    )
     optimizer = Choosy(lean.train[0].fingerprint)
     assert lean.measure(optimizer) == 1
     with lean.store.begin() as tx:  # all of the other run, as a worker does until it is killed
         taken = impacts.claim(tx, lease=LEASE, now=lean.clock())
         assert taken is not None
-        scores = impact.shown(lean.store, id=one.id).runs[0].scores
+        scores = impact.shown(lean.store, id=one.id, model=OFFLINE).runs[0].scores
         assert impacts.record(tx, run=taken.run, scores=scores or [], calls=1)
     assert lean.measure(optimizer) == 0
-    assert impact.shown(lean.store, id=one.id).measurement.state is AttributionState.FINISHED
+    assert (
+        impact.shown(lean.store, id=one.id, model=OFFLINE).measurement.state
+        is AttributionState.FINISHED
+    )
 
 
 def test_what_was_measured_is_shown_and_not_paid_for_again(lean: Desk) -> None:
     one = to_retire(lean)
-    plan = impact.planned(lean.store, id=one.id, seeds=1)
+    plan = impact.planned(lean.store, id=one.id, model=OFFLINE, seeds=1)
     assert impact.begin(lean.store, plan, clock=lean.clock)
     optimizer = Choosy(lean.train[0].fingerprint)
     while lean.measure(optimizer):
         pass
-    before = impact.shown(lean.store, id=one.id).measurement
+    before = impact.shown(lean.store, id=one.id, model=OFFLINE).measurement
     assert not impact.begin(lean.store, plan, clock=lean.clock)
-    assert impact.shown(lean.store, id=one.id).measurement == before
-    more = impact.planned(lean.store, id=one.id, seeds=2)
+    assert impact.shown(lean.store, id=one.id, model=OFFLINE).measurement == before
+    more = impact.planned(lean.store, id=one.id, model=OFFLINE, seeds=2)
     assert impact.begin(lean.store, more, clock=lean.clock)
 
 
@@ -235,7 +249,7 @@ def test_a_measurement_that_is_cancelled_stops_the_run_under_way_and_can_be_begu
     lean: Desk,
 ) -> None:
     one = to_retire(lean)
-    plan = impact.planned(lean.store, id=one.id, seeds=1)
+    plan = impact.planned(lean.store, id=one.id, model=OFFLINE, seeds=1)
     assert not impact.cancel(lean.store, id=one.id, clock=lean.clock)
     impact.begin(lean.store, plan, clock=lean.clock)
 
@@ -253,7 +267,7 @@ def test_a_measurement_that_is_cancelled_stops_the_run_under_way_and_can_be_begu
     slow = Slow(lean.train[0].fingerprint)
     assert lean.measure(slow) == 0
     assert slow.stopped
-    found = impact.shown(lean.store, id=one.id)
+    found = impact.shown(lean.store, id=one.id, model=OFFLINE)
     assert found.measurement.state is AttributionState.CANCELLED
     assert found.measurement.reason == "cancelled on request"
     assert not impact.cancel(lean.store, id=one.id, clock=lean.clock)
@@ -271,7 +285,9 @@ def test_a_pair_is_tested_as_the_program_that_was_made(lean: Desk) -> None:
             policy_version=number, members=members, now=lean.clock(),
         )  # fmt: skip
         tx.execute(text("UPDATE recommendations SET version_id = :v"), {"v": version.id})
-    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    impact.begin(
+        lean.store, impact.planned(lean.store, id=one.id, model=OFFLINE, seeds=1), clock=lean.clock
+    )
 
     class Telling(Choosy):
         told: str | None = None
@@ -290,11 +306,13 @@ def test_a_measurement_that_cannot_be_made_fails_with_the_reason(
     lean: Desk, error: Exception
 ) -> None:
     one = to_retire(lean)
-    impact.begin(lean.store, impact.planned(lean.store, id=one.id, seeds=1), clock=lean.clock)
+    impact.begin(
+        lean.store, impact.planned(lean.store, id=one.id, model=OFFLINE, seeds=1), clock=lean.clock
+    )
     optimizer = Choosy(lean.train[0].fingerprint)
     optimizer.raises = error
     assert lean.measure(optimizer) == 1
-    found = impact.shown(lean.store, id=one.id).measurement
+    found = impact.shown(lean.store, id=one.id, model=OFFLINE).measurement
     assert found.state is AttributionState.FAILED
     assert str(error) in str(found.reason)
 
@@ -302,9 +320,9 @@ def test_a_measurement_that_cannot_be_made_fails_with_the_reason(
 def test_what_retires_nothing_has_no_pair_of_runs_to_compare(desk: Desk) -> None:
     labels = desk.recommended(Kind.FIX_LABEL)
     with pytest.raises(InvalidInput, match="retires nothing"):
-        impact.planned(desk.store, id=labels.id)
-    with pytest.raises(NotReady, match="not measured yet"):
-        impact.shown(desk.store, id=labels.id)
+        impact.planned(desk.store, id=labels.id, model=OFFLINE)
+    with pytest.raises(NotReady, match="not measured on offline yet"):
+        impact.shown(desk.store, id=labels.id, model=OFFLINE)
 
 
 @pytest.mark.criterion("9.3")

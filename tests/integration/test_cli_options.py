@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,28 @@ def test_every_command_says_the_same_of_a_domain_that_is_not_there(
         said = tdsys(*words.split(), "--domain", "summs", *asked(found[words]))
         assert (words, said.code) == (words, 2)
         assert one_line(said) == "tdsys: there is no domain 'summs' — use one of: sums"
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("effectiveness show", "seed=1"),
+        ("effectiveness recommend", "seed=1"),
+        ("synthesize --count 5 --topics x", "collection=off"),
+    ],
+)
+def test_a_command_that_is_suggested_names_a_domain_as_a_shell_takes_it(
+    tdsys: Shell, store: Store, words: str, field: str
+) -> None:
+    domain = """it's "$HOME" sums"""
+    tdsys("policy", "set", "--domain", domain, field)
+    if "recommend" in words:
+        with store.begin() as tx:
+            admit(tx, make_captures(9, domain=domain))
+            freeze(tx, domain=domain)
+    said = tdsys(*words.split(), "--domain", domain)
+    command = (said.out + said.err).partition("--domain ")[2].rstrip(" `\n")
+    assert shlex.split(command.partition("`")[0])[0] == domain
 
 
 def test_a_domain_of_which_only_a_policy_is_there_is_known(store: Store, tdsys: Shell) -> None:

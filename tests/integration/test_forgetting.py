@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dspy
 import pytest
 from redis import Redis
 from sqlalchemy import text
@@ -20,16 +18,11 @@ from tdsys.core.example import Source, fingerprint
 from tdsys.core.intake import Faulty
 from tdsys.core.lifecycle import Move
 from tdsys.core.panel import together
-from tdsys.core.policy import Policy, Signature
-from tdsys.core.program import DemoRef, Grade, Item, ItemScore, Recipe, Trial
-from tdsys.core.rubric import Decision, Juror, Question
-from tdsys.core.sections import Lifecycle, Member, Purges
-from tdsys.core.tombs import SHARED_ANSWERS, answers_in
+from tdsys.core.policy import Policy
+from tdsys.core.program import DemoRef, ItemScore, Trial
+from tdsys.core.rubric import Decision, Juror
+from tdsys.core.sections import Lifecycle, Purges
 from tdsys.errors import Conflict, InvalidInput
-from tdsys.llm import answers, session
-from tdsys.llm.judge import ModelJudge
-from tdsys.llm.optimizer import DspyOptimizer
-from tdsys.llm.session import Model, using
 from tdsys.stages import auditing, clustering, curation, forgetting, policies
 from tdsys.store import (
     Store,
@@ -406,82 +399,4 @@ def test_examples_are_forgotten_by_command(
     assert (bad.code, "line 1: 'what' is no id" in one_line(bad)) == (2, True)
     with here.begin() as tx:
         assert count(tx, "examples") == 1
-        assert {tag for _, tag in burials.evictions(tx, after=0)} >= {"shared"}
-
-
-def cached() -> dict[str, int]:
-    """How many answers this machine's cache has, by tag."""
-    shards = dspy.cache.disk_cache._shards
-    rows = [
-        row for shard in shards for row in shard._sql("SELECT tag, count(*) FROM Cache GROUP BY 1")
-    ]
-    found: Counter[str] = Counter()
-    for tag, n in rows:
-        found[tag] += n
-    return dict(found)
-
-
-@pytest.mark.criterion("6.4")
-def test_answers_about_what_is_forgotten_are_evicted_and_only_those(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
-    with store.begin() as tx:
-        ingest(tx, [capture(), capture(f"{OTHER} 1")])
-        candidates = claim(tx)
-    judge, ids = ModelJudge(Model(), width=1), [one.id for one in candidates]
-    for one in candidates:
-        judge.ask(Question(one, make_verdict(), Member())).result()
-    with using(Model().lm()):
-        dspy.Predict("question -> answer")(question="What else?")
-    tags = [fingerprint(o.domain, o.inputs, o.outputs).hex() for o in candidates]
-    before = cached()
-    assert before == {tags[0]: 1, tags[1]: 1, SHARED_ANSWERS: before[SHARED_ANSWERS]}
-    forget(store, ids[0])
-
-    assert evicted(store) == 1 + before[SHARED_ANSWERS]
-    assert cached() == {tags[1]: 1}
-    answers.begin(str(tmp_path / "answers"), 0)  # work that was under way meanwhile
-    for about in (tags[0], None, tags[1]):
-        with using(Model().lm(), about=about):
-            dspy.Predict("question -> answer")(question=f"And late, about {about}?")
-    assert cached() == {tags[1]: 2}
-    assert evicted(store) == 0
-
-
-def evicted(store: Store) -> int:
-    """How many answers a worker drops before its next work."""
-    return session.evict(lambda last: forgetting.evictions(store, after=last))
-
-
-@pytest.mark.criterion("6.4")
-def test_a_run_loses_no_answer_to_what_is_forgotten_elsewhere_and_each_only_once(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
-    with store.begin() as tx:
-        admit(tx, [secret := capture()])
-        forgotten = named(tx, secret)
-    home = capture().domain
-
-    def run(domain: str) -> None:
-        items = [Item(uid=str(n), inputs={"topic": f"{domain} {n}"}, outputs={}) for n in range(3)]
-        DspyOptimizer(Model(), threads=1).evaluate(
-            Signature(),
-            None,
-            items,
-            grader=lambda *_: Grade(value=1.0, parts={}),
-            should_stop=lambda: False,
-            recipe=Recipe(domain=domain),
-        )
-
-    run(home)
-    run("elsewhere")
-    before = cached()
-    assert set(before) == {answers_in(home), answers_in("elsewhere")}
-    forget(store, forgotten)
-    assert evicted(store) == before.pop(answers_in(home))
-    assert cached() == before
-    run(home)
-    assert evicted(store) == 0
-    assert set(cached()) == {answers_in(home), answers_in("elsewhere")}
+        assert {one.tag for one in burials.evictions(tx, done=[])} >= {"shared"}

@@ -32,13 +32,25 @@ def test_a_domain_may_have_its_policy_before_its_first_example(store: Store, tds
         assert policies.current(tx, domain="sums")[1].collection == "off"
 
 
+def test_of_a_section_one_field_is_set_and_the_others_stay(store: Store, tdsys: Shell) -> None:
+    whole = 'lifecycle={"max_alike": 3, "retire_after_days": 30}'
+    fields = ("lifecycle.max_admitted=500", "lifecycle.purge_after_days.retired=90",
+              "lifecycle.retire_after_days=null")  # fmt: skip
+    assert tdsys("policy", "set", "--domain", "sums", whole, *fields).code == 0
+    with store.begin() as tx:
+        found = policies.current(tx, domain="sums")[1].lifecycle
+    assert (found.max_alike, found.max_admitted, found.retire_after_days) == (3, 500, None)
+    assert found.purge_after_days
+    assert found.purge_after_days.retired == 90
+
+
 @pytest.mark.parametrize(
     ("field", "said"),
     [
         ("min_examples=1", "min_examples: it should be greater"),
         ("min_examples=[1", "min_examples: it should be a valid integer"),
         ("collection=sometimes", "collection: it should be 'automatic'"),
-        ("shares.train=1", "shares.train: there is no such field"),
+        ("shares.train=1", "shares.train: it should be less than 1"),
         ("shares=" + json.dumps({"train": 0.9, "val": 0.9, "test": 0.9}), "shares: "),
         ("min_examples=x", "— use a whole number (before the first version)"),
         ("growth=0", "— use more than 0 (share of new examples"),
@@ -47,6 +59,11 @@ def test_a_domain_may_have_its_policy_before_its_first_example(store: Store, tds
         ("blind_reviews=perhaps", "— use true or false"),
         ("shares=3", "— use an object of train, val, test"),
         ("min_exmples=50", "— did you mean min_examples?"),
+        ("lifecycle.max_admited=50", "policy lifecycle.max_admited: there is no such field"),
+        ("lifecycle.max_admited=50", "— did you mean max_admitted?"),
+        ("lifecycle.size=50", "— the fields are retire_after_days, retire_sources, max_admitted"),
+        ("lifecyle.max_admitted=50", "policy lifecyle: there is no such field"),
+        ("seed.max_admitted=50", "policy seed: it should be a valid integer"),
         ("seed", "NAME=VALUE"),
     ],
 )

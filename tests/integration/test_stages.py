@@ -15,9 +15,10 @@ import pytest
 from tdsys.core import budget
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate
+from tdsys.core.following import Progress
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
-from tdsys.core.program import Grade
+from tdsys.core.program import Grade, Spent
 from tdsys.core.rubric import Assessment, Judgement, Question, Unscored, drawn
 from tdsys.core.sections import AlertRules, Cells, Lifecycle
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
@@ -33,6 +34,7 @@ from tdsys.stages import (
     replaying,
     scoring,
 )
+from tdsys.stages.following import Follower
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store, programs, runs
 from tdsys.store import datasets as dataset_rows
@@ -647,6 +649,27 @@ def test_a_run_whose_worker_died_is_claimed_again(store: Store) -> None:
     clock.forward(seconds=61)
     (done,) = run(store, ScriptedOptimizer(), clock)
     assert done.state == "finished"
+
+
+def test_what_killed_attempts_paid_is_in_the_progress_of_those_that_follow(store: Store) -> None:
+    clock = ready(store)
+    planning.plan_due(store, model="m", clock=clock)
+    for _ in range(2):
+        with store.begin() as tx:
+            killed = runs.claim(tx, lease=LEASE, now=clock())
+        assert killed
+        Follower(store, killed, clock, 2.0).spent(Spent("optimizing", 30, 15, 400, 1))
+        clock.forward(seconds=61)
+    (done,) = optimizing.run_due(
+        store, optimizer=ScriptedOptimizer(), verifier=ScriptedVerifier(), clock=clock,
+        lease=LEASE, price=2.0,
+    )  # fmt: skip
+    assert done.state == "finished"
+    with store.begin() as tx:
+        (one,) = runs.runs(tx, domain="d", limit=5)
+    told = Progress.read(one.progress)
+    assert (told.calls, told.paid, told.failed) == (20, 15 + 15 + 20, 0)
+    assert (told.tokens, told.cost) == (400 + 400 + 100, 900 * 2 / 1e6)
 
 
 def exported(store: Store, form: str) -> bytes:

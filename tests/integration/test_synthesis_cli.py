@@ -138,7 +138,7 @@ def test_what_fell_short_says_why_and_what_is_left_to_do(tdsys: Shell, here: Sto
     assert said.code == 1
     assert "0 made, 0 admitted" in said.out
     assert "the first generator_failed: " in said.out
-    assert "tdsys import FILE --domain 'odd'" in said.out
+    assert "tdsys import FILE --domain odd" in said.out
 
 
 def test_who_stops_watching_a_batch_is_told_that_it_goes_on(

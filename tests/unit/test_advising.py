@@ -220,4 +220,14 @@ def test_the_gain_is_the_difference_of_the_two_means_that_are_told_beside_it() -
 def test_where_many_answers_are_missing_nothing_is_concluded_from_the_rest() -> None:
     found = impact([paired([0.2] * 12, [0.9] * 10 + [None] * 2)], REQUESTS)
     assert found is not None
-    assert (found.finding, found.unanswered) == (Finding.NOT_ENOUGH, 2)
+    assert (found.finding, found.unanswered) == (Finding.UNANSWERED, 2)
+
+
+def test_too_few_requests_are_told_from_too_few_answers_to_enough_of_them() -> None:
+    few = impact([paired([0.0] * 8, [None, *[1.0] * 7])], ["a", "b"] * 4)
+    assert few is not None
+    assert few.finding is Finding.NOT_ENOUGH
+    asked = [*"abcde", *"a" * 15]
+    rest = impact([paired([0.0] * 20, [1.0] * 4 + [None] + [1.0] * 15)], asked)
+    assert rest is not None
+    assert (rest.requests, rest.unanswered, rest.finding) == (4, 1, Finding.UNANSWERED)

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from tdsys.core.people import Role
 from tdsys.stages import impact
+from tdsys.stages.following import OFFLINE
 from tdsys.store import recommendations
 from tests.advised import WORSE, measured_worse
 from tests.attributed import DOMAIN, World
@@ -36,7 +37,7 @@ def test_what_is_recommended_is_worked_out_followed_and_taken_back_in_the_browse
     one = next(r for r in found["recommendations"] if r["kind"] == "retire")
     assert one["can_apply"]
     where = f"/recommendations/{one['id']}"
-    plan = impact.planned(site.store, id=one["id"], seeds=1)
+    plan = impact.planned(site.store, id=one["id"], model=OFFLINE, seeds=1)
     impact.begin(site.store, plan, clock=world.clock)
     assert "Stop measuring" in site.ask(PAGE, token=operator).body
     unproven = site.ask(f"{where}/cancel", token=operator, form={}, proof=False)

@@ -37,7 +37,7 @@ def shown(visit: Visit) -> dict[str, Any]:
     problems = {one.example: one.problem for one in seen.members}
     whole = attributing.newest_of(visit.store, domain=domain)
     contributions = whole.contributions if whole else []
-    measured = impact.of_domain(visit.store, domain=domain)
+    measured = impact.of_domain(visit.store, domain=domain, model=visit.runtime.settings.lm)
     return {
         "domain": domain,
         "version": seen.version.number,
