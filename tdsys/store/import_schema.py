@@ -57,6 +57,7 @@ imports = Table(
     Column("state", Text, nullable=False),
     time_("due_at", nullable=True),
     count("attempts"),
+    count("stalls"),
     count("read"),
     count("new"),
     count("duplicate"),

@@ -1,4 +1,4 @@
-"""A conflict that comes again is one again."""
+"""A conflict that comes again is one again; claims of an import that brought nothing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ BEFORE = "held.capture_id IS NOT NULL AS seen"
 AFTER = "held.conflicting IS FALSE AS seen"
 
 
+STALLS = "ALTER TABLE imports ADD COLUMN stalls integer NOT NULL DEFAULT 0"
+
+
 def upgrade() -> None:
-    """Change the one place of `store_arrivals`."""
+    """Change the one place of `store_arrivals`, and make the column."""
     bind = op.get_bind()
+    bind.exec_driver_sql(STALLS)
     function: str = bind.exec_driver_sql(
         "SELECT pg_get_functiondef('store_arrivals'::regproc)"
     ).scalar_one()
