@@ -99,7 +99,8 @@ def _import(
         )
     here.bells.ring(Task.PARSE)
     if received.is_new_domain:
-        note(f"domain {domain} is new and has the default policy")
+        made = "is made, with the default policy, once the whole file is found right"
+        note(f"domain {domain} is new and {made if wanted.strict else 'has the default policy'}")
     done = importing.status(here.store, import_id=received.import_id)
     again = received.again and done.finished_at is not None
     if received.again:
@@ -112,7 +113,8 @@ def _import(
     if errors:
         errors.write(importing.every_reject(here.store, import_id=done.id))
     if received.is_new_domain and not done.new:
-        note(f"nothing came in: domain {domain} is there now, and empty")
+        left = "not made" if wanted.strict and not done.duplicate else "there now, and empty"
+        note(f"nothing came in: domain {domain} is {left}")
     show(done, as_json=given["as_json"], again=again)
 
 

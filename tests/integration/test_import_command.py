@@ -203,6 +203,23 @@ def test_a_field_that_was_named_and_is_not_there_is_named_beside_those_that_are(
     assert "nothing came in: domain sums is there now, and empty" in said.err
 
 
+def test_a_strict_import_makes_its_domain_only_when_all_comes_in(
+    tdsys: Shell, file: Path, store: Store
+) -> None:
+    good = file.read_bytes()
+    file.write_bytes(good + b"\n{broken")
+    said = imported(tdsys, file, "--strict")
+    assert (said.code, counts(said)) == (1, (6, 0, 0, 6))
+    assert "domain sums is new and is made, with the default policy, once the whole" in said.err
+    assert "nothing came in: domain sums is not made" in said.err
+    with store.begin() as tx:
+        assert not policies.domains(tx)
+    file.write_bytes(good)
+    assert counts(imported(tdsys, file, "--strict")) == (5, 5, 0, 0)
+    with store.begin() as tx:
+        assert policies.domains(tx) == ["sums"]
+
+
 @pytest.mark.parametrize("content", [b"", b" \n", b"[]", b"question,answer\n"])
 @pytest.mark.parametrize("words", [(), ("--map", "question=problem")])
 def test_a_file_without_a_record_is_refused_with_one_sentence_and_makes_no_domain(

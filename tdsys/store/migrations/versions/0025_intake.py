@@ -1,4 +1,4 @@
-"""A conflict that comes again is one again; claims of an import that brought nothing."""
+"""A conflict that comes again is one again; imports without a domain yet, claims that stalled."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ BEFORE = "held.capture_id IS NOT NULL AS seen"
 AFTER = "held.conflicting IS FALSE AS seen"
 
 
-STALLS = "ALTER TABLE imports ADD COLUMN stalls integer NOT NULL DEFAULT 0"
+# A strict import makes its domain when its records come in, or never.
+IMPORTS = """
+ALTER TABLE imports ADD COLUMN stalls integer NOT NULL DEFAULT 0;
+ALTER TABLE imports DROP CONSTRAINT fk_imports_domain;
+"""
 
 
 def upgrade() -> None:
-    """Change the one place of `store_arrivals`, and make the column."""
+    """Change the one place of `store_arrivals`, and the table."""
     bind = op.get_bind()
-    bind.exec_driver_sql(STALLS)
+    bind.exec_driver_sql(IMPORTS)
     function: str = bind.exec_driver_sql(
         "SELECT pg_get_functiondef('store_arrivals'::regproc)"
     ).scalar_one()
