@@ -35,8 +35,8 @@ LOOK_EVERY = 0.1
 PATIENCE_SECONDS = 10.0
 NONE, PARTIAL = 1, 4
 NO_WORKER = (
-    "nothing happens: no worker seems to be running, or it is busy with reports and the like; "
-    "if none runs, start one with `tdsys up`, or in compose `docker compose up worker-lifecycle` "
+    "nothing happens: no worker seems to be running; "
+    "start one with `tdsys up`, or in compose `docker compose up worker-imports` "
     "(the file is stored, Ctrl-C here loses nothing)"
 )
 
