@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain
+from tdsys.cli.following import leaving, progress
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.batch import IMPORT, RESUME, REVIEW, BatchState, Standing
 from tdsys.core.patience import Patience
@@ -30,7 +29,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 LOOK_EVERY = 0.4
 PATIENCE_SECONDS = 15.0
 PARTIAL, NONE = 4, 1
-INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 NO_WORKER = (
     "nothing happens: no worker seems to be running; start one with `tdsys up` "
     "(the batch is stored, Ctrl-C here loses nothing)"
@@ -134,11 +132,8 @@ def resume(batch_id: UUID, *, detach: bool, as_json: bool, **limits: Any) -> Non
 
 def finish(batch_id: UUID, *, as_json: bool) -> None:
     """Follow a batch, print its result, and exit by it."""
-    try:
+    with leaving("batch", batch_id, group="batch"):
         report = follow(batch_id)
-    except KeyboardInterrupt:
-        note(f"batch {batch_id} goes on; `tdsys batch watch {batch_id}` follows it")
-        raise SystemExit(INTERRUPTED) from None
     tell(report, as_json=as_json)
     if report.batch.state is not BatchState.FINISHED:
         raise SystemExit(PARTIAL if report.whole.held else NONE)
@@ -147,7 +142,7 @@ def finish(batch_id: UUID, *, as_json: bool) -> None:
 def follow(batch_id: UUID) -> Report:
     """Wait until a batch ends, with progress, rate and spend on a terminal."""
     here, standstill, began = runtime.current(), Patience(PATIENCE_SECONDS), time.monotonic()
-    with _progress() as shown:
+    with progress() as shown:
         task = shown.add_task("waiting for a worker", total=None)
         first: int | None = None
         while True:
@@ -169,19 +164,6 @@ def follow(batch_id: UUID) -> Report:
                 note(f"nothing happens: {held_up}" if held_up else NO_WORKER)
                 here.bells.ring(Task.GENERATE)
             time.sleep(LOOK_EVERY)
-
-
-def _progress() -> Progress:
-    """A bar with the time that is left; nothing where nobody watches."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _moving(batch: Batch, whole: Standing, rate: float) -> str:

@@ -8,11 +8,10 @@ from functools import partial
 from uuid import UUID
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, of_domain, person
+from tdsys.cli.following import progress
 from tdsys.cli.late import LateGroup
 from tdsys.cli.printing import note, say, show_table
 from tdsys.cli.recommending import document as recommended
@@ -141,16 +140,7 @@ def cancel(domain: str | None, id_: int | None, *, as_json: bool) -> None:
 def _finished(begun: UUID) -> Shown:
     """Work along until it is over, with progress on a terminal."""
     here = runtime.current()
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
+    with progress() as bar:
         task = bar.add_task("prompts", total=None)
         while True:
             found = attributing.followed(here.store, attribution_id=begun)

@@ -7,11 +7,10 @@ import time
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
+from tdsys.cli.following import progress
 from tdsys.cli.printing import note, say, show_table
 from tdsys.core.browsing import Filter
 from tdsys.core.example import Source
@@ -226,12 +225,12 @@ def operations(*, limit: int, as_json: bool) -> None:
 def _followed(operation_id: int) -> Operation:
     """Go on with it here until it waits for a word, showing how far it is."""
     here = runtime.current()
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("examples", total=None)
+    with progress() as bars:
+        bar = bars.add_task("examples", total=None)
 
         def tell(one: Operation) -> None:
             done, total = one.progress
-            progress.update(bar, description=one.state.value, completed=done, total=total)
+            bars.update(bar, description=one.state.value, completed=done, total=total)
 
         found = operating.go_on(here.store, operation_id=operation_id, clock=here.now, tell=tell)
         while found.is_open:  # a worker has it in hand

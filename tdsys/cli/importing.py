@@ -11,17 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_any_domain, person
+from tdsys.cli.following import leaving, progress
 from tdsys.cli.mapping import field_options, options, reading_options, settled
 from tdsys.cli.printing import note, say
 from tdsys.cli.rejects import ErrorsFile
@@ -39,10 +33,10 @@ from tdsys.wire import Task
 REJECTS_SHOWN = 20
 LOOK_EVERY = 0.1
 PATIENCE_SECONDS = 10.0
-NONE, PARTIAL, INTERRUPTED = 1, 4, 130
+NONE, PARTIAL = 1, 4
 NO_WORKER = (
-    "nothing happens: no worker seems to be running, or it is busy with reports and the like; "
-    "if none runs, start one with `tdsys up`, or in compose `docker compose up worker-lifecycle` "
+    "nothing happens: no worker seems to be running; "
+    "start one with `tdsys up`, or in compose `docker compose up worker-imports` "
     "(the file is stored, Ctrl-C here loses nothing)"
 )
 
@@ -86,7 +80,7 @@ def _import(
     given: dict[str, Any],
 ) -> None:
     here = runtime.current()
-    with _progress() as shown:
+    with progress() as shown:
         received = uploading.receive(
             here.store,
             pieces=_told(source, shown),
@@ -99,7 +93,8 @@ def _import(
         )
     here.bells.ring(Task.PARSE)
     if received.is_new_domain:
-        note(f"domain {domain} is new and has the default policy")
+        made = "is made, with the default policy, once the whole file is found right"
+        note(f"domain {domain} is new and {made if wanted.strict else 'has the default policy'}")
     done = importing.status(here.store, import_id=received.import_id)
     again = received.again and done.finished_at is not None
     if received.again:
@@ -112,7 +107,8 @@ def _import(
     if errors:
         errors.write(importing.every_reject(here.store, import_id=done.id))
     if received.is_new_domain and not done.new:
-        note(f"nothing came in: domain {domain} is there now, and empty")
+        left = "not made" if wanted.strict and not done.duplicate else "there now, and empty"
+        note(f"nothing came in: domain {domain} is {left}")
     show(done, as_json=given["as_json"], again=again)
 
 
@@ -132,20 +128,6 @@ def _repeated(done: Import) -> str:
     )
 
 
-def _progress() -> Progress:
-    """A bar with rate and time left; nothing where nobody watches."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-
-
 def _told(source: Source, shown: Progress) -> Iterator[bytes]:
     """The pieces of a source, on their way past a bar."""
     task = shown.add_task(printable(f"uploading {source.name}"), total=source.size or None)
@@ -156,14 +138,8 @@ def _told(source: Source, shown: Progress) -> Iterator[bytes]:
 
 def followed(import_id: UUID) -> Import:
     """The same as `follow`, for a person, who may go away."""
-    try:
+    with leaving("import", import_id, group="imports"):
         return follow(import_id)
-    except KeyboardInterrupt:
-        note(
-            f"import {import_id} goes on; follow it with tdsys imports watch {import_id}, "
-            f"stop it with tdsys imports cancel {import_id}"
-        )
-        raise SystemExit(INTERRUPTED) from None
 
 
 def follow(
@@ -172,7 +148,7 @@ def follow(
     """Wait until an import ends, with progress on a terminal; `tell` hears when nothing moves."""
     here, standstill = runtime.current(), Patience(patience)
     began = time.monotonic()
-    with _progress() as shown:
+    with progress() as shown:
         task = shown.add_task("waiting for a worker", total=None)
         while True:
             found = importing.status(here.store, import_id=import_id)
@@ -247,7 +223,7 @@ def _rehearse(
         if errors:
             errors.add(one)
 
-    with _progress() as shown:
+    with progress() as shown:
         done = rehearsing.rehearse(
             here.store,
             here.intake,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import UUID
 
 import click
@@ -40,7 +41,7 @@ def list_(domain: str | None, limit: int, *, as_json: bool) -> None:
     domains = None if domain is None else {domain}
     found = archive.imported(runtime.current().store, domains=domains, limit=limit)
     if as_json:
-        say(json.dumps([one.model_dump(mode="json", exclude={"options"}) for one in found]))
+        say(json.dumps(list(map(_document, found))))
     else:
         show_records(TITLES, map(_row, found), head=4)
 
@@ -55,11 +56,19 @@ def watch(import_id: UUID, *, as_json: bool) -> None:
 
 @imports.command()
 @import_id
-def cancel(import_id: UUID) -> None:
+@as_json
+def cancel(import_id: UUID, *, as_json: bool) -> None:
     """Stop an import; what came in stays."""
     here = runtime.current()
     importing.cancel(here.store, import_id=import_id, actor=person(), clock=here.now)
-    say(f"import {import_id} is cancelled")
+    if as_json:
+        say(json.dumps(_document(importing.status(here.store, import_id=import_id))))
+    else:
+        say(f"import {import_id} is cancelled")
+
+
+def _document(one: Import) -> dict[str, Any]:
+    return one.model_dump(mode="json", exclude={"options"})
 
 
 def _row(one: Import) -> tuple[str, ...]:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
 from tdsys.cli.calibration import document, page_of, show
+from tdsys.cli.following import progress
 from tdsys.cli.page import to_page, write_page
 from tdsys.cli.printing import note, say, show_table
 from tdsys.cli.source import Source
@@ -112,8 +111,8 @@ def calibrate(
 
 def _by_file(wanted: Wanted, read: Sequence[LabelledExample]) -> calibrating.Calibrated:
     here = runtime.current()
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("judged", total=len(read))
+    with progress() as bars:
+        bar = bars.add_task("judged", total=len(read))
         return calibrating.by_file(
             here.store,
             wanted,
@@ -121,7 +120,7 @@ def _by_file(wanted: Wanted, read: Sequence[LabelledExample]) -> calibrating.Cal
             judge=here.judge,
             verifier=here.verifier,
             clock=here.now,
-            tell=lambda count: progress.advance(bar, count),
+            tell=lambda count: bars.advance(bar, count),
         )
 
 

@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, of_domain, person
+from tdsys.cli.following import progress
 from tdsys.cli.printing import say, show_table
 from tdsys.core.dataset import Split
 from tdsys.errors import InvalidInput
@@ -58,11 +57,11 @@ def _foreseen(domain: str) -> tuple[Plan, Purged]:
 def _done(domain: str) -> tuple[Pruned, Purged]:
     """Prune and purge it here, showing how far that is."""
     here = runtime.current()
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("examples", total=None)
+    with progress() as bars:
+        bar = bars.add_task("examples", total=None)
 
         def tell(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total)
+            bars.update(bar, completed=done, total=total)
 
         pruned = pruning.prune(
             here.store,
@@ -72,7 +71,7 @@ def _done(domain: str) -> tuple[Pruned, Purged]:
             total=here.storage_limits,
             tell=tell,
         )
-        progress.update(bar, description="deleted", completed=0, total=None)
+        bars.update(bar, description="deleted", completed=0, total=None)
         return pruned, forgetting.purge(
             here.store, domain=domain, actor=person(), clock=here.now, tell=tell
         )

@@ -37,8 +37,14 @@ from tdsys.stages import rehearsing
 
 PREVIEWED = 3
 SHOWN = 70
+# Megabytes: more is looked at only while no record is among them, for the first may be long.
+SAMPLED = (1, 4, 16)
 FORMATS = ("json", "jsonl", "csv", "yaml")
 SAVED = ("mapping", "constants", "license", "attribution", "reading")
+NOTHING_SAMPLED = (
+    f"no mapping is guessed, for no record of the first {SAMPLED[-1]} MB could be read; "
+    "name the fields with --map THEIRS=OURS"
+)
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -146,7 +152,9 @@ def settled(source: Source, wanted: ImportOptions, given: dict[str, Any]) -> Imp
     else:
         found = guess(sample, given=tuple(wanted.constants))
         wanted = wanted.model_copy(update={"mapping": found.mapping})
-        if sample and (found.mapping or found.missing):
+        if not sample:
+            note(NOTHING_SAMPLED)
+        elif found.mapping or found.missing:
             _preview(sample, wanted, found, how=how)
             if not given["yes"] and not source.is_stream and _is_asked():
                 click.confirm("Import it like this?", default=True, abort=True, err=True)
@@ -184,12 +192,23 @@ def problem_field(source: Source, wanted: ImportOptions) -> ImportOptions:
 
 
 def _sampled(source: Source, wanted: ImportOptions) -> tuple[list[JsonValue], str]:
-    try:
-        return rehearsing.sample(
-            runtime.current().intake, pieces=source.head(), filename=source.name, options=wanted
-        )
-    except ReaderDied:
-        return [], ""  # the import itself meets it again, and says where
+    """The first records and how they are read; none where the file itself is to say why."""
+    intake = runtime.current().intake
+    for megabytes in SAMPLED:
+        pieces = source.head(megabytes)
+        try:
+            found, how = rehearsing.sample(
+                intake,
+                pieces=pieces,
+                filename=source.name,
+                options=wanted,
+                in_part=not source.is_read,
+            )
+        except ReaderDied:
+            break  # the import itself meets it again, and says where
+        if found or source.is_read:
+            return found, how
+    return [], ""
 
 
 def _is_asked() -> bool:

@@ -19,6 +19,8 @@ from tdsys.errors import InvalidInput
 OUT = "--out"
 # So many columns a table of ten needs to be read.
 NARROW = 120
+# Wider than any row: what reads a pipe or a file wants each on one line.
+WIDE = 100_000
 # A split that is empty now may have been there in the version that is replaced.
 EARLIER = ("data/train.jsonl", "data/validation.jsonl", "data/test.jsonl")
 
@@ -34,11 +36,14 @@ def note(line: str) -> None:
 
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table as wide as the terminal; a cell may have lines, and what is long goes on below."""
+    """A table as wide as the terminal, where what is long goes on below; else as wide as it is.
+
+    A cell may have lines.
+    """
     table = Table(*(Column(header=Text(title), overflow="fold") for title in titles))
     for row in rows:
         table.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
-    Console().print(table)
+    _console().print(table)
 
 
 def show_records(titles: Sequence[str], rows: Iterable[Sequence[str]], *, head: int) -> None:
@@ -46,7 +51,7 @@ def show_records(titles: Sequence[str], rows: Iterable[Sequence[str]], *, head: 
 
     The first `head` cells are a row's first line; each other one that says something has its own.
     """
-    console = Console()
+    console = _console()
     if console.width >= NARROW:
         show_table(titles, rows)
         return
@@ -58,6 +63,13 @@ def show_records(titles: Sequence[str], rows: Iterable[Sequence[str]], *, head: 
             if cell:
                 lines.add_row(Text(f"  {title}"), Text(printable(cell)))
         console.print(lines)
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console.width = WIDE
+    return console
 
 
 def write_text(path: Path, text: str, *, option: str) -> None:

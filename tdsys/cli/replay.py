@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json, for_domain, person
+from tdsys.cli.following import progress
 from tdsys.cli.printing import say, show_table
 from tdsys.errors import InvalidInput
 from tdsys.stages import replaying
@@ -32,15 +31,15 @@ def replay(domain: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     here = runtime.current()
     with here.store.begin() as tx:
         total = replays.decided(tx, domain=domain)
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("decided anew", total=total)
+    with progress() as bars:
+        bar = bars.add_task("decided anew", total=total)
         found = replaying.replay(
             here.store,
             domain=domain,
             actor=person(),
             clock=here.now,
             dry_run=dry_run,
-            tell=lambda count: progress.advance(bar, count),
+            tell=lambda count: bars.advance(bar, count),
         )
     if as_json:
         say(json.dumps(_told(domain, found, applied=yes)))

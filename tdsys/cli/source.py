@@ -35,10 +35,11 @@ class Source:
         self._descriptor = sys.stdin.fileno() if self.is_stream else _opened(path)
         self.size = 0 if self.is_stream else os.fstat(self._descriptor).st_size
         self._head: list[bytes] = []
+        self.is_read = False
 
-    def head(self) -> list[bytes]:
-        """The first piece, without taking it away."""
-        if not self._head and (piece := self._piece()):
+    def head(self, pieces: int = 1) -> list[bytes]:
+        """The first pieces, without taking them away; with `is_read` they are all there is."""
+        while len(self._head) < pieces and (piece := self._piece()):
             self._head.append(piece)
         return self._head
 
@@ -67,6 +68,7 @@ class Source:
         while wanted and (part := os.read(self._descriptor, wanted)):
             parts.append(part)
             wanted -= len(part)
+        self.is_read = wanted > 0
         return b"".join(parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 
 import click
 from redis.exceptions import RedisError
-from rich.console import Console
-from rich.progress import Progress
 
 from tdsys import runtime
 from tdsys.cli.arguments import as_json
+from tdsys.cli.following import progress
 from tdsys.cli.printing import note, say, show_table
 from tdsys.client import recovery
 from tdsys.client.recovery import Left
+from tdsys.client.shipping import REMEDIES
 from tdsys.errors import NotReady, TdsysError
 
 PATIENCE_SECONDS = 60.0
@@ -66,12 +67,13 @@ def ship(folder: Path, *, patience: float, as_json: bool) -> None:
     committed, dropped = _ship(dead, patience)
     waiting = sum(one.records for one in recovery.left_in(str(folder)) if not one.alive)
     if as_json:
-        counts = {"committed": committed, "dropped": dropped, "waiting": waiting}
+        counts = {"committed": committed, "dropped": dropped.total(), "waiting": waiting}
         say(json.dumps({**counts, "living": len(living)}))
     else:
         say(f"{committed} records of {len(dead)} dead processes are committed")
-    if dropped:
-        note(f"{dropped} are not: see `tdsys quarantine captures`")
+    for reason, count in dropped.items():
+        why = f", {REMEDIES[reason]}" if reason in REMEDIES else ""
+        note(f"{count} are not: {reason}{why}")
     for one in living:
         note(f"{one.path} is left alone: its process lives")
     if waiting:
@@ -96,19 +98,20 @@ def producers(*, as_json: bool) -> None:
         say("no capture client has told anything within a day")
 
 
-def _ship(dead: list[Left], patience: float) -> tuple[int, int]:
-    """How many records are committed, and how many never will be."""
-    committed = dropped = 0
-    with _broker_errors(), Progress(console=Console(stderr=True)) as progress:
+def _ship(dead: list[Left], patience: float) -> tuple[int, Counter[str]]:
+    """How many records are committed, and by reason how many never will be."""
+    committed, dropped = 0, Counter[str]()
+    with _broker_errors(), progress() as bars:
         for one in dead:
-            shown = progress.add_task(Path(one.path).name, total=one.records)
+            shown = bars.add_task(Path(one.path).name, total=one.records)
 
             def tell(done: int, shown: Any = shown) -> None:
-                progress.update(shown, completed=done)
+                bars.update(shown, completed=done)
 
             broker = runtime.current().broker
             stored, not_stored = recovery.ship(one, broker, patience=patience, tell=tell)
-            committed, dropped = committed + stored, dropped + not_stored
+            committed += stored
+            dropped.update(not_stored)
     return committed, dropped
 
 

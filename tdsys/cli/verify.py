@@ -57,6 +57,9 @@ def _ids(found: Reconciled) -> dict[str, list[str]]:
 def _show(findings: list[Finding], found: Reconciled | None) -> None:
     show_table(("invariant", "broken", "what should hold, and what breaks it"), map(_row, findings))
     broken = [one for one in findings if not one.holds]
+    for one in broken:
+        if one.remedy:
+            say(f"{one.name}: {one.remedy}")
     say(f"{len(findings) - len(broken)} of {len(findings)} invariants hold")
     if found:
         say(

@@ -49,8 +49,8 @@ def left_in(folder: str) -> list[Left]:
 
 def ship(
     left: Left, broker: Redis, *, patience: float, tell: Callable[[int], None] = lambda _: None
-) -> tuple[int, int]:
-    """Ship a dead writer's folder: how many records are committed, and how many never will be.
+) -> tuple[int, dict[str, int]]:
+    """Ship a dead writer's folder: how many records are committed, and by reason how many never.
 
     Ends when none is left, or when for `patience` seconds no worker has acknowledged any; those
     stay where they are. `tell` hears how many are through.
@@ -63,7 +63,8 @@ def ship(
     done = 0
     while spool.backlog() and time.monotonic() < until:
         shipper.step(broker)
-        if (through := sum(_through(shipper))) > done:
+        committed, dropped = _through(shipper)
+        if (through := committed + sum(dropped.values())) > done:
             done, until = through, time.monotonic() + patience
             tell(done)
         time.sleep(FLUSHING_SECONDS)
@@ -71,9 +72,9 @@ def ship(
     return _through(shipper)
 
 
-def _through(shipper: Shipper) -> tuple[int, int]:
+def _through(shipper: Shipper) -> tuple[int, dict[str, int]]:
     counts = shipper.counts()
-    return counts["recovered"], sum(counts["dropped"].values())
+    return counts["recovered"], counts["dropped"]
 
 
 def producers(broker: Redis) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from tdsys.core.dataset import Member, Split
 from tdsys.core.example import Source
-from tdsys.core.licences import KNOWN, UNSTATED
+from tdsys.core.licences import KNOWN, UNSTATED, of_the_hub
 from tdsys.core.policy import FieldType, Signature
 from tdsys.core.printable import printable
 
@@ -74,6 +74,9 @@ ABOUT = (
 )
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 HUGE = "n>1M"
+_NAMED = frozenset(KNOWN) - {UNSTATED, "NONE"}
+_ADDRESS = "https://spdx.org/licenses/{}.html"
+_NO_SLUG = re.compile(r"[^a-z0-9.-]+")
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -242,17 +245,19 @@ def _license(one: Described) -> dict[str, str]:
     stated = {credit.license for credit in one.credits}
     covered = sum(credit.examples for credit in one.credits) == len(one.members)
     only = next(iter(stated)) if len(stated) == 1 and covered else UNSTATED
-    if only in KNOWN and only not in {UNSTATED, "NONE"}:
-        return {"license": only.lower()}
+    if key := of_the_hub(only):
+        return {"license": key}
     if not stated - {UNSTATED}:
         return {"license": "unknown"}
-    return {"license": "other", "license_name": "several, see Licences below"}
+    if only == UNSTATED:
+        return {"license": "other", "license_name": "several"}
+    link = {"license_link": _ADDRESS.format(only)} if only in _NAMED else {}
+    return {"license": "other", "license_name": _NO_SLUG.sub("-", only.lower()), **link}
 
 
 def _license_addresses(one: Described) -> list[str]:
     stated = sorted({credit.license for credit in one.credits})
-    known = {name for name in KNOWN if name not in {UNSTATED, "NONE"}}
-    named = [f"https://spdx.org/licenses/{n}.html" if n in known else n for n in stated]
+    named = [_ADDRESS.format(n) if n in _NAMED else n for n in stated]
     covered = sum(credit.examples for credit in one.credits) == len(one.members)
     return named if covered and named else [*named, UNSTATED]
 

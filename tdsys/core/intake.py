@@ -37,7 +37,10 @@ class Purpose(StrEnum):
 
 
 class Job(BaseModel):
-    """What the reader is told; `skip` outcomes were dealt with before, a sample ends at `most`."""
+    """What the reader is told; `skip` outcomes were dealt with before, a sample ends at `most`.
+
+    Of a file that is sent `in_part` nobody can say that it holds no records.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,6 +53,7 @@ class Job(BaseModel):
     options: ImportOptions = ImportOptions()
     skip: int = 0
     most: int = 0
+    in_part: bool = False
 
 
 class Row(NamedTuple):

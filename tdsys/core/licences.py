@@ -29,6 +29,16 @@ KNOWN = (
     "ODC-By-1.0", "OFL-1.1", "OGL-UK-3.0", "PDDL-1.0", "PostgreSQL", "PSF-2.0", "Unlicense",
     "UPL-1.0", "W3C", "WTFPL", "Zlib",
 )  # fmt: skip
+# The Hub takes identifiers of its own: some are a family's, and these have none there.
+_OF_THE_HUB = {
+    "gfdl-1.3": "gfdl", "c-uda-1.0": "c-uda", "odbl-1.0": "odbl", "odc-by-1.0": "odc-by",
+    "pddl-1.0": "pddl",
+}  # fmt: skip
+_UNKNOWN_TO_THE_HUB = {
+    UNSTATED, "NONE", "0BSD", "Apache-1.1", "CC-BY-1.0", "CC-BY-ND-3.0", "CC-BY-SA-1.0",
+    "CC-BY-SA-2.0", "CC-BY-SA-2.5", "CC-PDDC", "CDDL-1.0", "EUPL-1.2", "MIT-0", "MPL-1.1",
+    "O-UDA-1.0", "OGL-UK-3.0", "PSF-2.0", "UPL-1.0", "W3C",
+}  # fmt: skip
 NEAREST = 3
 
 _BY_LOWER = {name.lower(): name for name in KNOWN}
@@ -40,6 +50,14 @@ def known(expression: str) -> str:
     """An SPDX id, or ids joined by AND or OR, as SPDX writes it; InvalidInput for any other."""
     words = _JOINED.split(expression.strip())
     return " ".join(word if place % 2 else _known(word.strip()) for place, word in enumerate(words))
+
+
+def of_the_hub(name: str) -> str | None:
+    """Hugging Face's identifier of a licence; None where it has none, as for several joined."""
+    if name not in KNOWN or name in _UNKNOWN_TO_THE_HUB:
+        return None
+    plain = name.lower().removesuffix("-only").removesuffix("-or-later")
+    return _OF_THE_HUB.get(plain, plain)
 
 
 def _known(name: str) -> str:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-PLAIN = {"extra_forbidden": "there is no such field", "missing": "it is missing"}
+PLAIN = {
+    "extra_forbidden": "there is no such field",
+    "missing": "it is missing",
+    "too_short": "it holds too few",
+}
+
+
+class Unfit(ValueError):
+    """Raised by a validator that knows what would be accepted instead, in its `remedy`."""
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 def first_mistake(found: ValidationError) -> tuple[str, str]:

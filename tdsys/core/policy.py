@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from tdsys.core.example import Cell
+from tdsys.core.mistakes import Unfit
 from tdsys.core.sections import (
     Activation,
     AlertRules,
@@ -37,9 +38,12 @@ class Signature(BaseModel):
 
     @model_validator(mode="after")
     def _no_field_is_both(self) -> Signature:
-        both = set(self.inputs) & set(self.outputs)
+        both = ", ".join(sorted(set(self.inputs) & set(self.outputs)))
         if both or not self.inputs or not self.outputs:
-            raise ValueError(f"inputs and outputs must be non-empty and distinct; both: {both}")
+            raise Unfit(
+                f"both an input and an output: {both}" if both else "no inputs, or no outputs",
+                remedy="use at least one input and one output, each name in one of the two",
+            )
         return self
 
 
@@ -55,7 +59,10 @@ class Shares(BaseModel):
     @model_validator(mode="after")
     def _sums_to_one(self) -> Shares:
         if not math.isclose(self.train + self.val + self.test, 1):
-            raise ValueError("train, val and test shares must sum to 1")
+            raise Unfit(
+                "train, val and test shares must sum to 1",
+                remedy="use for example 0.35, 0.35 and 0.3",
+            )
         return self
 
 
@@ -81,7 +88,9 @@ class Weights(PerDimension):
     @model_validator(mode="after")
     def _something_counts(self) -> Weights:
         if not any(self.model_dump().values()):
-            raise ValueError("at least one weight must be above 0")
+            raise Unfit(
+                "at least one weight must be above 0", remedy="use 0 for some of them, not for all"
+            )
         return self
 
 
@@ -223,7 +232,11 @@ class Policy(BaseModel):
     @model_validator(mode="after")
     def _limits_agree(self) -> Policy:
         if self.min_examples > self.max_examples:
-            raise ValueError("min_examples is above max_examples")
+            raise Unfit(
+                "min_examples is above max_examples",
+                remedy=f"use min_examples of {self.max_examples} or less, "
+                f"or max_examples of {self.min_examples} or more",
+            )
         return self
 
     def outside(self, cell: Cell) -> str | None:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tdsys.core.example import LONGEST_NAME, Cell, Source, level
+from tdsys.core.mistakes import Unfit
 
 
 def _label(text: str) -> str:
     """A topic or difficulty as examples are labelled: letter case and white space levelled."""
     levelled = level(text)
     if not 0 < len(levelled) <= LONGEST_NAME:
-        raise ValueError(f"a label has 1 to {LONGEST_NAME} characters")
+        raise Unfit(
+            f"a label has 1 to {LONGEST_NAME} characters", remedy='use a text such as "fractions"'
+        )
     return levelled
 
 
 def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
     if twice := {one for one in labels if labels.count(one) > 1}:
-        raise ValueError(f"twice, letter case and blanks aside: {', '.join(sorted(twice))}")
+        raise Unfit(
+            f"twice, letter case and blanks aside: {', '.join(sorted(twice))}",
+            remedy="name each once",
+        )
     return labels
 
 
@@ -44,7 +51,10 @@ class _Bounds(_Section):
     @model_validator(mode="after")
     def _not_upside_down(self) -> _Bounds:
         if self.max is not None and self.min > self.max:
-            raise ValueError(f"min, {self.min}, is above max, {self.max}")
+            raise Unfit(
+                f"min, {self.min}, is above max, {self.max}",
+                remedy=f"use a min of {self.max} or less, or a max of {self.min} or more",
+            )
         return self
 
 
@@ -73,7 +83,10 @@ class Cells(_Bounds):
     def _each_cell_once(self) -> Cells:
         named = [one.cell for one in self.exceptions]
         if twice := {f"{c.topic}, {c.difficulty}" for c in named if named.count(c) > 1}:
-            raise ValueError(f"exceptions name a cell twice: {'; '.join(sorted(twice))}")
+            raise Unfit(
+                f"exceptions name a cell twice: {'; '.join(sorted(twice))}",
+                remedy="use one exception for each topic and difficulty",
+            )
         return self
 
     def least(self, cell: Cell) -> int:
@@ -145,7 +158,10 @@ class Judges(_Section):
     @model_validator(mode="after")
     def _each_member_once(self) -> Judges:
         if len(set(self.panel)) < len(self.panel):
-            raise ValueError("a member is in the panel twice")
+            raise Unfit(
+                "a member is in the panel twice",
+                remedy="use members that differ in their model or their prompt",
+            )
         return self
 
 
@@ -202,11 +218,17 @@ def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError("no time zone; write for example UTC or Europe/Berlin") from None
+        raise Unfit("no time zone", remedy="use for example UTC or Europe/Berlin") from None
     return name
 
 
-ClockTime = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise Unfit("no time of day", remedy="use hours and minutes, 00:00 to 23:59, as in 06:30")
+    return text
+
+
+ClockTime = Annotated[str, AfterValidator(_time_of_day)]
 
 
 class QuietHours(_Section):
@@ -221,7 +243,10 @@ class QuietHours(_Section):
     @model_validator(mode="after")
     def _takes_some_time(self) -> QuietHours:
         if self.starts == self.ends:
-            raise ValueError("it ends when it starts; use optimization: hold for never")
+            raise Unfit(
+                "it ends when it starts",
+                remedy="use two different times, or `optimization: hold` for never",
+            )
         return self
 
 
@@ -243,7 +268,10 @@ class Conversion(_Section):
     def _one_source_for_each(self) -> Conversion:
         ours = list(self.rename.values())
         if twice := {name for name in ours if ours.count(name) > 1}:
-            raise ValueError(f"two fields would become {', '.join(sorted(twice))}")
+            raise Unfit(
+                f"two fields would become {', '.join(sorted(twice))}",
+                remedy="rename one field to each name",
+            )
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -11,7 +11,7 @@ from statistics import fmean, median
 from typing import NamedTuple
 
 from tdsys.core.answers import Equality, compare
-from tdsys.core.attribution import NEGLIGIBLE, Contribution, Effect
+from tdsys.core.attribution import MOST_CANDIDATES, NEGLIGIBLE, Contribution, Effect
 from tdsys.core.dataset import Split
 from tdsys.core.example import level
 
@@ -138,6 +138,24 @@ def _redundant(
             if _adds_nothing(found):
                 detail = f"a near-duplicate of {best.example[:16]}; by itself {_told(found)}"
                 yield Suspect(one, Fault.REDUNDANT, detail, (best.example,))
+
+
+def not_looked_at(clusters: Mapping[str, int], pool: Collection[str]) -> str | None:
+    """How many near-duplicates nobody can call redundant, and why; None where there are none.
+
+    `clusters` are those of the examples of train, `pool` those that were tried. That another one
+    which is like it adds nothing is no evidence: it may be the one that is worth something.
+    """
+    sizes = Counter(clusters.values())
+    left = sum(sizes[cluster] > 1 and name not in pool for name, cluster in clusters.items())
+    if not left:
+        return None
+    were = "near-duplicate in train was" if left == 1 else "near-duplicates in train were"
+    return (
+        f"{left} {were} not measured and so not called redundant: of more than "
+        f"{MOST_CANDIDATES} examples the live program's demos and then the best of each cluster "
+        "are tried; `lifecycle.max_alike` of the policy limits near-duplicates unmeasured"
+    )
 
 
 def _adds_nothing(found: Contribution) -> bool:

@@ -18,7 +18,9 @@ WORKERS: dict[str, tuple[Queue, ...]] = {
     "capture": (Queue.CAPTURE,),
     "scoring": (Queue.SCORING, Queue.SYNTHESIS),
     "optimization": (Queue.OPTIMIZATION,),
-    "lifecycle": (Queue.LIFECYCLE, Queue.REPORTS, Queue.IMPORTS),
+    "lifecycle": (Queue.LIFECYCLE, Queue.REPORTS),
+    # Alone, because a file takes minutes and so may a report: neither should wait for the other.
+    "imports": (Queue.IMPORTS,),
 }
 # The truth is in Postgres and Flower reads events: workers need not know of each other.
 WORKER_FLAGS = ("-c", "1", "--without-mingle", "--without-gossip", "-E", "--loglevel=INFO")

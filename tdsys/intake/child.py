@@ -115,7 +115,7 @@ def _work(job: Job, registered: Registered, output: _Output, cpu: int) -> None:
         asked, why = Asked(format=Format.JSONL), REPAIR
     output.tell(why or detect(first[:HEAD_BYTES], asked, filename=job.filename).why)
     found = records(chain([first], pieces), asked, filename=job.filename, skip=job.skip)
-    if not job.skip:
+    if not (job.skip or job.in_part):
         found = _some(found)
     {Purpose.IMPORT: _import, Purpose.SAMPLE: _sample, Purpose.BENCHMARK: _benchmark}[job.purpose](
         job, found, output, registered

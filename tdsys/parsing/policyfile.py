@@ -18,7 +18,7 @@ from pydantic_core import ErrorDetails
 
 from tdsys.core.compatibility import conflicts
 from tdsys.core.example import check_domain
-from tdsys.core.mistakes import in_words
+from tdsys.core.mistakes import Unfit, in_words
 from tdsys.core.policy import Policy
 from tdsys.core.printable import printable
 from tdsys.errors import InvalidInput
@@ -33,13 +33,19 @@ BOUNDS = {
     "le": "use {} or less",
     "lt": "use less than {}",
 }
+# The last step to a value that pydantic adds where one of several kinds may stand, or for a name.
+NO_STEPS = frozenset({"[key]", "str", "list[str]"})
 KINDS = {
     "int": "use a whole number",
     "float": "use a number",
     "bool": "use true or false",
     "string": "use a text",
     "tuple": 'use a list such as ["easy", "hard"]',
+    "list": 'use a list such as ["easy", "hard"]',
+    "dict": "use lines of `name: value`",
+    "too": "name at least one",
 }
+ANYTHING = "`tdsys policy init` shows a document with every field, what it means and its default"
 
 
 class Mistake(NamedTuple):
@@ -164,7 +170,8 @@ def _readable(
 
 def _explained(document: Document, error: ErrorDetails) -> Mistake:
     of_name = error["type"] in {"extra_forbidden", "missing"}
-    return _mistake(document, error["loc"], in_words(error), remedy_of(error), of_name=of_name)
+    path = error["loc"][:-1] if error["loc"][-1:] and error["loc"][-1] in NO_STEPS else error["loc"]
+    return _mistake(document, path, in_words(error), remedy_of(error), of_name=of_name)
 
 
 def remedy_of(error: ErrorDetails) -> str:
@@ -184,15 +191,17 @@ def remedy_of(error: ErrorDetails) -> str:
 def _allowed(error: ErrorDetails) -> str:
     """What a value may be."""
     limits = error.get("ctx", {})
+    if isinstance(wrong := limits.get("error"), Unfit):
+        return wrong.remedy
     for name, words in BOUNDS.items():
         if name in limits:
             return words.format(f"{limits[name]:g}")
     what = error["type"].partition("_")[0]
-    if what == "literal":
+    if what in {"literal", "enum"}:
         return f"use {limits['expected']}"
     if what == "model":
         return f"use an object of {', '.join(_fields(error['loc']))}"
-    return KINDS.get(what, "correct the value")
+    return KINDS.get(what, ANYTHING)
 
 
 def _mistake(

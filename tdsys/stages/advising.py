@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from tdsys.core import dataset
+from tdsys.core import dataset, suspecting
 from tdsys.core.advising import Advice, AdviceState, Kind, advice
 from tdsys.core.attribution import Contribution
 from tdsys.core.batch import Kind as BatchKind
@@ -119,12 +119,14 @@ def recommend(store: Store, *, domain: str, clock: Clock) -> list[Recommendation
 
 
 def unmeasured(store: Store, *, domain: str) -> str | None:
-    """Why none is called harmful or redundant, and what to do; None where worths are known."""
+    """Why none, or none of some, is called redundant, and what to do; None: all were measured."""
     with store.begin() as tx:
         all_ = attributions.listed(tx, domain=domain, limit=ATTRIBUTIONS_LOOKED_AT)
+        if whole := _newest(tx, domain):
+            held = datasets.members(tx, version_id=whole.version_id, whole=False)
+            clusters = {m.example.fingerprint: m.cluster for m in held if m.split is Split.TRAIN}
+            return suspecting.not_looked_at(clusters, whole.pool)
     done = [one for one in all_ if one.state is AttributionState.FINISHED]
-    if any(not one.stale for one in done):
-        return None
     measured = "was measured before the data changed" if done else "was not measured yet"
     remedy = f"`tdsys effectiveness attribute --domain {quote(domain)}`"
     if any(one.is_open for one in all_):

@@ -24,8 +24,9 @@ from tdsys.store.import_schema import ImportState
 from tdsys.store.imports import Import, Progress
 
 REASON_SHOWN = 2000
-# Far more than restarts explain: a file that kills its worker must end as failed.
-MOST_CLAIMS = 20
+# So many claims in a row that brought nothing: a file that kills its worker must end as failed, and
+# one is not to blame for a database or a worker that went away while it was being read.
+MOST_STALLS = 20
 # A reader that dies is started again behind the last block, but once only at one place.
 MOST_DEATHS = 2
 REJECTS_AT_ONCE = 50
@@ -97,8 +98,8 @@ class _Reading:
 
     def _settle(self) -> Generator[None]:
         """Read to the end, whatever the end is: no import may be claimed for ever."""
-        state, reason = ImportState.FAILED, f"its worker died {MOST_CLAIMS} times"
-        if self._claimed.attempts <= MOST_CLAIMS:
+        state, reason = ImportState.FAILED, _stalled(self._claimed)
+        if self._claimed.stalls <= MOST_STALLS:
             state, reason = yield from self._outcome()
         with self._store.begin() as tx:
             imports.hold(tx, claimed=self._claimed)
@@ -242,6 +243,13 @@ class _Reading:
     def _benchmarks(self) -> dict[str, bytes]:
         with self._store.begin() as tx:
             return benchmarks.packed(tx)
+
+
+def _stalled(claimed: Import) -> str:
+    return (
+        f"it was begun {MOST_STALLS} times in a row and each time its worker died, or lost the "
+        f"database, before another record was read; {claimed.read:,} records were read before"
+    )
 
 
 def _end(fatal: Faulty) -> str:

@@ -34,13 +34,20 @@ class Rehearsed(NamedTuple):
 
 
 def sample(
-    intake: Intake, *, pieces: Iterable[bytes], filename: str, options: ImportOptions
+    intake: Intake,
+    *,
+    pieces: Iterable[bytes],
+    filename: str,
+    options: ImportOptions,
+    in_part: bool = False,
 ) -> tuple[list[JsonValue], str]:
     """The first records of a file as they are, and how it is read; InvalidInput where it is not.
 
-    `pieces` may be the beginning only: what is cut off by its end is not complained about.
+    What is cut off by the end of pieces that are only a part of it is not complained about.
     """
-    job = Job(purpose=Purpose.SAMPLE, filename=filename, options=options, most=SAMPLE)
+    job = Job(
+        purpose=Purpose.SAMPLE, filename=filename, options=options, most=SAMPLE, in_part=in_part
+    )
     blocks = list(intake.blocks(job, pieces))
     return [one for block in blocks for one in block.values], "".join(b.how for b in blocks)
 

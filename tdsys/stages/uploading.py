@@ -19,7 +19,10 @@ from tdsys.store.imports import Import
 
 
 class Received(NamedTuple):
-    """What became of an upload: `again` when the same file was imported before, the same way."""
+    """What became of an upload: `again` when the same file was imported before, the same way.
+
+    A new domain is there now, but of a strict import: that makes it when its records come in.
+    """
 
     import_id: UUID
     is_new_domain: bool = False
@@ -42,14 +45,17 @@ def receive(
     if earlier := sha256 and known(store, domain=domain, sha256=sha256, options=options):
         return Received(earlier.id, again=True)
     with store.begin() as tx:
-        created = policies.ensure_domain(tx, domain=domain, now=clock())
+        is_new = domain not in policies.domains(tx)
+        if is_new and not options.strict:
+            policies.ensure_domain(tx, domain=domain, now=clock())
+        in_force = policies.currents(tx, names=[domain])
         import_id = imports.open_(
             tx,
             domain=domain,
             filename=filename,
             options=options.model_dump(mode="json"),
             actor=actor,
-            policy_version=policies.current(tx, domain=domain)[0],
+            policy_version=in_force[domain][0] if in_force else policies.FIRST,
             now=clock(),
         )
     found, size = _upload(store, import_id, pieces)
@@ -58,10 +64,10 @@ def receive(
         raise InvalidInput(f"{filename} changed while it was read", remedy="import it once more")
     if earlier := known(store, domain=domain, sha256=found, options=options):
         _discard(store, import_id)
-        return Received(earlier.id, created, again=True)
+        return Received(earlier.id, is_new, again=True)
     with store.begin() as tx:
         imports.seal(tx, import_id=import_id, sha256=found, size=size, now=clock())
-    return Received(import_id, created)
+    return Received(import_id, is_new)
 
 
 def _upload(store: Store, import_id: UUID, pieces: Iterable[bytes]) -> tuple[str, int]:

@@ -45,18 +45,19 @@ class ImportState(StrEnum):
 
 
 # `read`, and for a strict import `checked` before it, say where a new claim goes on; `size` and
-# `done` are bytes of the file.
+# `done` are bytes of the file. A strict import's domain is made when its records come in, or never.
 imports = Table(
     "imports",
     metadata,
     Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
-    Column("domain", Text, ForeignKey(domains.c.name), nullable=False),
+    Column("domain", Text, nullable=False),
     Column("filename", Prose, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("options", VERBATIM, nullable=False),
     Column("state", Text, nullable=False),
     time_("due_at", nullable=True),
     count("attempts"),
+    count("stalls"),
     count("read"),
     count("new"),
     count("duplicate"),

@@ -25,6 +25,7 @@ class Import(BaseModel):
     """One file; `read` counts the records done with, so a new claim goes on after them.
 
     `faulty` counts those that are wrong by themselves: a strict import refuses the others too.
+    `stalls` counts the claims in a row under which not a record was read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +37,7 @@ class Import(BaseModel):
     options: dict[str, JsonValue]
     state: ImportState
     attempts: int
+    stalls: int
     read: int
     new: int
     duplicate: int
@@ -151,6 +153,7 @@ def claim(tx: Tx, *, lease: timedelta, now: datetime) -> Import | None:
             .values(
                 state=ImportState.RUNNING.value,
                 attempts=imports_table.c.attempts + 1,
+                stalls=imports_table.c.stalls + 1,
                 due_at=now + lease,
             )
             .returning(imports_table)
@@ -221,6 +224,8 @@ def advance(
         changed["how"] = progress.how
     if faulty:
         changed["faulty"] = kept.faulty + faulty
+    if progress.read or progress.checked:
+        changed["stalls"] = 0
     if progress.read and rejects:
         changed["rejected"] = kept.rejected + len(rejects)
     tx.execute(

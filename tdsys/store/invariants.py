@@ -34,6 +34,7 @@ class Finding(NamedTuple):
     says: str
     broken: int
     samples: tuple[str, ...]
+    remedy: str = ""
 
     @property
     def holds(self) -> bool:
@@ -455,7 +456,7 @@ def check(tx: Tx, invariant: Invariant, *, overdue: datetime, farthest: datetime
     times = {"overdue": overdue, "farthest": farthest}
     given = {name: time for name, time in times.items() if f":{name}" in query}
     broken, samples = tx.execute(text(query), given).one()
-    return Finding(invariant.name, invariant.says, broken, tuple(samples))
+    return Finding(invariant.name, invariant.says, broken, tuple(samples), invariant.remedy)
 
 
 # A refusal keeps its record as text: the client's own, which starts with the id, or our sentence.

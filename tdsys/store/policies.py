@@ -17,7 +17,7 @@ from tdsys.store.engine import Tx
 from tdsys.store.schema import domains as domains_table
 from tdsys.store.schema import examples, policies
 
-FIRST_AUTHOR = "default"
+FIRST, FIRST_AUTHOR = 1, "default"
 Versioned = tuple[int, Policy]
 
 
@@ -46,7 +46,7 @@ def ensure_domains(tx: Tx, *, names: Iterable[str], now: datetime) -> set[str]:
         insert(domains_table).values(rows).on_conflict_do_nothing().returning(domains_table.c.name)
     ).all()
     for domain in made:
-        _write(tx, domain=domain, version=1, policy=Policy(), author=FIRST_AUTHOR, now=now)
+        _write(tx, domain=domain, version=FIRST, policy=Policy(), author=FIRST_AUTHOR, now=now)
     return set(made)
 
 

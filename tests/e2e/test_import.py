@@ -98,7 +98,7 @@ def test_what_is_rejected_is_reported_mended_and_imported_again(
 def test_kill_9_of_the_child_and_of_the_worker_changes_no_count(
     stack: RunningStack, tmp_path: Path
 ) -> None:
-    worker = stack.processes()["worker-lifecycle"]["pid"]
+    worker = stack.processes()["worker-imports"]["pid"]
     path = tmp_path / "in.jsonl.gz"
     path.write_bytes(gzip.compress(jsonl([*records(15_000), "{broken"])))
     command = subprocess.Popen(

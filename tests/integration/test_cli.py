@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from tdsys import runtime
 from tdsys.__main__ import main
+from tdsys.cli import cli
 from tdsys.cli import importing as cli_importing
 from tdsys.core.lifecycle import Move, State
 from tdsys.core.patience import Patience
@@ -423,3 +428,38 @@ def test_the_key_of_the_judge_never_goes_to_the_host_of_another_model(
     here = Runtime(settings)
     assert here.judge_model.api_base == address
     assert here.program_model.api_base == "http://here"
+
+
+def piped(*words: str, into: int) -> subprocess.CompletedProcess[bytes]:
+    """A command whose output goes to that descriptor, on a machine that says no width."""
+    without = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return subprocess.run(
+        [sys.executable, "-m", "tdsys", *words],
+        stdout=into,
+        stderr=subprocess.PIPE,
+        env=without,
+        check=False,
+    )
+
+
+def test_a_file_gets_each_row_of_a_table_on_one_line_whole_and_without_colour(
+    tmp_path: Path,
+) -> None:
+    told = tmp_path / "told"
+    with told.open("wb") as sink:
+        assert piped("strategy", "list", into=sink.fileno()).returncode == 0
+    _, titles, _, *rows, _ = told.read_text().splitlines()
+    wanted = json.loads(CliRunner().invoke(cli, ["strategy", "list", "--json"]).output)
+    assert "\x1b" not in told.read_text()
+    assert [row.split("│")[1].strip() for row in rows] == [one["name"] for one in wanted]
+    assert {len(row) for row in rows} == {len(titles)}
+    assert all(one["source"] in row for one, row in zip(wanted, rows, strict=True))
+
+
+@pytest.mark.parametrize("words", [("strategy", "list"), ("policy", "init", "--domain", "d")])
+def test_a_reader_that_goes_away_ends_a_command_without_a_traceback(words: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = piped(*words, into=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")

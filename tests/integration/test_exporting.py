@@ -174,6 +174,28 @@ def test_licences_are_kept_with_the_version_and_told(store: Store) -> None:
     assert source == Source.IMPORTED
 
 
+@pytest.mark.parametrize(
+    ("licence", "told"),
+    [
+        ("GPL-3.0-only", {"license": "gpl-3.0"}),
+        ("0BSD", {"license": "other", "license_name": "0bsd",
+                  "license_link": "https://spdx.org/licenses/0BSD.html"}),
+        ("MIT OR LicenseRef-Ours", {"license": "other", "license_name": "mit-or-licenseref-ours"}),
+    ],
+)  # fmt: skip
+def test_a_card_names_a_licence_as_hugging_face_does_or_by_a_name_that_it_takes(
+    store: Store, licence: str, told: dict[str, str]
+) -> None:
+    asked = [gsm8k(n) for n in range(9)]
+    imported(store, jsonl(asked), domain="sums", license=licence, **MAPPED)
+    with store.begin() as tx:
+        tx.execute(text("UPDATE examples SET state = 'admitted', quality = 1, due_at = NULL"))
+        freeze(tx, domain="sums")
+        tx.execute(text("DELETE FROM examples"))
+    header = yaml.safe_load(folder(store)["README.md"].decode().split("---\n")[1])
+    assert {name: value for name, value in header.items() if name.startswith("license")} == told
+
+
 @pytest.mark.usefixtures("version")
 def test_the_command_writes_a_folder_in_one_step_and_overwrites_nothing_else(
     store: Store, tdsys: Shell, tmp_path: Path

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tdsys import runtime
 from tdsys.intake import GuardedIntake
 from tdsys.stages import importing
 from tdsys.store import Store, policies
 from tests.commanding import Said, Shell
-from tests.files import gsm8k, jsonl, records
+from tests.files import Gsm8k, csv, gsm8k, jsonl, records
 from tests.stored import LEASE, count
+
+YAML_RECORD = yaml.safe_dump(gsm8k(1), width=10_000).replace("\n", "\n  ").encode()
 
 
 @pytest.fixture
@@ -203,6 +206,23 @@ def test_a_field_that_was_named_and_is_not_there_is_named_beside_those_that_are(
     assert "nothing came in: domain sums is there now, and empty" in said.err
 
 
+def test_a_strict_import_makes_its_domain_only_when_all_comes_in(
+    tdsys: Shell, file: Path, store: Store
+) -> None:
+    good = file.read_bytes()
+    file.write_bytes(good + b"\n{broken")
+    said = imported(tdsys, file, "--strict")
+    assert (said.code, counts(said)) == (1, (6, 0, 0, 6))
+    assert "domain sums is new and is made, with the default policy, once the whole" in said.err
+    assert "nothing came in: domain sums is not made" in said.err
+    with store.begin() as tx:
+        assert not policies.domains(tx)
+    file.write_bytes(good)
+    assert counts(imported(tdsys, file, "--strict")) == (5, 5, 0, 0)
+    with store.begin() as tx:
+        assert policies.domains(tx) == ["sums"]
+
+
 @pytest.mark.parametrize("content", [b"", b" \n", b"[]", b"question,answer\n"])
 @pytest.mark.parametrize("words", [(), ("--map", "question=problem")])
 def test_a_file_without_a_record_is_refused_with_one_sentence_and_makes_no_domain(
@@ -215,6 +235,49 @@ def test_a_file_without_a_record_is_refused_with_one_sentence_and_makes_no_domai
     assert "the file holds no records" in said.err
     with store.begin() as tx:
         assert not policies.domains(tx)
+
+
+LONG: Gsm8k = {"question": "Ann counts. " * 150_000, "answer": "#### 1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("in.jsonl", jsonl([LONG, gsm8k(1)]), 1),
+        ("in.json", json.dumps([LONG, gsm8k(1)]).encode(), 1),
+        ("in.csv", csv([LONG, gsm8k(1)]), 2),
+        ("in.yaml", b"- question: " + LONG["question"].encode() + b"\n- " + YAML_RECORD, 1),
+    ],
+)
+def test_a_first_record_that_is_longer_than_the_sample_is_told_and_the_others_are_guessed_by(
+    tdsys: Shell, tmp_path: Path, name: str, content: bytes, line: int
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    said = imported(tdsys, path)
+    assert (said.code, counts(said)) == (4, (2, 1, 0, 1))
+    assert "it is guessed: --map question=problem --map answer=solution" in said.err
+    assert f"line {line}, column " in said.err
+    assert "longer than 1,048,576 characters (record_too_large)" in said.err
+
+
+def test_records_behind_a_megabyte_of_nothing_are_found(tdsys: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"\n" * 1_500_000 + jsonl([gsm8k(1)]))
+    said = imported(tdsys, path, "--format", "jsonl")
+    assert (said.code, counts(said)) == (0, (1, 1, 0, 0))
+    path.write_bytes(b"\n" * 1_500_000)
+    assert "the file holds no records" in imported(tdsys, path, "--format", "jsonl").err
+
+
+def test_where_no_record_is_in_sight_nothing_is_guessed_and_that_is_told(
+    tdsys: Shell, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"{broken\n" * 3)
+    said = imported(tdsys, path, "--format", "jsonl", "--dry-run")
+    assert "no mapping is guessed, for no record of the first 16 MB could be read" in said.err
+    assert "name the fields with --map THEIRS=OURS" in said.err
 
 
 @pytest.mark.parametrize(

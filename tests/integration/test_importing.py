@@ -19,7 +19,7 @@ import pytest
 from tdsys.core.conversion import ImportOptions
 from tdsys.core.example import Candidate
 from tdsys.core.intake import Benchmarks, Block, Faulty, Job
-from tdsys.errors import Conflict, InvalidInput
+from tdsys.errors import Conflict, InvalidInput, StoreUnavailable
 from tdsys.intake import Bounds, GuardedIntake
 from tdsys.stages import benchmarks, importing, rehearsing, scoring, uploading
 from tdsys.stages.scoring import Limits
@@ -499,12 +499,37 @@ def test_two_holders_of_one_import_store_every_record_once(store: Store) -> None
 def test_an_import_that_kills_its_worker_ends_as_failed(store: Store) -> None:
     uploaded(store, jsonl([gsm8k()]), **MAPPED)
     clock = Clock()
-    for _ in range(20):
+    for _ in range(importing.MOST_STALLS):
         with store.begin() as tx:
             assert imports.claim(tx, lease=LEASE, now=clock())
         clock.forward(seconds=61)
     (done,) = importing.read_due(store, intake=GuardedIntake(), clock=clock, lease=LEASE)
-    assert (done.state, done.reason) == ("failed", "its worker died 20 times")
+    assert done.state == "failed"
+    assert done.reason
+    assert "begun 20 times in a row and each time its worker died" in done.reason
+
+
+def test_outages_of_the_database_are_not_counted_against_a_file_that_is_read(
+    store: Store,
+) -> None:
+    outages = importing.MOST_STALLS + 1
+    import_id = uploaded(store, jsonl(records(outages + 5)), **MAPPED).import_id
+    clock = Clock()
+
+    class Away(GuardedIntake):
+        def blocks(
+            self, job: Job, pieces: Iterable[bytes], benchmarks: Benchmarks | None = None
+        ) -> Iterator[Block]:
+            yield next(iter(super().blocks(job, pieces, benchmarks)))
+            raise StoreUnavailable("Postgres is away")
+
+    for _ in range(outages):
+        with pytest.raises(StoreUnavailable):
+            importing.read_due(store, intake=Away(Bounds(block=1)), clock=clock, lease=LEASE)
+        clock.forward(seconds=61)
+    (done,) = importing.read_due(store, intake=GuardedIntake(), clock=clock, lease=LEASE)
+    assert (done.id, done.state, done.reason) == (import_id, "finished", None)
+    assert counts(done) == (outages + 5, outages + 5, 0, 0)
 
 
 def test_a_lease_is_kept_while_the_reader_is_silent(store: Store) -> None:

@@ -63,7 +63,8 @@ def test_records_that_are_counted_are_progress_wherever_the_file_is(here: Store)
 
 def test_imports_are_listed_and_an_open_one_is_cancelled_once(here: Store, tdsys: Shell) -> None:
     import_id = str(waiting(here))
-    assert tdsys("imports", "cancel", import_id[:8]).code == 0
+    cancelled = tdsys("imports", "cancel", import_id[:8], "--json")
+    assert (cancelled.code, cancelled.document["state"]) == (0, "failed")
     (listed,) = json.loads(tdsys("imports", "list", "--json").out)
     assert (listed["id"], listed["state"], listed["read"]) == (import_id, "failed", 0)
     assert listed["reason"].startswith("cancelled by ")

@@ -20,8 +20,8 @@ from tdsys.core.lifecycle import Move, State
 from tdsys.core.panel import together
 from tdsys.core.rubric import Assessment, Decision, Juror, Unscored
 from tdsys.errors import InvalidInput
-from tdsys.stages import auditing
-from tdsys.store import Store, Tx, batches, examples, imports, invariants, judgements
+from tdsys.stages import activating, auditing
+from tdsys.store import Store, Tx, batches, datasets, examples, imports, invariants, judgements
 from tdsys.store.batches import Opening, Portion
 from tdsys.store.demo_invariants import PROMPTS
 from tdsys.store.examples import Batch, Refusal
@@ -408,6 +408,33 @@ def test_verify_fails_for_what_a_generator_was_promised_and_did_not_get(
     assert code == 1
     assert "1 accepted, 0 refused with a reason, 1 lost, 0 doubled" in out
     assert f"lost: {missing}" in out
+
+
+def test_what_an_older_forget_damaged_has_a_way_out_and_is_found_again_if_it_comes_back(
+    here: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_one_transaction(
+        here,
+        a_bit_of_everything,
+        at_rest,
+        lambda tx: tx.exec_driver_sql(DAMAGE["demos are named"]),
+    )
+    code, out = tdsys(capsys, "verify")
+    assert (code, "program 1 of arithmetic" in out) == (1, True)
+    assert "demos are named: `forget` of an older tdsys did this" in out
+    assert "`tdsys optimize retry --domain DOMAIN` makes another program" in out
+
+    def replaced(tx: Tx) -> None:
+        version = datasets.latest(tx, domain="arithmetic")
+        assert version
+        keep(tx, version)
+
+    in_one_transaction(here, replaced)
+    assert tdsys(capsys, "verify")[0] == 0
+    activating.activate(
+        here, domain="arithmetic", program_id=1, actor="ann", reason="as it was", now=NOW
+    )
+    assert tdsys(capsys, "verify")[0] == 1
 
 
 def test_verify_tells_machines_which_invariant_is_broken_by_what(

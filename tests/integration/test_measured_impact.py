@@ -49,6 +49,11 @@ def test_what_was_last_measured_on_other_data_is_not_retired_as_redundant(store:
     desk.work()
     assert redundant()
     assert advising.unmeasured(store, domain=DOMAIN) is None
+    with store.begin() as tx:  # as prescreening leaves out what a pool of over 100 cannot hold
+        tx.exec_driver_sql("UPDATE attributions SET pool = pool - 0 - 0")
+    some = str(advising.unmeasured(store, domain=DOMAIN))
+    assert some.startswith("2 near-duplicates in train were not measured and so not called redund")
+    assert "`lifecycle.max_alike`" in some
     desk.retire(desk.train[5].id)
     assert desk.shown().whole.stale
     assert redundant() == []

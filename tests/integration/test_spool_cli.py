@@ -84,11 +84,15 @@ def test_what_the_service_does_not_take_of_an_abandoned_spool_is_said(
     tdsys: Shell, tmp_path: Path, worker: Worker
 ) -> None:
     worker.answer = wire.acknowledgement(stored=1, conflicting=0)
-    folder = abandoned(tmp_path, 3)
-    said = tdsys("spool", "ship", folder)
-    assert said.code == 0
-    assert "1 records of 1 dead" in said.out
-    assert "2 are not: see `tdsys quarantine captures`" in said.err
+    said = tdsys("spool", "ship", abandoned(tmp_path, 3))
+    assert (said.code, said.out) == (0, "1 records of 1 dead processes are committed\n")
+    assert "2 are not: refused, by the service; `tdsys quarantine captures` shows" in said.err
+    worker.answer = wire.acknowledgement(stored=2, conflicting=1)
+    said = tdsys("spool", "ship", abandoned(tmp_path, 3))
+    assert "1 are not: conflicting, the service has another one under its id" in said.err
+    assert "quarantine" not in said.err
+    worker.answer = wire.acknowledgement(stored=3, conflicting=0)
+    assert tdsys("spool", "ship", abandoned(tmp_path, 3)).err == ""
 
 
 def test_what_was_captured_without_an_address_is_found_by_a_client_that_has_one(

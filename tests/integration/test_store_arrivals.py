@@ -161,7 +161,7 @@ def test_the_same_id_with_other_content_is_kept_as_a_conflict(store: Store) -> N
     with store.begin() as tx:
         ingest(tx, [first])
         assert ingest(tx, [other]) == Ingested(conflicting=1)
-        assert ingest(tx, [other]) == Ingested(resent=1)
+        assert ingest(tx, [other, first]) == Ingested(conflicting=1, resent=1)
         (row,) = tx.execute(select(capture_duplicates))
         (candidate,) = claim(tx)
     assert row.conflicting

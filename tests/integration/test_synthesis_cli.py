@@ -152,7 +152,7 @@ def test_who_stops_watching_a_batch_is_told_that_it_goes_on(
     monkeypatch.undo()
     (listed,) = tdsys("batch", "list", "--json").document
     assert (said.code, listed["state"]) == (130, "open")
-    assert f"goes on; `tdsys batch watch {listed['id']}` follows it" in said.err
+    assert f"goes on; follow it with tdsys batch watch {listed['id']}, stop it with" in said.err
 
 
 def test_a_detached_batch_is_cancelled_and_gone_on_with(tdsys: Shell) -> None:

@@ -81,6 +81,11 @@ def test_nothing_long_stands_before_captures() -> None:
     assert serving == (Queue.CAPTURE,)
 
 
+def test_imports_and_reports_do_not_wait_for_each_other() -> None:
+    (serving,) = [queues for queues in WORKERS.values() if Queue.IMPORTS in queues]
+    assert serving == (Queue.IMPORTS,)
+
+
 def test_every_dependency_volume_and_network_exists(
     compose: dict[str, Any], services: dict[str, Service]
 ) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, JsonValue
 
 from tdsys.core.example import Source, level
 from tdsys.core.policy import Difference, PerDimension, Policy, Shares, Signature, differences
@@ -20,7 +24,7 @@ from tdsys.core.sections import (
     Purges,
     Trigger,
 )
-from tdsys.parsing.policyfile import Mistake, Refused, policy_from, text_of
+from tdsys.parsing.policyfile import ANYTHING, Mistake, Refused, _models, policy_from, text_of
 
 SHARE = st.floats(0, 1)
 LETTERS = st.characters(categories=["L", "Nd"])
@@ -104,7 +108,7 @@ def test_a_rule_that_is_off_is_read_back_as_off() -> None:
         ("alerts: {parked: many}\n", (2, 18), "integer"),
         ("lifecycle: {max_admited: 9}\n", (2, 13), "no such field"),
         ("cluster_cap: 0\n", (2, 14), "greater"),
-        ("trigger: {quiet_hours: {starts: 22:00, ends: 6:00}}\n", (2, 46), "match"),
+        ("trigger: {quiet_hours: {starts: 22:00, ends: 6:00}}\n", (2, 46), "time of day"),
         ("trigger: {quiet_hours: {starts: 22:00, ends: 22:00}}\n", (2, 24), "ends when it starts"),
         (
             "trigger: {quiet_hours: {starts: 22:00, ends: 06:00, timezone: B}}\n",
@@ -208,6 +212,57 @@ seed: 0
     assert all(one.message and one.remedy for one in mistakes(text))
     assert mistakes(text)[0].remedy == "did you mean weights?"
     assert "0 is refused because MIPROv2 ignores it" in mistakes(text)[-1].remedy
+
+
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [
+        ("topics: ['']", 'use a text such as "fractions"'),
+        ("topics: [a, A]", "name each once (what is wanted"),
+        ("signature: {inputs: 3}", "use lines of `name: value`"),
+        ("signature: {inputs: {a: text}, outputs: {a: text}}", "each name in one of the two"),
+        ("judges: {panel: []}", "name at least one"),
+        ("min_examples: 401", "min_examples of 400 or less, or max_examples of 401 or more"),
+        ("cells: {min: 3, max: 2}", "a min of 2 or less, or a max of 3 or more"),
+        ("trigger: {quiet_hours: {starts: 9pm, ends: '06:00'}}", "00:00 to 23:59, as in 06:30"),
+        ("lifecycle: {retire_sources: {web: 3}}", "use 'captured', 'bootstrapped', 'synthetic'"),
+        ("conversion: {defaults: {hints: 3}}", 'use a list such as ["easy", "hard"]'),
+        ("collection: maybe", "use 'automatic', 'manual' or 'off'"),
+    ],
+)
+def test_a_remedy_says_what_is_accepted(field: str, remedy: str) -> None:
+    found = mistakes(f"domain: d\n{field}\n")
+    assert any(remedy in one.remedy for one in found), found
+    assert not any(one.field.endswith(("[key]", "list[str]")) for one in found)
+
+
+WRONG: list[JsonValue] = [
+    None, True, "x", "", -1, 0, 1.5, 10**20, [], ["a"], [1], ["a", "A"], [""], [{"a": 1}],
+    {}, {"a": 1}, {"a": "b"}, {"": "text"}, "25:99", "x" * 3000,
+]  # fmt: skip
+
+
+def places(model: type[BaseModel] = Policy) -> Iterator[list[str]]:
+    """Every field of the policy, at any depth."""
+    for name, field in model.model_fields.items():
+        yield [name]
+        for inner in _models(field.annotation):
+            yield from ([name, *rest] for rest in places(inner))
+
+
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: repr(value)[:12])
+def test_no_field_whatever_is_wrong_with_it_is_left_without_a_word_of_what_it_takes(
+    value: JsonValue,
+) -> None:
+    for place in places():
+        document = value
+        for name in reversed(place):
+            document = {name: document}
+        assert isinstance(document, dict)
+        with suppress(pytest.fail.Exception):  # some of them fit somewhere
+            for one in mistakes(json.dumps({"domain": "d", **document})):
+                assert one.remedy, (place, one)
+                assert ANYTHING not in one.remedy, (place, one)
 
 
 def test_conflicts_are_told_together_with_mistakes_but_not_those_that_rest_on_one() -> None:

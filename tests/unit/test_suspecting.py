@@ -8,7 +8,7 @@ import pytest
 
 from tdsys.core.attribution import Contribution, Effect
 from tdsys.core.dataset import Split
-from tdsys.core.suspecting import Fault, Known, ProgramScore, Suspect, suspects
+from tdsys.core.suspecting import Fault, Known, ProgramScore, Suspect, not_looked_at, suspects
 from tests.factories import NOW
 from tests.suspected import TODAY, known, worth
 
@@ -68,6 +68,17 @@ def test_a_near_duplicate_is_redundant_only_where_it_is_known_to_add_nothing() -
     assert faults(a, b, c) == []
     assert faults(a, b, worths=(nothing,)) == []
     assert faults(a, b, c, worths=(worth("a", -0.1), nothing)) == []
+
+
+def test_near_duplicates_that_were_not_tried_are_counted_and_no_others() -> None:
+    clusters = {"a": 1, "b": 1, "c": 1, "d": 2, "e": 3, "f": 3}
+    said = not_looked_at(clusters, {"a", "e"})
+    assert said
+    assert said.startswith("3 near-duplicates in train were not measured")
+    one = not_looked_at(clusters, {"a", "b", "c", "e"})
+    assert one
+    assert one.startswith("1 near-duplicate in train was not measured")
+    assert not_looked_at(clusters, {"a", "b", "c", "e", "f"}) is None
 
 
 @pytest.mark.criterion("9.2")
