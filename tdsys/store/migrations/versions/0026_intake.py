@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 
 # It was taken for a capture that is stored, because it is kept with its reason.
 BEFORE = "held.capture_id IS NOT NULL AS seen"
