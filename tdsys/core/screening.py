@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import filterfalse
 
 from pydantic import JsonValue
 
@@ -23,9 +24,10 @@ EXCERPT = 80
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5"
     "\u180b-\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    # Joiners are honest inside emoji, Persian or Hindi, never beside plain Latin text.
-    "|[\u200c\u200d](?=[\x00-\x7f]|\\Z)|(?<=[\x00-\x7f])[\u200c\u200d]"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\u200c\u200d]"
+    # Joiners are honest inside emoji, Persian or Hindi, never beside plain Latin text. The sign
+    # itself stands first, for a pattern that begins with a set is looked for at once.
+    "(?:(?<![\u200c\u200d])|(?=[\x00-\x7f]|\\Z)|(?<=[\x00-\x7f][\u200c\u200d]))"
 )
 _MARKER_OPENS = re.compile(r"[\[［](?=[\[［]\s{0,9}[#＃]{2})")
 _MARKER_CLOSES = re.compile(r"(?<=[#＃]{2})(\s{0,9})([\]］])(?=[\]］])")
@@ -35,7 +37,11 @@ _DUTY = r"(?:instruction|prompt|rule|guideline|rubric|criteri|directive|context|
 _ROLE = r"(?:system|assistant|user|human|instructions?)"
 _SEER = r"(?:judge|grader|evaluator|reviewer|scorer|verifier|assistant|language model|llm|ai)"
 _MARKS = r"\b(?:score|rate|grade|mark|give|assign|award|output|return|set|report|respond|approve)\b"
-_THING = r"(?:example|item|entry|record|submission|response|output|problem|solution|answer)"
+_THINGS = (
+    "example", "item", "entry", "record", "submission", "response", "output", "problem",
+    "solution", "answer",
+)  # fmt: skip
+_THING = f"(?:{'|'.join(_THINGS)})"
 _THIS = (
     rf"\b(?:this|your|these|each dimension|every dimension|all dimensions|accuracy|coherence"
     rf"|relevance|the (?:above|{_THING}))\b"
@@ -44,7 +50,7 @@ _TOP = (
     r"(?:\b(?:full|maximum|max|highest|perfect|top) (?:possible )?(?:score|rating|mark|grade"
     r"|credit)|\b1\.0\b|\b10 ?/ ?10\b|\b10 out of 10|\b100 ?/ ?100\b|\b5 ?/ ?5\b)"
 )
-_INJECTION_SIGNS = {
+INJECTION_SIGNS = {
     "throws instructions away": (
         rf"\b(?:ignore|disregard|forget|override|bypass|do not follow)\b[^.\n]{{0,40}}\b{_DUTY}"
         r"|\b(?:ignore|disregard|forget) (?:everything|all of|(?:all )?the (?:above|previous))\b"
@@ -79,7 +85,31 @@ _INJECTION_SIGNS = {
         rf"|(?:^|\n|[.!?] )\W{{0,4}}{_ROLE}\W{{0,3}}:|\[\[ ?## ?\w{{1,40}} ?## ?\]\]"
     ),
 }
-_INJECTIONS = {sign: re.compile(pattern) for sign, pattern in _INJECTION_SIGNS.items()}
+_INJECTIONS = {sign: re.compile(pattern) for sign, pattern in INJECTION_SIGNS.items()}
+# No text shows a sign that has none of its cues: looking for them takes a tenth of the time.
+_CUES = {
+    "throws instructions away": (
+        "ignore", "disregard", "forget", "override", "bypass", "do not follow", " instruction",
+        " prompt", " rule", " guideline", " rubric", " criteri", " directive", " context",
+        " message", " system", " review", "grading ", "skip ", "jailbreak", "developer mode",
+        "do anything now",
+    ),
+    "speaks to a judge or a model": (
+        "judge", "grader", "evaluator", "reviewer", "scorer", "verifier", "assistant",
+        "language model", "llm", "<ai>",
+    ),
+    "asks for a mark": (
+        " score", " rating", " mark", " grade", " credit", "1.0", "10 out of 10",
+        *(f"{mark}{of}{mark}" for mark in (5, 10, 100) for of in ("/", " /", "/ ", " / ")),
+        *(f"this {thing}" for thing in _THINGS),
+        *(f"as {verdict}" for verdict in ("correct", "valid", "approved", "accepted")),
+        "accuracy", "coherence", "relevance", "verdict", '"score"', '"rating"',
+    ),
+    "imitates a conversation": (
+        "<|", "inst]", "sys>", "[[", "system", "assistant", "user", "human", "instruction",
+    ),
+}  # fmt: skip
+_AI = re.compile(r"ai(?<!\wai)")
 
 _FILLER = re.compile(
     r"thought process|thinking process|let(?:['’]s| us) (?:solve|think|work)(?: about)?"
@@ -137,7 +167,9 @@ def steers(*documents: Mapping[str, JsonValue]) -> bool:
 
 def clean_for_prompt(text: str) -> str:
     """Text without invisible characters and without anything DSPy reads as a field marker."""
-    visible = _INVISIBLE.sub("", text)
+    visible = text if _is_plain(text) else _INVISIBLE.sub("", text)
+    if "#" not in visible and "＃" not in visible:
+        return visible
     return _MARKER_CLOSES.sub(r"\1\2 ", _MARKER_OPENS.sub("[ ", visible))
 
 
@@ -171,6 +203,11 @@ def without_final_line(solution: str) -> str:
     """A solution without GSM8K's last line `#### 18`."""
     reasoning, mark, final = solution.rpartition("####")
     return reasoning if mark and "\n" not in final.strip() else solution
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is one line of ASCII without invisible characters: most texts, known at once."""
+    return text.isascii() and text.isprintable()
 
 
 def _structure(outputs: Mapping[str, JsonValue], needed: Sequence[str]) -> Check:
@@ -263,12 +300,19 @@ def _boilerplate(outputs: Mapping[str, JsonValue]) -> Check:
 
 
 def _injection(fields: Iterable[str]) -> Check:
-    for text in fields:
-        plain = _unmasked(text)
-        for sign, pattern in _INJECTIONS.items():
-            if found := pattern.search(plain):
+    unmasked = [_unmasked(text) for text in fields]
+    possible = _possible("\n".join(unmasked))
+    for plain in unmasked if possible else ():
+        for sign in possible:
+            if found := _INJECTIONS[sign].search(plain):
                 return _check("injection", Outcome.SUSPICIOUS, f"{sign}: {excerpt(found[0])}")
     return _check("injection", Outcome.PASSED)
+
+
+def _possible(plain: str) -> list[str]:
+    """The signs that a text has a cue of; `ai` is in too many words to be one inside of them."""
+    marked = _AI.sub("<ai>", plain)
+    return [sign for sign, cues in _CUES.items() if any(cue in marked for cue in cues)]
 
 
 def _unmasked(text: str) -> str:
@@ -276,13 +320,13 @@ def _unmasked(text: str) -> str:
     if text.isascii():
         return text.casefold()
     decomposed = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text)).casefold()
-    bare = "".join(c for c in decomposed if not unicodedata.combining(c))
+    bare = "".join(filterfalse(unicodedata.combining, decomposed))
     return bare.translate(_LOOKALIKES)
 
 
 def _invisible(fields: Iterable[str]) -> Check:
     for text in fields:
-        if found := _INVISIBLE.search(text):
+        if not _is_plain(text) and (found := _INVISIBLE.search(text)):
             near = excerpt(text[max(0, found.start() - 20) :])
             return _check("invisible", Outcome.SUSPICIOUS, f"U+{ord(found[0]):04X} near: {near}")
     return _check("invisible", Outcome.PASSED)
