@@ -120,6 +120,7 @@ _FILLER = re.compile(
     r"|lorem ipsum|xxx+|insert (?:problem|solution|answer)(?: here)?|see above|left as an exercise"
     r"(?: (?:to|for) the reader)?|解|解答|かいせつ|respuesta|lösung"
 )
+_DIGIT = re.compile(r"[0-9]")
 _DECORATION = " \t\n.,:;!?*_#'\"`()[]–—-…"
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|(?:ai |large )?language model)\b|\bi(?:['’]m| am) (?:sorry|unable|not able)\b"
@@ -223,7 +224,7 @@ def _complete(outputs: Mapping[str, JsonValue]) -> Check:
     if _leaves_open(solution):
         return _check("complete", Outcome.FAILED, "the solution leaves a bracket open")
     for name, text in (("solution", solution), ("problem", problem)):
-        if text and _CUT.search(text[-40:]):
+        if text and text[-1] not in ".?!" and _CUT.search(text[-40:]):
             return _check("complete", Outcome.FAILED, f"the {name} is cut: {excerpt(text[-40:])}")
     if (
         solution
@@ -235,7 +236,7 @@ def _complete(outputs: Mapping[str, JsonValue]) -> Check:
             Outcome.FAILED,
             f"the solution ends before the answer: {excerpt(solution[-40:])}",
         )
-    if len(problem.split()) >= PROSE_WORDS and not _ENDS.search(problem[-8:]):
+    if not _ENDS.search(problem[-8:]) and len(problem.split()) >= PROSE_WORDS:
         return _check(
             "complete", Outcome.SUSPICIOUS, f"the problem has no end: {excerpt(problem[-40:])}"
         )
@@ -259,30 +260,34 @@ def _mentions(solution: str, answer: str) -> bool:
 
 def _hint_leak(outputs: Mapping[str, JsonValue]) -> Check:
     hints = [hint for name in ("hints", "hint") for hint in _leaves(outputs.get(name))]
-    answer = text_of(outputs.get("answer")).strip()
+    answer = level(text_of(outputs.get("answer")))
     if not hints or not answer:
         return _check("hint_leak", Outcome.UNKNOWN)
-    problem = text_of(outputs.get("problem"))
+    problem = level(text_of(outputs.get("problem")))
     for hint in hints:
-        if _leaks(hint, answer, problem):
+        if _leaks(level(hint), answer, problem):
             return _check("hint_leak", Outcome.FAILED, f"a hint gives the answer: {excerpt(hint)}")
     return _check("hint_leak", Outcome.PASSED)
 
 
 def _leaks(hint: str, answer: str, problem: str) -> bool:
     """A token of the hint is the answer, and the problem alone does not explain it."""
-    said, answer, problem = level(hint), level(answer), level(problem)
+    places = _places(answer, hint)
+    if not places:
+        return False
+    known = (answer.isalpha() and len(answer) <= len("yes")) or _places(answer, problem)
+    return not known or any(
+        _SAYS_ANSWER.search(hint[max(0, start - 40) : start]) for start in places
+    )
+
+
+def _places(answer: str, text: str) -> list[int]:
+    """Where a text has the number that an answer holds, or the answer itself as a token."""
     found = {number.value for number in numbers(answer)}
     if len(found) == 1:
-        known = found <= {number.value for number in numbers(problem)}
-        places = [n.span[0] for n in numbers(said) if n.value in found]
-    else:
-        token = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
-        known = (answer.isalpha() and len(answer) <= len("yes")) or bool(token.search(problem))
-        places = [match.start() for match in token.finditer(said)]
-    return any(
-        not known or _SAYS_ANSWER.search(said[max(0, start - 40) : start]) for start in places
-    )
+        return [number.span[0] for number in numbers(text) if number.value in found]
+    token = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
+    return [match.start() for match in token.finditer(text)]
 
 
 def _leaves(value: JsonValue) -> list[str]:
@@ -292,11 +297,16 @@ def _leaves(value: JsonValue) -> list[str]:
 def _boilerplate(outputs: Mapping[str, JsonValue]) -> Check:
     for name in NEEDED:
         text = text_of(outputs.get(name)).casefold()
-        if text and (_REFUSAL.search(text) or not _FILLER.sub("", text).strip(_DECORATION)):
+        if text and (_REFUSAL.search(text) or _is_filler(text)):
             return _check(
                 "boilerplate", Outcome.FAILED, f"the {name} says nothing: {excerpt(text)}"
             )
     return _check("boilerplate", Outcome.PASSED)
+
+
+def _is_filler(text: str) -> bool:
+    # No filler has a digit in it, and nearly every other text has one.
+    return not (_DIGIT.search(text) or _FILLER.sub("", text).strip(_DECORATION))
 
 
 def _injection(fields: Iterable[str]) -> Check:
