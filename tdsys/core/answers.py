@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from tdsys.core.arithmetic import NotArithmetic, evaluate
 from tdsys.core.example import level
+from tdsys.core.remembering import Remembered
 from tdsys.core.units import BARE, PERCENT, Unit, sizes, unit
 
 MAX_CHARS = 400
@@ -189,12 +190,19 @@ def marked(text: str) -> tuple[str | None, str]:
 
 def read(text: str) -> Answer:
     """What an answer is, freed of its wrapping: dollars, a box, "the answer is", a full stop."""
+    return _READ[text]
+
+
+def _read(text: str) -> Answer:
     plain = _unwrapped(text)
     low = plain.casefold()
     for reader in (_time, _based, _quantity, _collection, _ratio, _choice, _word):
         if answer := reader(low):
             return answer
     return Answer(Kind.EXPRESSION, plain)
+
+
+_READ = Remembered(_read)
 
 
 def _unwrapped(text: str) -> str:

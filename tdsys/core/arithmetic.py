@@ -47,19 +47,24 @@ _SIGNS = str.maketrans(
         "₹": " ",
     }
 )
-_LITERAL = (
-    rf"(?:[0-9]{{1,3}}(?:,[0-9]{{3}}){{1,12}}(?![0-9])|[0-9]{{1,{MAX_DIGITS}}}(?![0-9]))"
-    rf"(?:\.[0-9]{{1,{MAX_DIGITS}}}(?![0-9]))?|(?<![0-9])\.[0-9]{{1,{MAX_DIGITS}}}(?![0-9])"
+_DECIMALS = rf"[0-9]{{1,{MAX_DIGITS}}}(?![0-9])"
+# What follows a literal's first digit.
+_MORE = (
+    rf"(?:[0-9]{{0,2}}(?:,[0-9]{{3}}){{1,12}}(?![0-9])|[0-9]{{0,{MAX_DIGITS - 1}}}(?![0-9]))"
+    rf"(?:\.{_DECIMALS})?"
 )
+_LITERAL = rf"[0-9]{_MORE}|(?<![0-9])\.{_DECIMALS}"
 _TOKEN = re.compile(rf"\s*(?:({_LITERAL})|(\*\*|\\times|\\cdot|\\div|[-+*/()%^xX]))")
 _OPERATORS = {"x": "*", "X": "*", "\\times": "*", "\\cdot": "*", "\\div": "/", "^": "**"}
-# A digit glued to a word is part of a name (A4, x2), except the right side of `2x3`.
+# A digit glued to a word is part of a name (A4, x2), except the right side of `2x3`. What stands
+# before is looked at second, for a pattern that begins with a set is looked for at once.
 _NUMBER = re.compile(
-    rf"(?:(?<![A-Za-z_0-9.])|(?<=[0-9][xX]))(?:{_LITERAL})"
+    r"[0-9.](?:(?<![A-Za-z_0-9.][0-9.])|(?<=[0-9][xX][0-9.]))"
+    rf"(?:(?<=[0-9]){_MORE}|(?<=\.){_DECIMALS})"
     r"(?!(?:st|nd|rd|th)\b)"
 )
 _ANNOTATION = re.compile(r"<<([^<>]{0,400})>>")
-_DECIMALS = re.compile(r"\.([0-9]+)\s*%?\s*\Z")
+_PLACES = re.compile(r"\.([0-9]+)\s*%?\s*\Z")
 
 
 class NotArithmetic(InvalidInput):
@@ -133,9 +138,10 @@ def count_steps(solution: str) -> int:
     return len(_ANNOTATION.findall(solution))
 
 
-def check_steps(solution: str) -> list[StepCheck]:
-    """Every annotation recomputed."""
-    return [StepCheck(step, _outcome(step)) for step in steps(solution)]
+@lru_cache(maxsize=4)
+def check_steps(solution: str) -> tuple[StepCheck, ...]:
+    """Every annotation recomputed; once for all who look at one solution after another."""
+    return tuple(StepCheck(step, _outcome(step)) for step in steps(solution))
 
 
 def stated_value(step: Step) -> Fraction | None:
@@ -202,7 +208,7 @@ def _outcome(step: Step) -> StepOutcome:
 
 def _is_rounding(value: Fraction, stated: Fraction, text: str) -> bool:
     """Off by less than one unit of the last written decimal, or by a float's own error."""
-    decimals = _DECIMALS.search(text)
+    decimals = _PLACES.search(text)
     places = len(decimals[1]) if decimals else 0
     scale = 100 if text.endswith("%") else 1
     error = abs(value - stated) * scale

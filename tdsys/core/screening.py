@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import filterfalse
 
 from pydantic import JsonValue
 
@@ -23,9 +24,10 @@ EXCERPT = 80
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5"
     "\u180b-\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-    # Joiners are honest inside emoji, Persian or Hindi, never beside plain Latin text.
-    "|[\u200c\u200d](?=[\x00-\x7f]|\\Z)|(?<=[\x00-\x7f])[\u200c\u200d]"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\u200c\u200d]"
+    # Joiners are honest inside emoji, Persian or Hindi, never beside plain Latin text. The sign
+    # itself stands first, for a pattern that begins with a set is looked for at once.
+    "(?:(?<![\u200c\u200d])|(?=[\x00-\x7f]|\\Z)|(?<=[\x00-\x7f][\u200c\u200d]))"
 )
 _MARKER_OPENS = re.compile(r"[\[［](?=[\[［]\s{0,9}[#＃]{2})")
 _MARKER_CLOSES = re.compile(r"(?<=[#＃]{2})(\s{0,9})([\]］])(?=[\]］])")
@@ -35,7 +37,11 @@ _DUTY = r"(?:instruction|prompt|rule|guideline|rubric|criteri|directive|context|
 _ROLE = r"(?:system|assistant|user|human|instructions?)"
 _SEER = r"(?:judge|grader|evaluator|reviewer|scorer|verifier|assistant|language model|llm|ai)"
 _MARKS = r"\b(?:score|rate|grade|mark|give|assign|award|output|return|set|report|respond|approve)\b"
-_THING = r"(?:example|item|entry|record|submission|response|output|problem|solution|answer)"
+_THINGS = (
+    "example", "item", "entry", "record", "submission", "response", "output", "problem",
+    "solution", "answer",
+)  # fmt: skip
+_THING = f"(?:{'|'.join(_THINGS)})"
 _THIS = (
     rf"\b(?:this|your|these|each dimension|every dimension|all dimensions|accuracy|coherence"
     rf"|relevance|the (?:above|{_THING}))\b"
@@ -44,7 +50,7 @@ _TOP = (
     r"(?:\b(?:full|maximum|max|highest|perfect|top) (?:possible )?(?:score|rating|mark|grade"
     r"|credit)|\b1\.0\b|\b10 ?/ ?10\b|\b10 out of 10|\b100 ?/ ?100\b|\b5 ?/ ?5\b)"
 )
-_INJECTION_SIGNS = {
+INJECTION_SIGNS = {
     "throws instructions away": (
         rf"\b(?:ignore|disregard|forget|override|bypass|do not follow)\b[^.\n]{{0,40}}\b{_DUTY}"
         r"|\b(?:ignore|disregard|forget) (?:everything|all of|(?:all )?the (?:above|previous))\b"
@@ -79,7 +85,31 @@ _INJECTION_SIGNS = {
         rf"|(?:^|\n|[.!?] )\W{{0,4}}{_ROLE}\W{{0,3}}:|\[\[ ?## ?\w{{1,40}} ?## ?\]\]"
     ),
 }
-_INJECTIONS = {sign: re.compile(pattern) for sign, pattern in _INJECTION_SIGNS.items()}
+_INJECTIONS = {sign: re.compile(pattern) for sign, pattern in INJECTION_SIGNS.items()}
+# No text shows a sign that has none of its cues: looking for them takes a tenth of the time.
+_CUES = {
+    "throws instructions away": (
+        "ignore", "disregard", "forget", "override", "bypass", "do not follow", " instruction",
+        " prompt", " rule", " guideline", " rubric", " criteri", " directive", " context",
+        " message", " system", " review", "grading ", "skip ", "jailbreak", "developer mode",
+        "do anything now",
+    ),
+    "speaks to a judge or a model": (
+        "judge", "grader", "evaluator", "reviewer", "scorer", "verifier", "assistant",
+        "language model", "llm", "<ai>",
+    ),
+    "asks for a mark": (
+        " score", " rating", " mark", " grade", " credit", "1.0", "10 out of 10",
+        *(f"{mark}{of}{mark}" for mark in (5, 10, 100) for of in ("/", " /", "/ ", " / ")),
+        *(f"this {thing}" for thing in _THINGS),
+        *(f"as {verdict}" for verdict in ("correct", "valid", "approved", "accepted")),
+        "accuracy", "coherence", "relevance", "verdict", '"score"', '"rating"',
+    ),
+    "imitates a conversation": (
+        "<|", "inst]", "sys>", "[[", "system", "assistant", "user", "human", "instruction",
+    ),
+}  # fmt: skip
+_AI = re.compile(r"ai(?<!\wai)")
 
 _FILLER = re.compile(
     r"thought process|thinking process|let(?:['’]s| us) (?:solve|think|work)(?: about)?"
@@ -90,6 +120,7 @@ _FILLER = re.compile(
     r"|lorem ipsum|xxx+|insert (?:problem|solution|answer)(?: here)?|see above|left as an exercise"
     r"(?: (?:to|for) the reader)?|解|解答|かいせつ|respuesta|lösung"
 )
+_DIGIT = re.compile(r"[0-9]")
 _DECORATION = " \t\n.,:;!?*_#'\"`()[]–—-…"
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|(?:ai |large )?language model)\b|\bi(?:['’]m| am) (?:sorry|unable|not able)\b"
@@ -137,7 +168,9 @@ def steers(*documents: Mapping[str, JsonValue]) -> bool:
 
 def clean_for_prompt(text: str) -> str:
     """Text without invisible characters and without anything DSPy reads as a field marker."""
-    visible = _INVISIBLE.sub("", text)
+    visible = text if _is_plain(text) else _INVISIBLE.sub("", text)
+    if "#" not in visible and "＃" not in visible:
+        return visible
     return _MARKER_CLOSES.sub(r"\1\2 ", _MARKER_OPENS.sub("[ ", visible))
 
 
@@ -173,6 +206,11 @@ def without_final_line(solution: str) -> str:
     return reasoning if mark and "\n" not in final.strip() else solution
 
 
+def _is_plain(text: str) -> bool:
+    """Whether it is one line of ASCII without invisible characters: most texts, known at once."""
+    return text.isascii() and text.isprintable()
+
+
 def _structure(outputs: Mapping[str, JsonValue], needed: Sequence[str]) -> Check:
     holes = [name for name in needed if not text_of(outputs.get(name)).strip()]
     if holes:
@@ -186,7 +224,7 @@ def _complete(outputs: Mapping[str, JsonValue]) -> Check:
     if _leaves_open(solution):
         return _check("complete", Outcome.FAILED, "the solution leaves a bracket open")
     for name, text in (("solution", solution), ("problem", problem)):
-        if text and _CUT.search(text[-40:]):
+        if text and text[-1] not in ".?!" and _CUT.search(text[-40:]):
             return _check("complete", Outcome.FAILED, f"the {name} is cut: {excerpt(text[-40:])}")
     if (
         solution
@@ -198,7 +236,7 @@ def _complete(outputs: Mapping[str, JsonValue]) -> Check:
             Outcome.FAILED,
             f"the solution ends before the answer: {excerpt(solution[-40:])}",
         )
-    if len(problem.split()) >= PROSE_WORDS and not _ENDS.search(problem[-8:]):
+    if not _ENDS.search(problem[-8:]) and len(problem.split()) >= PROSE_WORDS:
         return _check(
             "complete", Outcome.SUSPICIOUS, f"the problem has no end: {excerpt(problem[-40:])}"
         )
@@ -222,30 +260,34 @@ def _mentions(solution: str, answer: str) -> bool:
 
 def _hint_leak(outputs: Mapping[str, JsonValue]) -> Check:
     hints = [hint for name in ("hints", "hint") for hint in _leaves(outputs.get(name))]
-    answer = text_of(outputs.get("answer")).strip()
+    answer = level(text_of(outputs.get("answer")))
     if not hints or not answer:
         return _check("hint_leak", Outcome.UNKNOWN)
-    problem = text_of(outputs.get("problem"))
+    problem = level(text_of(outputs.get("problem")))
     for hint in hints:
-        if _leaks(hint, answer, problem):
+        if _leaks(level(hint), answer, problem):
             return _check("hint_leak", Outcome.FAILED, f"a hint gives the answer: {excerpt(hint)}")
     return _check("hint_leak", Outcome.PASSED)
 
 
 def _leaks(hint: str, answer: str, problem: str) -> bool:
     """A token of the hint is the answer, and the problem alone does not explain it."""
-    said, answer, problem = level(hint), level(answer), level(problem)
+    places = _places(answer, hint)
+    if not places:
+        return False
+    known = (answer.isalpha() and len(answer) <= len("yes")) or _places(answer, problem)
+    return not known or any(
+        _SAYS_ANSWER.search(hint[max(0, start - 40) : start]) for start in places
+    )
+
+
+def _places(answer: str, text: str) -> list[int]:
+    """Where a text has the number that an answer holds, or the answer itself as a token."""
     found = {number.value for number in numbers(answer)}
     if len(found) == 1:
-        known = found <= {number.value for number in numbers(problem)}
-        places = [n.span[0] for n in numbers(said) if n.value in found]
-    else:
-        token = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
-        known = (answer.isalpha() and len(answer) <= len("yes")) or bool(token.search(problem))
-        places = [match.start() for match in token.finditer(said)]
-    return any(
-        not known or _SAYS_ANSWER.search(said[max(0, start - 40) : start]) for start in places
-    )
+        return [number.span[0] for number in numbers(text) if number.value in found]
+    token = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)")
+    return [match.start() for match in token.finditer(text)]
 
 
 def _leaves(value: JsonValue) -> list[str]:
@@ -255,20 +297,32 @@ def _leaves(value: JsonValue) -> list[str]:
 def _boilerplate(outputs: Mapping[str, JsonValue]) -> Check:
     for name in NEEDED:
         text = text_of(outputs.get(name)).casefold()
-        if text and (_REFUSAL.search(text) or not _FILLER.sub("", text).strip(_DECORATION)):
+        if text and (_REFUSAL.search(text) or _is_filler(text)):
             return _check(
                 "boilerplate", Outcome.FAILED, f"the {name} says nothing: {excerpt(text)}"
             )
     return _check("boilerplate", Outcome.PASSED)
 
 
+def _is_filler(text: str) -> bool:
+    # No filler has a digit in it, and nearly every other text has one.
+    return not (_DIGIT.search(text) or _FILLER.sub("", text).strip(_DECORATION))
+
+
 def _injection(fields: Iterable[str]) -> Check:
-    for text in fields:
-        plain = _unmasked(text)
-        for sign, pattern in _INJECTIONS.items():
-            if found := pattern.search(plain):
+    unmasked = [_unmasked(text) for text in fields]
+    possible = _possible("\n".join(unmasked))
+    for plain in unmasked if possible else ():
+        for sign in possible:
+            if found := _INJECTIONS[sign].search(plain):
                 return _check("injection", Outcome.SUSPICIOUS, f"{sign}: {excerpt(found[0])}")
     return _check("injection", Outcome.PASSED)
+
+
+def _possible(plain: str) -> list[str]:
+    """The signs that a text has a cue of; `ai` is in too many words to be one inside of them."""
+    marked = _AI.sub("<ai>", plain)
+    return [sign for sign, cues in _CUES.items() if any(cue in marked for cue in cues)]
 
 
 def _unmasked(text: str) -> str:
@@ -276,13 +330,13 @@ def _unmasked(text: str) -> str:
     if text.isascii():
         return text.casefold()
     decomposed = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text)).casefold()
-    bare = "".join(c for c in decomposed if not unicodedata.combining(c))
+    bare = "".join(filterfalse(unicodedata.combining, decomposed))
     return bare.translate(_LOOKALIKES)
 
 
 def _invisible(fields: Iterable[str]) -> Check:
     for text in fields:
-        if found := _INVISIBLE.search(text):
+        if not _is_plain(text) and (found := _INVISIBLE.search(text)):
             near = excerpt(text[max(0, found.start() - 20) :])
             return _check("invisible", Outcome.SUSPICIOUS, f"U+{ord(found[0]):04X} near: {near}")
     return _check("invisible", Outcome.PASSED)

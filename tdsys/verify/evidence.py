@@ -7,7 +7,7 @@ a check that would fail or suspect more than one in two hundred of them may not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from tdsys.core.answers import Equality, Kind, Symbolic, compare, final_answer, read
@@ -143,7 +143,7 @@ def steps_check(solution: str) -> Check:
     return _soft_steps(checked)
 
 
-def _soft_steps(checked: list[StepCheck]) -> Check:
+def _soft_steps(checked: Sequence[StepCheck]) -> Check:
     for check in checked:
         if check.outcome is StepOutcome.TRIMMED:
             return _check("steps", Outcome.SUSPICIOUS, _correction(check.step))
@@ -172,7 +172,8 @@ def _misquoted(solution: str, step: Step) -> str:
     if "/" in shown and "/" not in step.stated:  # `>>20/4 ...` goes on with the next sum
         shown = shown.partition("/")[0]
     # A dash may be a minus or not, and a text may round what the step keeps.
-    same = {agreement(sign * stated, shown) for sign in (1, -1)} - {StepOutcome.WRONG}
+    signed = (stated, -stated)
+    same = any(agreement(value, shown) is not StepOutcome.WRONG for value in signed)
     return "" if same else shown
 
 
@@ -232,17 +233,19 @@ def _without_steps(solution: str, answer: str, final: Equality | None) -> Check:
 
 def grounded_check(problem: str, solution: str) -> Check:
     """Where the steps' operands come from; a solution of another problem uses foreign numbers."""
-    given = _given(problem) - _OF_THE_METHOD
-    known = given | _OF_THE_METHOD
-    foreign, told = [], 0
+    known = {number.value for number in numbers(problem)} | _OF_THE_METHOD
+    used, unseen = [], []
     for step in _steps(solution):
-        for operand, _ in numbers(step.expression):
-            if operand not in known:
-                foreign.append(format_number(operand))
-            told += operand in given
-        known |= {n.value for n in numbers(step.stated)}
+        operands = [number.value for number in numbers(step.expression)]
+        used += operands
+        unseen += [value for value in operands if value not in known]
+        known |= {number.value for number in numbers(step.stated)}
+    # Most stand in the problem as they are; only for others it is asked what else it tells.
+    given = _given(problem) if unseen else set()
+    foreign = [format_number(value) for value in unseen if value not in given]
     if not foreign:
         return _check("grounded", Outcome.PASSED)
+    told = not (given - _OF_THE_METHOD).isdisjoint(used)
     strange = len(set(foreign)) >= MIN_FOREIGN and not told
     # "He buys some pens": the one number that is not told may be what "some" stands for.
     missing = len(set(foreign)) == 1 and _VAGUE.search(problem) is not None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdsys.core.rubric import Check, Outcome
-from tdsys.core.screening import clean_for_prompt, excerpt, screen, steers, texts
+from tdsys.core.screening import (
+    INJECTION_SIGNS,
+    clean_for_prompt,
+    excerpt,
+    screen,
+    steers,
+    texts,
+)
 
 GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
 SOUND: dict[str, Any] = {
@@ -212,6 +221,34 @@ def test_text_that_steers_is_told_from_text_that_does_not() -> None:
     assert steers({}, {"problem": "What is 1\u200b2 + 3?"})
 
 
+GROUP = re.compile(r"\(\?:([^()]*)\)(\?|\{0,\d\})?")
+ATOM = re.compile(r"(\[[^\]]+\]|\\?.)(\?|\{\d+,\d+\})?")
+WRITTEN = {r"\b": "", "^": "", r"\n": "\n", r"\W": "'", r"\w": "a", r"[^.\n]": ":", r"[\"\d{]": "1"}
+
+
+def shown(pattern: str, rng: random.Random) -> str:
+    """A text with a sign: one alternative of each group, one of each set, or none if it may."""
+    while group := GROUP.search(pattern):
+        chosen = rng.choice(re.split(r"(?<!\\)\|", group[1]))
+        kept = "" if group[2] and rng.random() < 0.5 else chosen
+        pattern = pattern[: group.start()] + kept + pattern[group.end() :]
+    text = ""
+    for atom, often in ATOM.findall(pattern):
+        times = int((often or "{1")[1:2] or 0) or rng.choice([0, 1])
+        text += WRITTEN.get(atom, atom[1:2] or atom) * times
+    return text
+
+
+@pytest.mark.parametrize("sign", INJECTION_SIGNS)
+def test_whatever_shows_a_sign_is_seen(sign: str) -> None:
+    rng = random.Random(1)
+    pattern = INJECTION_SIGNS[sign]
+    made = [shown(f"(?:{pattern})", rng) for _ in range(5000)]
+    found = [text for text in made if re.search(pattern, text)]
+    assert len(found) > 3000
+    assert all(steers({}, {"problem": text}) for text in found)
+
+
 def test_an_injection_is_seen_in_the_inputs_too() -> None:
     found = {c.name: c.outcome for c in screen({"context": {"deep": [INJECTIONS[0]]}}, SOUND)}
     assert found["injection"] is Outcome.SUSPICIOUS
@@ -276,6 +313,16 @@ def test_cleaned_text_has_no_marker_and_nothing_invisible_and_stays_clean(text: 
     assert "[[ ##" not in cleaned
     assert "## ]]" not in cleaned
     assert "\u200b" not in cleaned
+
+
+@given(st.text(alphabet="a \n👩म\u200b\u200c\u200d", max_size=12))
+def test_a_joiner_stays_only_between_signs_that_are_not_plain(text: str) -> None:
+    def stays(place: int) -> bool:
+        beside = (text[place - 1] if place else "म", (*text, "a")[place + 1])
+        return text[place] not in "\u200c\u200d" or not any(map(str.isascii, beside))
+
+    seen = [c for place, c in enumerate(text) if c != "\u200b" and stays(place)]
+    assert clean_for_prompt(text) == "".join(seen)
 
 
 def test_cleaning_keeps_what_a_reader_sees() -> None:
