@@ -76,7 +76,8 @@ class Parent(NamedTuple):
 class Order(NamedTuple):
     """One example that is to be made; no two orders ever have the same `serial`.
 
-    `most_tokens` is what one call for it may take, prompt and answer; None: any.
+    `most_calls` are set aside for it; `most_tokens` is what each may take, prompt and answer, and
+    `dearest` what a token may cost, in millionths of a dollar; None: any.
     """
 
     number: int
@@ -86,6 +87,8 @@ class Order(NamedTuple):
     parents: tuple[Parent, ...] = ()
     context: str = ""
     most_tokens: int | None = None
+    most_calls: int | None = None
+    dearest: float | None = None
 
 
 class Draft(NamedTuple):
@@ -106,7 +109,10 @@ class Draft(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An attempt that made no example, and why; `later`: it was nobody's answer, try again."""
+    """An attempt that made no example, and why; `later`: it was nobody's answer, try again.
+
+    `short`: only because too little was set aside for it, and the maker knows better now.
+    """
 
     reason: str
     detail: str = ""
@@ -116,15 +122,18 @@ class Refused(NamedTuple):
     tokens: int = 0
     later: bool = False
     micros: float | None = 0.0
+    short: bool = False
 
 
 class Maker(Protocol):
     """Makes examples in one way; `calls` is the most it asks a model for one of them.
 
-    What it makes of a crowd must be unlike whatever is there.
+    What it makes of a crowd must be unlike whatever is there. Whoever `vouches` for the answers has
+    them taken; else each is solved again.
     """
 
     version: str
+    vouches: bool
     calls: int
     parents: int
     kin: Kin
@@ -208,9 +217,9 @@ def _reason(one: Tally) -> str:
     return told if one.state in {None, State.REJECTED} else f"{one.state}: {told}"
 
 
-def calls_per_try(maker: int) -> int:
+def calls_per_try(maker: Maker) -> int:
     """The most calls an attempt takes: the maker's own, and whoever solves it again."""
-    return maker + MOST_SOLUTIONS if maker else 0
+    return maker.calls if maker.vouches else maker.calls + MOST_SOLUTIONS
 
 
 def most_tries(wanted: int) -> int:

@@ -215,11 +215,11 @@ class _Portion:
         if granted is None:
             return desk.without_budget(maker)
         orders = desk.orders(maker, granted, self._material(desk, maker))
-        return Block(desk.batch, maker, orders, granted.most_tokens)
+        return Block(desk.batch, maker, orders, granted.most_tokens, granted.calls_each)
 
     def _material(self, desk: _Desk, maker: Maker) -> list[Parent]:
         """Looked up once for each kind."""
-        if not maker.calls:
+        if maker.vouches:
             return []
         if maker.kin not in self._pools:
             self._pools[maker.kin] = desk.drawn(maker.kin)
@@ -237,10 +237,11 @@ class _Portion:
         with self._held() as desk:
             self._keep(desk, block, pairs, seconds)
             later = [one for _, one in pairs if isinstance(one, Refused) and one.later]
+            away = [one for one in later if not one.short]
             return (
                 self._next(self._desk(desk.tx))
-                if len(later) < len(pairs)
-                else desk.wait_for_model(later[0])
+                if len(later) < len(pairs) or not away
+                else desk.wait_for_model(away[0])
             )
 
     def _outcomes(self, block: Block) -> list[Draft | Refused]:
@@ -248,7 +249,7 @@ class _Portion:
         try:
             made = block.maker.make(block.orders)
             outcomes = compared(self._store, made, block.maker, domain=block.batch.domain)
-            if not block.maker.calls:  # templates and generators vouch for their own answers
+            if block.maker.vouches:  # templates and generators vouch for their own answers
                 return outcomes
             return proved(
                 outcomes,
@@ -314,7 +315,7 @@ class _Desk(NamedTuple):
         if self.batch.reserved:
             waits = "others have set aside what is left of the budget; looked at again soon"
             return self.wait(CellState.DUE, self.at + BUDGET_WAIT, self.now.outages, waits)
-        return self.give_up(exhausted(self.batch.left, calls_each=calls_per_try(maker.calls)))
+        return self.give_up(exhausted(self.batch.left, calls_each=calls_per_try(maker)))
 
     def wait_for_model(self, refused: Refused) -> bool:
         """The model gave no answer: try again later, but not for ever."""
@@ -366,7 +367,7 @@ class _Desk(NamedTuple):
 
     def granted(self, maker: Maker, size: int, call_tokens: int) -> Grant | None:
         """So many attempts as can be paid, with what they may cost set aside."""
-        each = calls_per_try(maker.calls)
+        each = calls_per_try(maker)
         found = grant(self.batch.left, wanted=size, calls_each=each, call_tokens=call_tokens)
         if found and any(found.reserved):
             is_kept = making.reserve(self.tx, claimed=self.now, spend=found.reserved)
@@ -383,6 +384,7 @@ class _Desk(NamedTuple):
     def orders(self, maker: Maker, granted: Grant, pool: Sequence[Parent]) -> list[Order]:
         """The next attempts."""
         first = making.last_number(self.tx, cell_id=self.now.id) + 1
+        dearest = None if self.batch.max_cost is None else self.batch.price
         return [
             Order(
                 number=number,
@@ -399,6 +401,8 @@ class _Desk(NamedTuple):
                 ),
                 context=setting(pool, self.now.id + number),
                 most_tokens=granted.most_tokens,
+                most_calls=granted.calls_each,
+                dearest=dearest,
             )
             for number in range(first, first + granted.attempts)
         ]

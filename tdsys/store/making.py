@@ -245,7 +245,7 @@ def reserve(tx: Tx, *, claimed: Claimed, spend: Spend) -> bool:
 def settle(tx: Tx, *, claimed: Claimed, spent: Spend) -> None:
     """Give back what a held portion has reserved, and book what was spent, however much it is."""
     kept, unknown = batches.c, cast(null(), BigInteger)
-    if not (claimed.reserved or any(spent)):
+    if not claimed.reserved and spent == Spend():
         return
     tx.execute(
         update(batches)
