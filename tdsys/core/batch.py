@@ -21,8 +21,10 @@ TEMPLATES = "templates"
 GENERATOR = "generator:"
 # The last resorts of a cell; only a person can take them.
 IMPORT, REVIEW, RESUME = "import", "review", "resume"
-# Five seconds, doubling: a model that is away for five minutes ends a portion, maker or judge.
+# A maker that is away for 75 s ends its strategy's turn: five seconds, doubling, up to fifteen. A
+# judge, asked as all candidates' is, ends a portion after five minutes.
 MOST_OUTAGES = 7
+LONGEST_OUTAGE_WAIT = 15.0
 # So many attempts for each example that is wanted, before another strategy gets its turn.
 TRIES_PER_EXAMPLE = 3
 SPARE_TRIES = 3

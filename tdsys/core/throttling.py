@@ -39,7 +39,8 @@ LONGEST_PAUSE = 3600.0
 # So many failures in a row, of all workers together, and nobody asks any more.
 FAILURES = 5
 FIRST_REST = 5.0
-LONGEST_REST = 60.0
+# One call of all workers together; whoever waits for the model waits that long at the most.
+LONGEST_REST = 15.0
 PROBE_WAIT = 1.0
 # How soon to look again where as many are on their way as may be.
 FULL_WAIT = 0.02

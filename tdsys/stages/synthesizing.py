@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tdsys.core.batch import (
     IMPORT,
+    LONGEST_OUTAGE_WAIT,
     MOST_OUTAGES,
     RESUME,
     REVIEW,
@@ -323,7 +324,7 @@ class _Desk(NamedTuple):
         told = f"{refused.reason}: {refused.detail}"
         if outages >= MOST_OUTAGES:
             return self.give_up(told)
-        again = self.at + backoff(outages)
+        again = self.at + min(backoff(outages), timedelta(seconds=LONGEST_OUTAGE_WAIT))
         waits = f"{told}; asked {outages} of {MOST_OUTAGES} times, again at {again:%H:%M:%S} UTC"
         return self.wait(CellState.DUE, again, outages, waits)
 

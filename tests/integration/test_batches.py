@@ -314,6 +314,31 @@ def test_a_model_that_is_away_is_waited_for_and_then_reported(store: Store) -> N
 
 
 @pytest.mark.criterion("2.5")
+@pytest.mark.parametrize(
+    ("outage", "strategy"), [(30, "persona"), (60, "persona"), (900, "templates")]
+)
+def test_a_short_outage_is_waited_for_and_templates_step_in_before_two_minutes(
+    store: Store, outage: int, strategy: str
+) -> None:
+    model = ScriptedMaker(calls=1)
+    line = Line(store, ScriptedWorkshop(model, templates=ScriptedMaker()))
+    began = line.clock()
+
+    def answer(order: Order) -> Draft | Refused:
+        away = line.clock() < began + timedelta(seconds=outage)
+        return Refused("model_unavailable", "503", later=True) if away else paid(order)
+
+    model.answer = answer
+    batch_id = line.ask(2, Kind.SYNTHESIS, topics=("sums",), strategies=("persona",))
+    while filling.report(store, batch_id=batch_id).batch.state == "open":
+        assert line.clock() < began + timedelta(seconds=110)
+        line.make()
+        line.score()
+        line.clock.forward(seconds=1)
+    assert set(filling.report(store, batch_id=batch_id).by_strategy) == {strategy}
+
+
+@pytest.mark.criterion("2.5")
 def test_templates_step_in_where_the_model_is_away_or_refuses_us_or_costs_too_much(
     store: Store,
 ) -> None:

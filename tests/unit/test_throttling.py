@@ -166,7 +166,7 @@ def test_failures_in_a_row_end_asking_and_one_alone_asks_again() -> None:
     assert caller.gauge.standing(caller.now).state == "closed"
 
 
-def test_a_probe_that_fails_doubles_the_rest_up_to_a_minute() -> None:
+def test_a_probe_that_fails_doubles_the_rest_up_to_a_quarter_of_a_minute() -> None:
     caller, rests = Caller(), []
     caller.fail()
     for _ in range(6):
@@ -174,7 +174,7 @@ def test_a_probe_that_fails_doubles_the_rest_up_to_a_minute() -> None:
         rests.append(round(seconds))
         caller.now += seconds
         caller.come(caller.taken(), Came.FAILED)
-    assert rests == [5, 10, 20, 40, LONGEST_REST, LONGEST_REST]
+    assert rests == [5, 10, LONGEST_REST, LONGEST_REST, LONGEST_REST, LONGEST_REST]
     assert caller.gauge.standing(caller.now).broken_for == pytest.approx(sum(rests))
 
 
