@@ -28,6 +28,9 @@ LONGEST_OUTAGE_WAIT = 15.0
 # So many attempts for each example that is wanted, before another strategy gets its turn.
 TRIES_PER_EXAMPLE = 3
 SPARE_TRIES = 3
+# Of so many attempts or more this share were copies: whoever makes them says the same again.
+FEWEST_COPIES = 4
+SHARE_OF_COPIES = 0.8
 # A cell is dealt out in portions of this size, so that several workers can fill it.
 PORTION = 10
 
@@ -233,6 +236,16 @@ def why_given_up(before: Standing, tries: int, *, wanted: int) -> str:
     """A strategy's failure in one sentence."""
     worst = ", ".join(f"{n} × {reason}" for reason, n in list(before.reasons.items())[:3])
     return f"{tries} attempts, {before.held} of {wanted} there: {worst or 'no reason was given'}"
+
+
+def says_the_same(copies: int, tries: int) -> str | None:
+    """Why a strategy is not asked on when so many of its attempts were copies; None: it is."""
+    if copies < max(FEWEST_COPIES, SHARE_OF_COPIES * tries):
+        return None
+    return (
+        f"it gives the same again: {copies} of {tries} were copies of what is there; a generator "
+        "should use the index or context it is given, a DSPy program a temperature above 0"
+    )
 
 
 def chosen(pool: Sequence[Parent], count: int, turn: int) -> tuple[Parent, ...]:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tdsys.core.batch import (
+    FEWEST_COPIES,
     IMPORT,
     LONGEST_OUTAGE_WAIT,
     MOST_OUTAGES,
@@ -34,6 +35,7 @@ from tdsys.core.batch import (
     Workshop,
     calls_per_try,
     most_tries,
+    says_the_same,
     setting,
     standing,
     why_given_up,
@@ -211,6 +213,8 @@ class _Portion:
             return desk.end(NO_TIME)
         if left <= 0:
             return desk.step_down()
+        if same := desk.says_the_same():
+            return desk.go_on_without(same)
         maker = self._means.workshop.maker(now.strategy)
         granted = desk.granted(maker, min(lacking, left, self._block), self._means.call_tokens)
         if granted is None:
@@ -348,6 +352,16 @@ class _Desk(NamedTuple):
     def step_down(self) -> bool:
         """The next strategy's turn; after the last, the end."""
         because = why_given_up(self.found, self.now.tries, wanted=self.now.wanted)
+        return self._go_to(self.now.rung + 1, because)
+
+    def says_the_same(self) -> str | None:
+        """Why the present strategy is not asked on although it may be."""
+        if self.now.tries < FEWEST_COPIES:
+            return None
+        return says_the_same(making.copies(self.tx, claimed=self.now), self.now.tries)
+
+    def go_on_without(self, because: str) -> bool:
+        """The next strategy's turn before this one's is over."""
         return self._go_to(self.now.rung + 1, because)
 
     def give_up(self, because: str) -> bool:

@@ -40,6 +40,7 @@ from tdsys.store.schema import ADMITTED, CANDIDATE, example_bodies, examples
 
 MOST_PARENTS = 40
 FEWEST_PARENTS = 5
+DUPLICATE = "duplicate"
 
 
 class Claimed(BaseModel):
@@ -274,6 +275,19 @@ def last_number(tx: Tx, *, cell_id: int) -> int:
     )
 
 
+def copies(tx: Tx, *, claimed: Claimed) -> int:
+    """How many attempts of a held portion's present strategy said what was there before."""
+    item = batch_items.c
+    last = (
+        select(item.reason)
+        .where(item.cell_id == claimed.id)
+        .order_by(item.number.desc())
+        .limit(claimed.tries)
+        .subquery()
+    )
+    return tx.scalar(select(func.count()).select_from(last).where(last.c.reason == DUPLICATE)) or 0
+
+
 def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) -> int:
     """Keep attempts of a held portion; how many made an example.
 
@@ -300,7 +314,7 @@ def _row(claimed: Claimed, one: Item, found: dict[UUID, int], now: datetime) -> 
     row = one._asdict()
     capture_id = row.pop("capture_id")
     if capture_id and capture_id not in found:
-        row |= {"reason": "duplicate", "detail": "the same content was there before"}
+        row |= {"reason": DUPLICATE, "detail": "the same content was there before"}
     return {
         **row,
         "cell_id": claimed.id,

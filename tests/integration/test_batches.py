@@ -466,6 +466,20 @@ def test_a_problem_of_a_benchmark_is_nobodys_to_learn_from(line: Line) -> None:
     assert report.whole.admitted == 4
 
 
+def test_a_generator_that_says_the_same_again_is_not_asked_on_and_told_so(store: Store) -> None:
+    maker = ScriptedMaker(lambda order: drafted(order._replace(serial=7)))
+    templates = ScriptedMaker(lambda _: Refused("no_template", "unknown"))
+    line = Line(store, ScriptedWorkshop(maker, templates=templates))
+    batch_id = line.ask(10, topics=("sums",), difficulties=("easy",))
+    report = line.run(batch_id)
+    assert (report.batch.state, report.whole.admitted, len(maker.orders)) == ("partial", 1, 10)
+    (told,) = (one.because for one in report.fallbacks if one.next == "templates")
+    assert told.startswith("it gives the same again: 9 of 10 were copies")
+    maker.answer = drafted  # mended
+    filling.resume(store, batch_id=batch_id, more=Budget(), clock=line.clock)
+    assert line.run(batch_id).batch.state == "finished"
+
+
 def test_the_same_content_twice_is_counted_as_a_duplicate_and_made_again(line: Line) -> None:
     def stubborn(order: Order) -> Draft:
         return drafted(order._replace(serial=1) if order.number <= 3 else order)
