@@ -1,7 +1,7 @@
 -- The steps of tdsys.core.throttling.Gauge, on the clock of Redis. KEYS: the gauge, its permits with
 -- the time each was granted. ARGV: step, permit, ceiling, in flight, what it came to, pause.
 local NUMBERS = {'rate', 'level', 'at', 'peak', 'cut', 'until', 'pace', 'count', 'since', 'fails',
-                 'broken', 'rest', 'probe_at'}
+                 'broken', 'rest', 'probe_at', 'ok', 'no', 'before', 'chance', 'bears', 'calls'}
 local step, permit = ARGV[1], ARGV[2]
 local ceiling, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
@@ -28,9 +28,9 @@ local function refill()
   local passed = math.max(0, now - g.at)
   if g.rate == 0 and ceiling > 0 then
     g.rate, g.level = ceiling, math.max(1, ceiling)
-  elseif g.rate > 0 and g.cut > 0 then
+  elseif g.rate > 0 and g.cut > 0 and g.before == 0 then
     g.rate = g.rate + passed * (ceiling > 0 and ceiling or g.peak) / RECOVERY_SECONDS
-  elseif ceiling > 0 then
+  elseif ceiling > 0 and g.cut == 0 then
     g.rate = math.max(g.rate, ceiling)
   end
   if ceiling > 0 and g.rate >= ceiling then
@@ -44,11 +44,39 @@ end
 
 local function slow_down()
   refill()
+  g.before, g.ok, g.no = g.no / (g.ok + g.no), 0, 0
   local seen = math.max(g.pace, g.count / math.max(1, now - g.since))
   g.peak = g.rate > 0 and g.rate or seen
   local least = ceiling > 0 and ceiling * LEAST_SHARE or math.min(LEAST_RATE, g.peak)
   g.rate = math.max(least, g.peak * CUT)
   g.level, g.cut = math.min(0, g.level), now
+end
+
+local function weigh()
+  local share = g.no / (g.ok + g.no)
+  local fewer = g.rate * (1 - share) <= FEWER_ANSWERS * g.peak * (1 - g.before)
+  local by_chance = fewer and HARDLY_LESS * g.before <= share and share <= MOST_BY_CHANCE
+  if by_chance and now >= g.bears then
+    g.chance, g.bears = share, now + CHANCE_SECONDS
+    g.rate = math.max(g.rate, g.peak)
+  end
+  g.before = 0
+end
+
+local function is_too_often()
+  local heard = g.ok + g.no
+  local share = g.no / heard
+  local borne = math.max(TOLERATED, now < g.bears and g.chance or 0)
+  local clear = g.before == 0 or share > MOST_BY_CHANCE + heard ^ -0.5
+  return clear and share > borne + SURE * math.sqrt(borne * (1 - borne) / heard)
+end
+
+local function hear(refused)
+  if refused then g.no = g.no + 1 else g.ok = g.ok + 1 end
+  if g.ok + g.no > WINDOW then g.ok, g.no = g.ok / 2, g.no / 2 end
+  local measured = g.ok + g.no >= MEASURED or now - g.cut >= MEASURED_SECONDS
+  if g.before > 0 and measured then weigh() end
+  if refused and now - g.cut >= SECONDS_BETWEEN_CUTS and is_too_often() then slow_down() end
 end
 
 local function fail(is_probe)
@@ -69,7 +97,7 @@ if step == 'look' then
   if g.broken > 0 then state = now < g.probe_at and 'open' or 'half open' end
   return {text(g.rate), flying, state, text(g.broken > 0 and now - g.broken or 0),
           text(g.broken > 0 and math.max(0, g.probe_at - now) or 0),
-          text(math.max(0, g['until'] - now))}
+          text(math.max(0, g['until'] - now)), text(g.calls)}
 end
 
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - PERMIT_SECONDS))
@@ -86,8 +114,8 @@ if step == 'give_back' then
   end
   if came == 'limited' then
     g['until'] = math.max(g['until'], now + math.min(pause, LONGEST_PAUSE))
-    if granted > g.cut and now - g.cut >= SECONDS_BETWEEN_CUTS then slow_down() end
   end
+  if (came == 'answered' or came == 'limited') and granted > g.cut then hear(came == 'limited') end
   keep()
   return {'0', ''}
 end
@@ -108,6 +136,7 @@ if now - g.since >= 1 then
   g.pace, g.count, g.since = g.count / (now - g.since), 0, now
 end
 g.count = g.count + 1
+g.calls = g.calls + 1
 redis.call('ZADD', KEYS[2], text(now), permit)
 if g.broken > 0 then probe = permit end
 keep()

@@ -40,6 +40,15 @@ CONSTANTS = (
     "PROBE_WAIT",
     "FULL_WAIT",
     "FORGOTTEN",
+    "WINDOW",
+    "TOLERATED",
+    "MEASURED",
+    "MEASURED_SECONDS",
+    "HARDLY_LESS",
+    "FEWER_ANSWERS",
+    "MOST_BY_CHANCE",
+    "CHANCE_SECONDS",
+    "SURE",
 )
 TAKE, GIVE_BACK, LOOK = "take", "give_back", "look"
 
@@ -114,10 +123,12 @@ class SharedLimiter:
         """How a model is doing; while Redis is away, in this process."""
         try:
             rate, flying, state, *times = self._ask(LOOK, model, "", Allowance())
-            broken_for, rests, pauses = map(float, times)
+            broken_for, rests, pauses, calls = map(float, times)
         except RedisError:
             return self._local.standing(model)
-        return Standing(float(rate) or None, int(flying), state.decode(), broken_for, rests, pauses)
+        return Standing(
+            float(rate) or None, int(flying), state.decode(), broken_for, rests, pauses, int(calls)
+        )
 
     def models(self) -> Iterator[str]:
         """Every model that was asked in the last day; nothing while Redis is away."""

@@ -323,6 +323,7 @@ class Runtime:
             lambda: self.program_model,
             threads=self.settings.lm_threads,
             calculator=self.calculator,
+            prices=lambda name: self.terms(name).prices,
         )
 
     @_Asking

@@ -39,6 +39,7 @@ class ScriptedMaker:
         kin: Kin = Kin.CELL,
     ) -> None:
         self.answer, self.calls, self.parents, self.kin = answer, calls, parents, kin
+        self.vouches = not calls
         self.orders: list[Order] = []
         self.during: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
@@ -60,7 +61,7 @@ class ScriptedWorkshop:
         return self.others.get(strategy, self.first)
 
     def offer(self, strategy: str) -> Offer:
-        return Offer(strategy, calls_per_try(self.maker(strategy).calls))
+        return Offer(strategy, calls_per_try(self.maker(strategy)))
 
     def topics(self, generator: str, domain: str) -> Sequence[str]:
         return ()

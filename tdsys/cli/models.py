@@ -15,6 +15,7 @@ from tdsys.llm.naming import AT, OFFLINE
 TITLES = (
     "model",
     "is",
+    "asked",
     "calls a minute",
     "in flight",
     "breaker",
@@ -45,6 +46,7 @@ def _told(gauge: str, roles: list[str]) -> dict[str, Any]:
         "roles": roles,
         "simulated": gauge == OFFLINE,
         "rate_per_minute": None if standing.rate is None else round(standing.rate * 60, 1),
+        "calls": standing.calls,
         "in_flight": standing.in_flight,
         "breaker": standing.state,
         "broken_for": standing.broken_for,
@@ -58,10 +60,11 @@ def _told(gauge: str, roles: list[str]) -> dict[str, Any]:
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
     roles, terms = ", ".join(one["roles"]) or "-", one["terms"]
     if one["simulated"]:
-        return one["model"], roles, "no limit", "-", "-", "-", "0, 0 (simulated)"
+        return one["model"], roles, "-", "no limit", "-", "-", "-", "0, 0 (simulated)"
     return (
         one["model"],
         roles,
+        str(one["calls"]),
         _of(one["rate_per_minute"], terms["calls_per_minute"], "no limit is known"),
         _of(one["in_flight"], terms["in_flight"], "0"),
         one["breaker"] if one["breaker"] == "closed" else _broken(one),

@@ -21,11 +21,16 @@ TEMPLATES = "templates"
 GENERATOR = "generator:"
 # The last resorts of a cell; only a person can take them.
 IMPORT, REVIEW, RESUME = "import", "review", "resume"
-# Five seconds, doubling: a model that is away for five minutes ends a portion, maker or judge.
+# A maker that is away for 75 s ends its strategy's turn: five seconds, doubling, up to fifteen. A
+# judge, asked as all candidates' is, ends a portion after five minutes.
 MOST_OUTAGES = 7
+LONGEST_OUTAGE_WAIT = 15.0
 # So many attempts for each example that is wanted, before another strategy gets its turn.
 TRIES_PER_EXAMPLE = 3
 SPARE_TRIES = 3
+# Of so many attempts or more this share were copies: whoever makes them says the same again.
+FEWEST_COPIES = 4
+SHARE_OF_COPIES = 0.8
 # A cell is dealt out in portions of this size, so that several workers can fill it.
 PORTION = 10
 
@@ -76,7 +81,8 @@ class Parent(NamedTuple):
 class Order(NamedTuple):
     """One example that is to be made; no two orders ever have the same `serial`.
 
-    `most_tokens` is what one call for it may take, prompt and answer; None: any.
+    `most_calls` are set aside for it; `most_tokens` is what each may take, prompt and answer, and
+    `dearest` what a token may cost, in millionths of a dollar; None: any.
     """
 
     number: int
@@ -86,6 +92,8 @@ class Order(NamedTuple):
     parents: tuple[Parent, ...] = ()
     context: str = ""
     most_tokens: int | None = None
+    most_calls: int | None = None
+    dearest: float | None = None
 
 
 class Draft(NamedTuple):
@@ -106,7 +114,10 @@ class Draft(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """An attempt that made no example, and why; `later`: it was nobody's answer, try again."""
+    """An attempt that made no example, and why; `later`: it was nobody's answer, try again.
+
+    `short`: only because too little was set aside for it, and the maker knows better now.
+    """
 
     reason: str
     detail: str = ""
@@ -116,15 +127,18 @@ class Refused(NamedTuple):
     tokens: int = 0
     later: bool = False
     micros: float | None = 0.0
+    short: bool = False
 
 
 class Maker(Protocol):
     """Makes examples in one way; `calls` is the most it asks a model for one of them.
 
-    What it makes of a crowd must be unlike whatever is there.
+    What it makes of a crowd must be unlike whatever is there. Whoever `vouches` for the answers has
+    them taken; else each is solved again.
     """
 
     version: str
+    vouches: bool
     calls: int
     parents: int
     kin: Kin
@@ -208,9 +222,9 @@ def _reason(one: Tally) -> str:
     return told if one.state in {None, State.REJECTED} else f"{one.state}: {told}"
 
 
-def calls_per_try(maker: int) -> int:
+def calls_per_try(maker: Maker) -> int:
     """The most calls an attempt takes: the maker's own, and whoever solves it again."""
-    return maker + MOST_SOLUTIONS if maker else 0
+    return maker.calls if maker.vouches else maker.calls + MOST_SOLUTIONS
 
 
 def most_tries(wanted: int) -> int:
@@ -222,6 +236,16 @@ def why_given_up(before: Standing, tries: int, *, wanted: int) -> str:
     """A strategy's failure in one sentence."""
     worst = ", ".join(f"{n} × {reason}" for reason, n in list(before.reasons.items())[:3])
     return f"{tries} attempts, {before.held} of {wanted} there: {worst or 'no reason was given'}"
+
+
+def says_the_same(copies: int, tries: int) -> str | None:
+    """Why a strategy is not asked on when so many of its attempts were copies; None: it is."""
+    if copies < max(FEWEST_COPIES, SHARE_OF_COPIES * tries):
+        return None
+    return (
+        f"it gives the same again: {copies} of {tries} were copies of what is there; a generator "
+        "should use the index or context it is given, a DSPy program a temperature above 0"
+    )
 
 
 def chosen(pool: Sequence[Parent], count: int, turn: int) -> tuple[Parent, ...]:

@@ -47,11 +47,12 @@ class Left(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """So many attempts; `most_tokens` is what one call of theirs may take, None: any."""
+    """So many attempts of so many calls; `most_tokens` is what one may take, None: any."""
 
     attempts: int
     most_tokens: int | None
     reserved: Spend
+    calls_each: int = 0
 
 
 def grant(left: Left, *, wanted: int, calls_each: int, call_tokens: int) -> Grant | None:
@@ -70,7 +71,7 @@ def grant(left: Left, *, wanted: int, calls_each: int, call_tokens: int) -> Gran
         return None
     calls = attempts * calls_each
     tokens = calls * (size or 0)
-    return Grant(attempts, size, Spend(calls, tokens, _micros(tokens, left)))
+    return Grant(attempts, size, Spend(calls, tokens, _micros(tokens, left)), calls_each)
 
 
 def _micros(tokens: int, left: Left) -> int:
@@ -81,8 +82,10 @@ def _micros(tokens: int, left: Left) -> int:
 
 def exhausted(left: Left, *, calls_each: int) -> str:
     """Which budget has nothing left for an attempt, in words."""
-    if left.calls < calls_each:
+    if left.calls <= 0:
         return "budget: the batch may make no further call"
+    if left.calls < calls_each:
+        return f"budget: {left.calls} calls are left, an attempt takes up to {calls_each}"
     if left.tokens is not None and left.tokens < calls_each * LEAST_TOKENS:
         return f"budget: {left.tokens} tokens are left, too few for an attempt"
     if left.micros is not None and left.price is None:

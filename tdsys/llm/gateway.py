@@ -55,7 +55,7 @@ class Gateway:
 
     def call(self, route: Route, ask: Callable[[], Any]) -> Any:
         """What `ask` returns, or its last lm15 error; TransportError when nobody may ask."""
-        allowance = self._allowance(route.model)
+        allowance, began = self._allowance(route.model), time.monotonic()
         for turn in range(route.retries + 1):
             permit = self._permit(route, allowance)
             try:
@@ -63,7 +63,8 @@ class Gateway:
             except BaseException as error:
                 came, pause = _came(error), float(getattr(error, "retry_after", None) or 0)
                 self._limiter.give_back(route.gauge, permit, allowance, came, pause)
-                if came not in {Came.LIMITED, Came.FAILED} or turn == route.retries:
+                is_late = time.monotonic() - began > max(LONGEST_WAIT, route.patience)
+                if came not in {Came.LIMITED, Came.FAILED} or turn == route.retries or is_late:
                     raise
             else:
                 self._limiter.give_back(route.gauge, permit, allowance, Came.ANSWERED)

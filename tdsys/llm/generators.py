@@ -10,23 +10,27 @@ import inspect
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from contextvars import copy_context
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import entry_points
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Kin, Order, Refused
 from tdsys.core.example import Document, Malformed, check_document
 from tdsys.errors import InvalidInput, ModelUnavailable
 from tdsys.reference import DOMAINS, ReferenceGenerator
 
+if TYPE_CHECKING:
+    from tdsys.llm.metering import Meter
+    from tdsys.llm.session import Model
+
 GROUP = "tdsys.generators"
 REASON_SHOWN = 500
 PATIENCE_SECONDS = 120.0
+Attempt = Draft | Refused
 
 
 def names() -> list[str]:
@@ -59,9 +63,13 @@ def topics(generator: Any, domain: str) -> Sequence[str]:
 
 
 class GeneratorMaker:
-    """Makes examples with a customer's generator, one at a time; a DSPy program in `threads`."""
+    """Makes examples with a customer's generator, one at a time; a DSPy program in `threads`.
 
-    calls = 0
+    `calls` is the most that one attempt has asked so far; before the first, one for each prompt.
+    `prices` knows the models that a program brings along.
+    """
+
+    vouches = True
     parents = 0
     kin = Kin.CELL
 
@@ -73,27 +81,83 @@ class GeneratorMaker:
         *,
         patience: float = PATIENCE_SECONDS,
         threads: int = 1,
+        prices: Callable[[str], tuple[float, float] | None] = lambda _: None,
     ) -> None:
         self._name, self._generator, self._model = name, generator, model
-        self._patience, self._threads = patience, threads
-        self._hangs = False
+        self._patience, self._threads, self._terms = patience, threads, prices
+        self._hangs = self._is_measured = False
         self._idle: list[_Asker] = []
         self.version = f"{GENERATOR}{name}"
+        self.calls = max(1, len(generator.predictors())) if _is_dspy(generator) else 0
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""
         if not _is_dspy(self._generator):
             return [self._one(order) for order in orders]
-        from tdsys.llm.session import crew, using  # noqa: PLC0415  # dspy is here already
+        from tdsys.llm.metering import Meter, Purse  # noqa: PLC0415  # dspy is here already
+        from tdsys.llm.session import using  # noqa: PLC0415
 
-        with using(self._model().lm()):
-            pool = crew(os.getpid(), self._threads)
-            running = [pool.submit(copy_context().run, self._one, order) for order in orders]
-            return [one.result() for one in running]
+        purse = Purse(*_set_aside(orders))
+        meters = [
+            Meter(purse, self._prices, is_capped=one.most_tokens is not None, dearest=one.dearest)
+            for one in orders
+        ]
+        with using(self._asks.lm()):
+            # The first of all attempts says how many calls the others need.
+            alone = 0 if self._is_measured else 1
+            first = [self._one(*pair) for pair in zip(orders[:alone], meters, strict=False)]
+            self._learn(meters[:alone])
+            able = purse.attempts(self.calls)
+            upto = len(orders) if able is None else min(len(orders), alone + able)
+            rest = self._side_by_side(orders[alone:upto], meters[alone:upto])
+        self._learn(meters[alone:upto])
+        return [*first, *rest, *(_short("others took what there was") for _ in orders[upto:])]
 
-    def _one(self, order: Order) -> Draft | Refused:
+    def _side_by_side(self, orders: Sequence[Order], meters: Sequence[Meter]) -> list[Attempt]:
+        from tdsys.llm.session import crew  # noqa: PLC0415  # dspy is here already
+
+        pool = crew(os.getpid(), self._threads)
+        running = [
+            pool.submit(copy_context().run, self._one, order, meter)
+            for order, meter in zip(orders, meters, strict=True)
+        ]
+        return [one.result() for one in running]
+
+    def _learn(self, meters: Sequence[Meter]) -> None:
+        """How many calls an attempt takes: what the longest took, else more than was not enough."""
+        whole = [one.asked for one in meters if one.asked and not one.short]
+        cut = [one.asked for one in meters if one.short]
+        if whole:
+            self.calls = max(*whole, self.calls if self._is_measured else 1)
+            self._is_measured = True
+        elif cut:
+            self.calls = 2 * max(*cut, self.calls)
+
+    @cached_property
+    def _asks(self) -> Model:
+        model: Model = self._model().for_rows()
+        return model
+
+    def _prices(self, name: str) -> tuple[float, float] | None:
+        if name != self._asks.label:
+            return self._terms(name)
+        return (0.0, 0.0) if self._asks.simulated else self._asks.prices
+
+    def _one(self, order: Order, meter: Meter | None = None) -> Attempt:
+        """What an attempt came to, with what it cost."""
+        found = self._outcome(order, meter)
+        if meter is None:
+            return found
+        meter.end()
+        if meter.short:
+            found = _short(meter.short)
+        elif meter.refused:
+            found = Refused("unbounded", meter.refused)
+        return found._replace(calls=meter.calls, tokens=meter.tokens, micros=meter.cost)
+
+    def _outcome(self, order: Order, meter: Meter | None) -> Attempt:
         try:
-            inputs, outputs = _parts(self._answer(order))
+            inputs, outputs = _parts(self._answer(order, meter))
             check_document({"inputs": inputs, "outputs": outputs})
         except Malformed as bad:
             return Refused("malformed", str(bad)[:REASON_SHOWN])
@@ -106,15 +170,13 @@ class GeneratorMaker:
             return Refused("malformed", "it returned no output fields")
         made_by: Document = {"strategy": self.version, "version": self.version,
                              "generator": self._name}  # fmt: skip
-        if not _is_dspy(self._generator):
-            return Draft(inputs, outputs, made_by)
-        made_by["model"] = self._model().label
-        simulated = self._model().simulated
-        # It asks as often as it likes, so what it cost nobody knows.
-        cost = 0.0 if simulated else None
-        return Draft(inputs, outputs, made_by, simulated=simulated, micros=cost)
+        models = sorted(meter.models) if meter else []
+        if models:
+            made_by["model"] = ", ".join(models)
+        simulated = bool(models) and self._asks.simulated and models == [self._asks.label]
+        return Draft(inputs, outputs, made_by, simulated=simulated)
 
-    def _answer(self, order: Order) -> Any:
+    def _answer(self, order: Order, meter: Meter | None) -> Any:
         """What it says in time; one that hangs is not asked again, its thread is left alone."""
         if self._hangs:
             raise TimeoutError("it did not answer before")
@@ -122,10 +184,16 @@ class GeneratorMaker:
 
         def ask() -> None:
             try:
-                with _fresh(self._generator, order):
+                if meter is None:
                     answer.set_result(_asked(self._generator, order))
-            except Exception as failed:  # noqa: BLE001  # `_one` hears of it
-                answer.set_exception(failed)
+                    return
+                from tdsys.llm.metering import fresh  # noqa: PLC0415  # dspy is here already
+
+                with fresh(self._generator, order, meter) as program:
+                    answer.set_result(_asked(program, order))
+            except BaseException as failed:  # noqa: BLE001  # `_outcome` hears of it
+                told = failed if isinstance(failed, Exception) else RuntimeError(repr(failed))
+                answer.set_exception(told)
 
         asker = _free(self._idle)
         asker.give(partial(copy_context().run, ask))
@@ -137,6 +205,21 @@ class GeneratorMaker:
         finally:
             if answer.done():
                 self._idle.append(asker)
+
+
+def _short(told: str) -> Refused:
+    """An attempt that the calls set aside were too few for; what it asked is in the cache."""
+    return Refused("calls_set_aside", told, later=True, short=True)
+
+
+def _set_aside(orders: Sequence[Order]) -> tuple[int | None, int | None]:
+    """The calls and tokens of a block together; None: any."""
+    if any(one.most_calls is None for one in orders):
+        return None, None
+    calls = sum(one.most_calls or 0 for one in orders)
+    if any(one.most_tokens is None for one in orders):
+        return calls, None
+    return calls, sum((one.most_calls or 0) * (one.most_tokens or 0) for one in orders)
 
 
 class _Asker:
@@ -169,6 +252,7 @@ class TemplateMaker:
     """Makes examples from the reference templates: every answer is computed twice, no model."""
 
     version = "templates-1"
+    vouches = True
     calls = 0
     parents = 0
     kin = Kin.CELL
@@ -189,23 +273,6 @@ class TemplateMaker:
             return Refused("no_template", str(unknown))
         made_by: Document = {"strategy": TEMPLATES, "version": self.version}
         return Draft(dict(made.inputs), dict(made.outputs), made_by)  # type: ignore[arg-type]  # plain values
-
-
-@contextmanager
-def _fresh(generator: Any, order: Order) -> Iterator[None]:
-    """A DSPy program is asked the same again and again, and DSPy would give the same answer.
-
-    The same attempt gets the same answer: one whose worker was killed is not paid again.
-    """
-    if not _is_dspy(generator):
-        yield
-        return
-    import dspy  # noqa: PLC0415  # it is here already
-
-    lm = dspy.settings.lm
-    warm = lm.kwargs.get("temperature") or 1.0
-    with dspy.context(lm=lm.copy(rollout_id=order.serial, temperature=warm)):
-        yield
 
 
 def _asked(generator: Any, order: Order) -> Any:

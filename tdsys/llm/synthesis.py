@@ -56,6 +56,7 @@ class Paid(NamedTuple):
 class ModelMaker:
     """Makes problems by one strategy, several at a time."""
 
+    vouches = False
     calls = 1
 
     def __init__(

@@ -9,6 +9,7 @@ from typing import Any
 from tdsys.core.batch import GENERATOR, TEMPLATES, Maker, calls_per_try
 from tdsys.core.calculating import Calculator
 from tdsys.core.filling import Offer
+from tdsys.core.resolving import MOST_SOLUTIONS
 from tdsys.llm import generators
 from tdsys.llm.generators import GeneratorMaker, TemplateMaker
 from tdsys.llm.prompting import named, strategies
@@ -17,8 +18,16 @@ from tdsys.llm.prompting import named, strategies
 class ModelWorkshop:
     """Generators, templates, and the strategies of a model; each is made when it is asked for."""
 
-    def __init__(self, model: Callable[[], Any], *, threads: int, calculator: Calculator) -> None:
+    def __init__(
+        self,
+        model: Callable[[], Any],
+        *,
+        threads: int,
+        calculator: Calculator,
+        prices: Callable[[str], tuple[float, float] | None],
+    ) -> None:
         self._model, self._threads, self._calculator = model, threads, calculator
+        self._prices = prices
         self._made: dict[str, Maker] = {}
 
     def maker(self, strategy: str) -> Maker:
@@ -30,10 +39,10 @@ class ModelWorkshop:
     def offer(self, strategy: str) -> Offer:
         """What a strategy takes; InvalidInput when there is none of that name."""
         if strategy == TEMPLATES or strategy.startswith(GENERATOR):
-            return Offer(strategy, calls_per_try(self.maker(strategy).calls))
+            return Offer(strategy, calls_per_try(self.maker(strategy)))
         wanted = named(strategy)
         parents = 0 if wanted.differs else wanted.parents
-        return Offer(strategy, calls_per_try(1), parents, wanted.kin)
+        return Offer(strategy, 1 + MOST_SOLUTIONS, parents, wanted.kin)
 
     def topics(self, generator: str, domain: str) -> Sequence[str]:
         """What a generator says it knows of a domain; empty when it says nothing."""
@@ -48,7 +57,9 @@ class ModelWorkshop:
             return TemplateMaker()
         if strategy.startswith(GENERATOR):
             name = strategy.removeprefix(GENERATOR)
-            return GeneratorMaker(name, _loaded(name), self._model, threads=self._threads)
+            return GeneratorMaker(
+                name, _loaded(name), self._model, threads=self._threads, prices=self._prices
+            )
         chosen = named(strategy)
         from tdsys.llm.synthesis import ModelMaker  # noqa: PLC0415  # dspy takes seconds to import
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from tdsys.core.arrival import Arrival, from_capture
-from tdsys.core.batch import Draft, Maker, Order, Refused, calls_per_try
+from tdsys.core.batch import Draft, Maker, Order, Refused
 from tdsys.core.example import Capture, Document, Malformed
 from tdsys.core.spending import Spend, total
 from tdsys.stages.novelty import refusal
@@ -25,6 +25,7 @@ class Block(NamedTuple):
     maker: Maker
     orders: list[Order]
     most_tokens: int | None
+    calls_each: int
 
 
 class Storable(NamedTuple):
@@ -70,7 +71,7 @@ def checked(block: Block, order: Order, outcome: Draft | Refused, now: datetime)
 
 def at_worst(block: Block) -> dict[str, Any]:
     """What an attempt may have taken that nobody can tell about any more."""
-    calls = calls_per_try(block.maker.calls)
+    calls = block.calls_each
     tokens = calls * (block.most_tokens or 0)
     is_known = not calls or (block.most_tokens and block.batch.price is not None)
     cost = tokens * (block.batch.price or 0.0) if is_known else None

@@ -33,7 +33,7 @@ def compared(
         packed = benchmarks.packed(tx)
         registered = Registered({name: array("q", marks) for name, marks in packed.items()})
         found = [_uncontaminated(one, registered, len(packed)) for one in outcomes]
-        if not maker.calls:  # templates and generators are placed like everything else, later
+        if maker.vouches:  # templates and generators are placed like everything else, later
             return found
         return _placed(tx, found, maker, domain)
 

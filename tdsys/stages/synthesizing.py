@@ -15,7 +15,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tdsys.core.batch import (
+    FEWEST_COPIES,
     IMPORT,
+    LONGEST_OUTAGE_WAIT,
     MOST_OUTAGES,
     RESUME,
     REVIEW,
@@ -33,6 +35,7 @@ from tdsys.core.batch import (
     Workshop,
     calls_per_try,
     most_tries,
+    says_the_same,
     setting,
     standing,
     why_given_up,
@@ -210,16 +213,18 @@ class _Portion:
             return desk.end(NO_TIME)
         if left <= 0:
             return desk.step_down()
+        if same := desk.says_the_same():
+            return desk.go_on_without(same)
         maker = self._means.workshop.maker(now.strategy)
         granted = desk.granted(maker, min(lacking, left, self._block), self._means.call_tokens)
         if granted is None:
             return desk.without_budget(maker)
         orders = desk.orders(maker, granted, self._material(desk, maker))
-        return Block(desk.batch, maker, orders, granted.most_tokens)
+        return Block(desk.batch, maker, orders, granted.most_tokens, granted.calls_each)
 
     def _material(self, desk: _Desk, maker: Maker) -> list[Parent]:
         """Looked up once for each kind."""
-        if not maker.calls:
+        if maker.vouches:
             return []
         if maker.kin not in self._pools:
             self._pools[maker.kin] = desk.drawn(maker.kin)
@@ -238,14 +243,16 @@ class _Portion:
             self._keep(tx, block, pairs, seconds)
             desk = self._desk(tx)
             later = [one for _, one in pairs if isinstance(one, Refused) and one.later]
-            return self._next(desk) if len(later) < len(pairs) else desk.wait_for_model(later[0])
+            away = [one for one in later if not one.short]
+            is_away = away and len(later) == len(pairs)
+            return desk.wait_for_model(away[0]) if is_away else self._next(desk)
 
     def _outcomes(self, block: Block) -> list[Draft | Refused]:
         """What making and proving came to; a bug that they wake costs these attempts only."""
         try:
             made = block.maker.make(block.orders)
             outcomes = compared(self._store, made, block.maker, domain=block.batch.domain)
-            if not block.maker.calls:  # templates and generators vouch for their own answers
+            if block.maker.vouches:  # templates and generators vouch for their own answers
                 return outcomes
             return proved(
                 outcomes,
@@ -312,7 +319,7 @@ class _Desk(NamedTuple):
         if self.batch.reserved:
             waits = "others have set aside what is left of the budget; looked at again soon"
             return self.wait(CellState.DUE, self.at + BUDGET_WAIT, self.now.outages, waits)
-        return self.give_up(exhausted(self.batch.left, calls_each=calls_per_try(maker.calls)))
+        return self.give_up(exhausted(self.batch.left, calls_each=calls_per_try(maker)))
 
     def wait_for_model(self, refused: Refused) -> bool:
         """The model gave no answer: try again later, but not for ever."""
@@ -320,7 +327,7 @@ class _Desk(NamedTuple):
         told = f"{refused.reason}: {refused.detail}"
         if outages >= MOST_OUTAGES:
             return self.give_up(told)
-        again = self.at + backoff(outages)
+        again = self.at + min(backoff(outages), timedelta(seconds=LONGEST_OUTAGE_WAIT))
         waits = f"{told}; asked {outages} of {MOST_OUTAGES} times, again at {again:%H:%M:%S} UTC"
         return self.wait(CellState.DUE, again, outages, waits)
 
@@ -345,6 +352,16 @@ class _Desk(NamedTuple):
         because = why_given_up(self.found, self.now.tries, wanted=self.now.wanted)
         return self._go_to(self.now.rung + 1, because)
 
+    def says_the_same(self) -> str | None:
+        """Why the present strategy is not asked on although it may be."""
+        if self.now.tries < FEWEST_COPIES:
+            return None
+        return says_the_same(making.copies(self.tx, claimed=self.now), self.now.tries)
+
+    def go_on_without(self, because: str) -> bool:
+        """The next strategy's turn before this one's is over."""
+        return self._go_to(self.now.rung + 1, because)
+
     def give_up(self, because: str) -> bool:
         """The last strategy's turn, the templates' that ask nobody; after it, the end."""
         last = len(self.now.ladder) - 1
@@ -363,7 +380,7 @@ class _Desk(NamedTuple):
 
     def granted(self, maker: Maker, size: int, call_tokens: int) -> Grant | None:
         """So many attempts as can be paid, with what they may cost set aside."""
-        each = calls_per_try(maker.calls)
+        each = calls_per_try(maker)
         found = grant(self.batch.left, wanted=size, calls_each=each, call_tokens=call_tokens)
         if found and any(found.reserved):
             is_kept = making.reserve(self.tx, claimed=self.now, spend=found.reserved)
@@ -380,6 +397,7 @@ class _Desk(NamedTuple):
     def orders(self, maker: Maker, granted: Grant, pool: Sequence[Parent]) -> list[Order]:
         """The next attempts."""
         first = making.last_number(self.tx, cell_id=self.now.id) + 1
+        dearest = None if self.batch.max_cost is None else self.batch.price
         return [
             Order(
                 number=number,
@@ -396,6 +414,8 @@ class _Desk(NamedTuple):
                 ),
                 context=setting(pool, self.now.id + number),
                 most_tokens=granted.most_tokens,
+                most_calls=granted.calls_each,
+                dearest=dearest,
             )
             for number in range(first, first + granted.attempts)
         ]

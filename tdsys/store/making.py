@@ -45,6 +45,7 @@ from tdsys.store.values import records, recordset
 
 MOST_PARENTS = 40
 FEWEST_PARENTS = 5
+DUPLICATE = "duplicate"
 
 
 class Claimed(BaseModel):
@@ -258,7 +259,7 @@ def reserve(tx: Tx, *, claimed: Claimed, spend: Spend) -> bool:
 def settle(tx: Tx, *, claimed: Claimed, spent: Spend) -> None:
     """Give back what a held portion has reserved, and book what was spent, however much it is."""
     kept, unknown = batches.c, cast(null(), BigInteger)
-    if not (claimed.reserved or any(spent)):
+    if not claimed.reserved and spent == Spend():
         return
     tx.execute(
         update(batches)
@@ -287,6 +288,19 @@ def last_number(tx: Tx, *, cell_id: int) -> int:
 _LAST_NUMBER = select(func.max(batch_items.c.number)).where(
     batch_items.c.cell_id == bindparam("cell_id")
 )
+
+
+def copies(tx: Tx, *, claimed: Claimed) -> int:
+    """How many attempts of a held portion's present strategy said what was there before."""
+    item = batch_items.c
+    last = (
+        select(item.reason)
+        .where(item.cell_id == claimed.id)
+        .order_by(item.number.desc())
+        .limit(claimed.tries)
+        .subquery()
+    )
+    return tx.scalar(select(func.count()).select_from(last).where(last.c.reason == DUPLICATE)) or 0
 
 
 def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) -> int:
@@ -318,7 +332,7 @@ def _row(claimed: Claimed, one: Item, found: dict[UUID, int], now: datetime) -> 
     row = one._asdict()
     capture_id = row.pop("capture_id")
     if capture_id and capture_id not in found:
-        row |= {"reason": "duplicate", "detail": "the same content was there before"}
+        row |= {"reason": DUPLICATE, "detail": "the same content was there before"}
     return {
         **row,
         "cell_id": claimed.id,

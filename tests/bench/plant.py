@@ -16,9 +16,10 @@ from uuid import UUID
 
 from redis import Redis
 
-from tdsys.core.batch import Kind, calls_per_try
+from tdsys.core.batch import Kind
 from tdsys.core.filling import Offer
 from tdsys.core.policy import Policy
+from tdsys.core.resolving import MOST_SOLUTIONS
 from tdsys.core.sections import Judges
 from tdsys.stages import auditing, filling, policies
 from tdsys.stages.filling import Request
@@ -186,7 +187,7 @@ class Supply:
     """What there is to make with, as far as a plan asks."""
 
     def offer(self, strategy: str) -> Offer:
-        return Offer(strategy, 0 if strategy.startswith("generator:") else calls_per_try(1))
+        return Offer(strategy, 1 if strategy.startswith("generator:") else 1 + MOST_SOLUTIONS)
 
     def topics(self, generator: str, domain: str) -> list[str]:
         return []

@@ -314,6 +314,31 @@ def test_a_model_that_is_away_is_waited_for_and_then_reported(store: Store) -> N
 
 
 @pytest.mark.criterion("2.5")
+@pytest.mark.parametrize(
+    ("outage", "strategy"), [(30, "persona"), (60, "persona"), (900, "templates")]
+)
+def test_a_short_outage_is_waited_for_and_templates_step_in_before_two_minutes(
+    store: Store, outage: int, strategy: str
+) -> None:
+    model = ScriptedMaker(calls=1)
+    line = Line(store, ScriptedWorkshop(model, templates=ScriptedMaker()))
+    began = line.clock()
+
+    def answer(order: Order) -> Draft | Refused:
+        away = line.clock() < began + timedelta(seconds=outage)
+        return Refused("model_unavailable", "503", later=True) if away else paid(order)
+
+    model.answer = answer
+    batch_id = line.ask(2, Kind.SYNTHESIS, topics=("sums",), strategies=("persona",))
+    while filling.report(store, batch_id=batch_id).batch.state == "open":
+        assert line.clock() < began + timedelta(seconds=110)
+        line.make()
+        line.score()
+        line.clock.forward(seconds=1)
+    assert set(filling.report(store, batch_id=batch_id).by_strategy) == {strategy}
+
+
+@pytest.mark.criterion("2.5")
 def test_templates_step_in_where_the_model_is_away_or_refuses_us_or_costs_too_much(
     store: Store,
 ) -> None:
@@ -439,6 +464,20 @@ def test_a_problem_of_a_benchmark_is_nobodys_to_learn_from(line: Line) -> None:
     report = line.run(line.ask(4, topics=("sums",), difficulties=("easy",)))
     assert report.whole.reasons == {"contaminated": 1}
     assert report.whole.admitted == 4
+
+
+def test_a_generator_that_says_the_same_again_is_not_asked_on_and_told_so(store: Store) -> None:
+    maker = ScriptedMaker(lambda order: drafted(order._replace(serial=7)))
+    templates = ScriptedMaker(lambda _: Refused("no_template", "unknown"))
+    line = Line(store, ScriptedWorkshop(maker, templates=templates))
+    batch_id = line.ask(10, topics=("sums",), difficulties=("easy",))
+    report = line.run(batch_id)
+    assert (report.batch.state, report.whole.admitted, len(maker.orders)) == ("partial", 1, 10)
+    (told,) = (one.because for one in report.fallbacks if one.next == "templates")
+    assert told.startswith("it gives the same again: 9 of 10 were copies")
+    maker.answer = drafted  # mended
+    filling.resume(store, batch_id=batch_id, more=Budget(), clock=line.clock)
+    assert line.run(batch_id).batch.state == "finished"
 
 
 def test_the_same_content_twice_is_counted_as_a_duplicate_and_made_again(line: Line) -> None:

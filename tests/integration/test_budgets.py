@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -9,11 +10,14 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import dspy
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -22,10 +26,12 @@ from hypothesis.stateful import run_state_machine_as_test as explore
 from sqlalchemy import text
 
 from tdsys import runtime
-from tdsys.core.batch import CellState, Draft, Kind, Order, Refused
+from tdsys.core.batch import TEMPLATES, CellState, Draft, Kind, Maker, Order, Refused
 from tdsys.core.spending import Spend, grant
 from tdsys.errors import Conflict, NotReady
-from tdsys.stages import synthesizing
+from tdsys.llm.generators import GeneratorMaker
+from tdsys.llm.session import Model
+from tdsys.stages import filling, synthesizing
 from tdsys.stages.synthesizing import Means
 from tdsys.store import Store, batches, making, policies
 from tdsys.store.batches import Budget, Opening, Portion
@@ -281,6 +287,70 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubPr
     monkeypatch.setenv("OPENAI_API_KEY", "any text")
     with StubProvider() as stub:
         yield stub
+
+
+class ThreePrompts(dspy.Module):  # type: ignore[misc]
+    """A customer's generator: nobody can see from outside that it asks three times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.write = dspy.Predict("topic, difficulty, take -> problem, solution, answer")
+
+    def forward(self, topic: str, difficulty: str) -> Any:
+        for take in "abc":
+            self.write(topic=topic, difficulty=difficulty, take=take)
+        n = next(NUMBERS)  # the stub says the same again
+        return {"problem": f"{n} and 1?", "solution": f"{n}+1={n + 1}", "answer": str(n + 1)}
+
+
+NUMBERS = itertools.count(1)
+
+
+class Program(ScriptedWorkshop):
+    """A worker's own maker of that generator; its templates have nothing."""
+
+    def __init__(self, stub: StubProvider) -> None:
+        super().__init__()
+        model = Model(stub.model, api_base=stub.api_base)
+        self.generator = GeneratorMaker("g", ThreePrompts(), lambda: model, threads=4)
+
+    def maker(self, strategy: str) -> Maker:
+        return none() if strategy == TEMPLATES else self.generator
+
+
+@pytest.mark.criterion("2.5")
+@pytest.mark.parametrize(("allowed", "tokens"), [(20, None), (31, None), (200, 30_000)])
+def test_two_workers_with_a_program_of_three_calls_never_pass_the_batchs_calls_and_tokens(
+    store: Store, provider: StubProvider, allowed: int, tokens: int | None
+) -> None:
+    one, two = (Line(store, Program(provider)) for _ in range(2))
+    batch_id = one.ask(40, max_calls=allowed, max_tokens=tokens, dearest=PRICE)
+
+    def work(line: Line) -> None:
+        while line.make().more:
+            pass
+
+    deadline = time.monotonic() + 60
+    while filling.report(store, batch_id=batch_id).batch.state == "open":
+        assert time.monotonic() < deadline
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(work, (one, two)))
+        one.score()
+        for line in (one, two):
+            line.clock.forward(seconds=10)
+    report = filling.report(store, batch_id=batch_id)
+    sent = len(provider.requests)
+    assert sent == report.batch.spent <= allowed
+    assert report.batch.reserved == 0
+    assert any("budget:" in fallback.because for fallback in report.fallbacks)
+    assert report.batch.cost is None, "nobody knows the price, so it is not 0"
+    assert report.batch.tokens > 0
+    if tokens is None:
+        assert allowed - sent < 3, "what is left is too little for an attempt"
+        assert report.whole.made >= allowed // 3 - 4
+    else:
+        assert report.batch.tokens <= tokens
+        assert report.whole.made > 2
 
 
 def test_the_command_keeps_to_tokens_money_and_time_and_shows_them(

@@ -23,8 +23,11 @@ from tdsys.core.policy import Policy, Signature
 from tdsys.core.sections import Embedding
 from tdsys.core.versions import Pool
 from tdsys.errors import ConfigurationError, InvalidInput, ModelUnavailable
+from tdsys.limiter import LocalLimiter
 from tdsys.llm import embedding as asking
 from tdsys.llm.embedding import ModelEmbedder
+from tdsys.llm.gateway import Gateway
+from tdsys.llm.naming import gauge
 from tdsys.stages import clustering, drafting, embedding, forgetting, policies, scoring
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store, clusters, vectors
@@ -412,6 +415,15 @@ def test_a_provider_is_asked_over_http_in_one_request(provider: StubProvider) ->
     provider.behaviour.status = 503
     with pytest.raises(ModelUnavailable, match="HTTP 503"):
         embedder.embed(provider.model, ["ab"])
+
+
+def test_what_an_embedder_is_asked_is_counted_with_its_model(provider: StubProvider) -> None:
+    limiter = LocalLimiter()
+    embedder = ModelEmbedder(Gateway(limiter), api_base=provider.api_base)
+    for _ in range(3):
+        embedder.embed(provider.model, ["ab", "zz"])
+    told = limiter.standing(gauge(provider.model, provider.api_base))
+    assert told.calls == len(provider.requests) == 3
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,9 +117,25 @@ def test_the_script_and_the_core_never_differ(
             assert theirs_now == pytest.approx(ours_now, rel=1e-5, abs=1e-5)
 
 
+def test_they_bear_with_the_same_chance(broker: Redis) -> None:
+    """Cut, measured, taken back and forgotten: so many calls no drawn steps have."""
+    lot = random.Random(3)
+    with pytest.MonkeyPatch.context() as patch:
+        both = Both(broker, patch, Allowance())
+        for _ in range(900):
+            both.wait(0.203)
+            if both.take()[0] is None:
+                both.wait(0.203)
+                both.give_back(0, Came.LIMITED if lot.random() < 0.3 else Came.ANSWERED, 0)
+            ours, theirs = map(plain, both.standings())
+            assert theirs == pytest.approx(ours, rel=1e-5, abs=1e-5)
+        assert both.core.chance > 0.1
+
+
 def plain(one: Standing) -> list[float]:
     state = ["closed", "open", "half open"].index(one.state)
-    return [one.rate or 0.0, one.in_flight, state, one.broken_for, one.rests, one.pauses]
+    return [one.rate or 0.0, one.in_flight, state, one.broken_for, one.rests, one.pauses,
+            one.calls]  # fmt: skip
 
 
 # A limiter of its own for each: as in workers of their own.

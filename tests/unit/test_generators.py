@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from tdsys.core.example import Cell
 from tdsys.errors import InvalidInput
 from tdsys.llm import generators
 from tdsys.llm.generators import GeneratorMaker, TemplateMaker
+from tdsys.llm.offline.engine import OfflineEngine, resampling
 from tdsys.llm.session import Model
 from tdsys.reference import DOMAINS, ReferenceGenerator
 
@@ -102,6 +104,122 @@ def test_each_order_of_a_dspy_program_is_another_answer_and_the_same_order_the_s
     first = problems()
     assert (len(first), len({str(one) for one in first})) == (6, 6)
     assert problems() == first
+
+
+class Thrice(dspy.Module):  # type: ignore[misc]
+    """A program with one prompt that it asks three times, as whoever improves a draft does."""
+
+    def __init__(self, lm: Any = None, **config: Any) -> None:
+        super().__init__()
+        self.write = dspy.Predict("topic, difficulty, take -> problem, solution, answer", **config)
+        self.write.lm = lm
+
+    def forward(self, topic: str, difficulty: str) -> Any:
+        told = [self.write(topic=topic, difficulty=difficulty, take=take) for take in "abc"]
+        return told[-1]
+
+
+def ordered(count: int, calls: int | None, **over: Any) -> list[Order]:
+    """Attempts that nobody has made before."""
+    first = next(SERIALS)
+    one = ORDER._replace(most_calls=calls, **over)
+    return [one._replace(number=n, serial=first + n) for n in range(count)]
+
+
+SERIALS = itertools.count(10_000, 1000)
+
+
+@pytest.mark.criterion("2.5")
+def test_what_a_program_asks_is_paid_by_its_attempt_once() -> None:
+    maker, orders = GeneratorMaker("g", Thrice(), Model, threads=4), ordered(4, 3)
+    made = maker.make(orders)
+    assert [(one.calls, one.tokens > 0, one.micros) for one in made] == [(3, True, 0.0)] * 4
+    assert maker.calls == 3
+    again = maker.make(orders)
+    assert [(one.calls, one.tokens) for one in again] == [(0, 0)] * 4
+    assert [getattr(one, "outputs", 1) for one in again] == [
+        getattr(one, "outputs", 2) for one in made
+    ]
+
+
+@pytest.mark.criterion("2.5")
+def test_a_program_is_stopped_before_the_call_that_is_not_set_aside_and_goes_on_later() -> None:
+    maker, (order,) = GeneratorMaker("g", Thrice(), Model), ordered(1, 1)
+    paid = 0
+    for turn in range(4):
+        (found,) = maker.make([order._replace(most_calls=maker.calls)])
+        paid += found.calls
+        if isinstance(found, Draft):
+            break
+        assert (found.short, found.later, turn < 3) == (True, True, True)
+    assert paid == 3  # what was asked before it was stopped is in the cache
+    assert maker.calls == 3
+
+
+@pytest.mark.criterion("2.5")
+def test_a_block_never_asks_more_than_is_set_aside_for_it() -> None:
+    maker = GeneratorMaker("g", Thrice(), Model, threads=8)
+    made = maker.make(ordered(8, 1))
+    assert sum(one.calls for one in made) <= 8
+    assert sum(isinstance(one, Draft) for one in made) == 2
+    assert all(one.short for one in made if isinstance(one, Refused))
+
+
+class Engine:
+    """A customer's own model behind DSPy: it counts what it is sent."""
+
+    def __init__(self) -> None:
+        self.inner = OfflineEngine(seed=3)
+        self.sent: list[Any] = []
+
+    def complete(self, request: Any) -> Any:
+        self.sent.append(request)
+        resampling.set(len(self.sent))
+        return self.inner.complete(request)
+
+
+@pytest.mark.criterion("2.5")
+@pytest.mark.parametrize("config", [{}, {"temperature": 0}])
+def test_a_program_with_a_model_of_its_own_is_metered_and_asked_freshly_too(
+    config: dict[str, Any],
+) -> None:
+    engine = Engine()
+    own = dspy.LM(f"own/{next(SERIALS)}", engine=engine, temperature=0)
+    program = Thrice(own, **config)
+    maker = GeneratorMaker("g", program, Model, threads=2)
+    made = maker.make(ordered(5, 3))
+    assert len(engine.sent) == sum(one.calls for one in made) == 15
+    assert len({str(one.outputs) for one in made if isinstance(one, Draft)}) == 5
+    assert {one.made_by["model"] for one in made if isinstance(one, Draft)} == {own.model}
+    assert {one.micros for one in made} == {None}, "nobody knows what it costs"
+    assert program.write.lm is own
+
+
+@pytest.mark.criterion("2.5")
+def test_under_a_budget_of_money_a_model_nobody_knows_the_price_of_is_not_asked() -> None:
+    engine = Engine()
+    own = dspy.LM(f"own/{next(SERIALS)}", engine=engine)
+    orders = ordered(1, 3, most_tokens=8000, dearest=2.0)
+    (found,) = GeneratorMaker("g", Thrice(own), Model).make(orders)
+    assert isinstance(found, Refused)
+    assert (found.reason, found.calls, engine.sent) == ("unbounded", 0, [])
+    assert "TDSYS_MODELS" in found.detail
+    known = GeneratorMaker("g", Thrice(own), Model, prices=lambda _: (1.0, 2.0))
+    (made,) = known.make(orders)
+    assert isinstance(made, Draft), made
+    assert 0 < (made.micros or 0) <= 2 * made.tokens
+    assert {one.config.max_tokens for one in engine.sent} == {4000}
+
+
+@pytest.mark.criterion("2.5")
+def test_a_budget_of_tokens_ends_an_attempt_before_the_call_that_could_pass_it() -> None:
+    engine = Engine()
+    own = dspy.LM(f"own/{next(SERIALS)}", engine=engine)
+    maker = GeneratorMaker("g", Thrice(own), Model, prices=lambda _: (1.0, 2.0))
+    (found,) = maker.make(ordered(1, 1, most_tokens=2500))
+    assert isinstance(found, Refused)
+    assert (found.short, len(engine.sent), found.calls) == (True, 1, 1)
+    assert found.tokens <= 2500
 
 
 @pytest.mark.parametrize(

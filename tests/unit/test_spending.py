@@ -63,7 +63,8 @@ def test_a_price_nobody_knows_grants_nothing_under_a_cost() -> None:
 @pytest.mark.parametrize(
     ("left", "said"),
     [
-        (Left(2), "no further call"),
+        (Left(0), "no further call"),
+        (Left(2), "2 calls are left, an attempt takes up to 3"),
         (Left(9, tokens=600), "600 tokens are left"),
         (Left(9, micros=1200, price=2.0), "$0.0012 is left"),
     ],

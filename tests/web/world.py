@@ -97,7 +97,9 @@ def build(store: Store) -> None:
 
 def _ask(store: Store, domain: str) -> None:
     """A batch that is half made: some of it is judged, the rest is on its way."""
-    workshop, clock = ModelWorkshop(Model, threads=1, calculator=GuardedCalculator()), Clock()
+    calculator = GuardedCalculator()
+    workshop = ModelWorkshop(Model, threads=1, calculator=calculator, prices=lambda _: None)
+    clock = Clock()
     asked = Request(
         kind=Kind.BOOTSTRAP, domain=domain, count=90, generator="reference", model="offline",
         price=0.0,
