@@ -19,9 +19,7 @@ from sqlalchemy import (
     Uuid,
     any_,
     bindparam,
-    cast,
     func,
-    null,
     or_,
     select,
     true,
@@ -226,58 +224,73 @@ def forfeit(tx: Tx, *, claimed: Claimed) -> Spend:
 
 def reserve(tx: Tx, *, claimed: Claimed, spend: Spend) -> bool:
     """Set so much aside for a held portion that has nothing; False: the budget has not so much."""
-    kept = batches.c
-    tokens, micros = spend.tokens, spend.micros or 0
-    granted = tx.scalar(
-        update(batches)
-        .where(
-            kept.id == claimed.batch_id,
-            kept.spent + kept.reserved + spend.calls <= kept.max_calls,
-            or_(
-                kept.max_tokens.is_(None),
-                kept.tokens + kept.reserved_tokens + tokens <= kept.max_tokens,
-            ),
-            or_(kept.max_cost.is_(None), kept.cost + kept.reserved_cost + micros <= kept.max_cost),
-        )
-        .values(
-            reserved=kept.reserved + spend.calls,
-            reserved_tokens=kept.reserved_tokens + tokens,
-            reserved_cost=kept.reserved_cost + micros,
-        )
-        .returning(kept.id)
-    )
-    if granted is None:
+    aside = {"calls": spend.calls, "tokens_": spend.tokens, "micros": spend.micros or 0}
+    if tx.scalar(_GRANTED, {"batch_id": claimed.batch_id, **aside}) is None:
         return False
-    tx.execute(
-        update(batch_cells)
-        .where(batch_cells.c.id == claimed.id)
-        .values(reserved=spend.calls, reserved_tokens=tokens, reserved_cost=micros)
-    )
+    tx.execute(_SET_ASIDE, {"cell_id": claimed.id, **aside})
     return True
 
 
 def settle(tx: Tx, *, claimed: Claimed, spent: Spend) -> None:
     """Give back what a held portion has reserved, and book what was spent, however much it is."""
-    kept, unknown = batches.c, cast(null(), BigInteger)
     if not claimed.reserved and spent == Spend():
         return
-    tx.execute(
-        update(batches)
-        .where(kept.id == claimed.batch_id)
-        .values(
-            reserved=kept.reserved - claimed.reserved,
-            reserved_tokens=kept.reserved_tokens - claimed.reserved_tokens,
-            reserved_cost=kept.reserved_cost - claimed.reserved_cost,
-            spent=kept.spent + spent.calls,
-            tokens=kept.tokens + spent.tokens,
-            cost=kept.cost + (unknown if spent.micros is None else spent.micros),
-        )
+    booked = {
+        "calls": claimed.reserved,
+        "tokens_": claimed.reserved_tokens,
+        "micros": claimed.reserved_cost,
+        "spent_calls": spent.calls,
+        "spent_tokens": spent.tokens,
+        "spent_micros": spent.micros,
+    }
+    tx.execute(_BOOKED, {"batch_id": claimed.batch_id, **booked})
+    tx.execute(_SET_ASIDE, {"cell_id": claimed.id, "calls": 0, "tokens_": 0, "micros": 0})
+
+
+_KEPT = batches.c
+# Named apart from the columns, as SQLAlchemy takes a column's own name for a value of its own.
+_CALLS, _TOKENS, _MICROS = (
+    bindparam(name, type_=BigInteger) for name in ("calls", "tokens_", "micros")
+)
+_GRANTED = (
+    update(batches)
+    .where(
+        _KEPT.id == bindparam("batch_id"),
+        _KEPT.spent + _KEPT.reserved + _CALLS <= _KEPT.max_calls,
+        or_(
+            _KEPT.max_tokens.is_(None),
+            _KEPT.tokens + _KEPT.reserved_tokens + _TOKENS <= _KEPT.max_tokens,
+        ),
+        or_(
+            _KEPT.max_cost.is_(None),
+            _KEPT.cost + _KEPT.reserved_cost + _MICROS <= _KEPT.max_cost,
+        ),
     )
-    tx.execute(
-        update(batch_cells)
-        .where(batch_cells.c.id == claimed.id)
-        .values(reserved=0, reserved_tokens=0, reserved_cost=0)
+    .values(
+        reserved=_KEPT.reserved + _CALLS,
+        reserved_tokens=_KEPT.reserved_tokens + _TOKENS,
+        reserved_cost=_KEPT.reserved_cost + _MICROS,
     )
+    .returning(_KEPT.id)
+)
+_SET_ASIDE = (
+    update(batch_cells)
+    .where(batch_cells.c.id == bindparam("cell_id"))
+    .values(reserved=_CALLS, reserved_tokens=_TOKENS, reserved_cost=_MICROS)
+)
+# A cost that nobody knows, NULL, makes the sum NULL.
+_BOOKED = (
+    update(batches)
+    .where(_KEPT.id == bindparam("batch_id"))
+    .values(
+        reserved=_KEPT.reserved - _CALLS,
+        reserved_tokens=_KEPT.reserved_tokens - _TOKENS,
+        reserved_cost=_KEPT.reserved_cost - _MICROS,
+        spent=_KEPT.spent + bindparam("spent_calls", type_=BigInteger),
+        tokens=_KEPT.tokens + bindparam("spent_tokens", type_=BigInteger),
+        cost=_KEPT.cost + bindparam("spent_micros", type_=BigInteger),
+    )
+)
 
 
 def last_number(tx: Tx, *, cell_id: int) -> int:
@@ -323,9 +336,9 @@ def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) ->
 _BY_CAPTURE = select(examples.c.capture_id, examples.c.id).where(
     examples.c.capture_id == any_(bindparam("ids", type_=ARRAY(Uuid)))
 )
-_KEPT = (*(name for name in Item._fields if name != "capture_id"),
-         "cell_id", "strategy", "example_id", "at")  # fmt: skip
-_RECORDED = insert(batch_items).from_select(_KEPT, select(recordset(batch_items, *_KEPT)))
+_COLUMNS = (*(name for name in Item._fields if name != "capture_id"),
+            "cell_id", "strategy", "example_id", "at")  # fmt: skip
+_RECORDED = insert(batch_items).from_select(_COLUMNS, select(recordset(batch_items, *_COLUMNS)))
 
 
 def _row(claimed: Claimed, one: Item, found: dict[UUID, int], now: datetime) -> dict[str, Any]:

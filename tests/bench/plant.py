@@ -141,7 +141,7 @@ class Plant:
         report = filling.report(self.store, batch_id=batch_id)
         assert report.whole.admitted == count, filling.ended(report)
         judged = self._judged() - judged
-        asked = report.batch.spent + judged + (report.whole.tried if is_generated else 0)
+        asked = report.batch.spent + judged
         each, seconds = 1e3 / TICKS / count, self._seconds(batch_id)
         return Made(judged / seconds, count / seconds, used * each, served * each, asked / count)
 
