@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 
@@ -70,13 +71,19 @@ class ScriptedWorkshop:
         return ("rephrase", "persona")
 
 
+def right(problem: str, _: int) -> str | None:
+    """The answer of what `drafted` makes; None: it cannot tell."""
+    found = re.fullmatch(r"What is (\d+) and 1 together\?", problem)
+    return str(int(found[1]) + 1) if found else None
+
+
 class ScriptedSolver:
     """Finds the answers it is told, sample by sample."""
 
     label, simulated = "scripted", False
 
-    def __init__(self, answer: Callable[[str, int], str | None] = lambda _, __: None) -> None:
-        self.answer = answer
+    def __init__(self, answer: Callable[[str, int], str | None] | None = None) -> None:
+        self.answer = answer or right
         self.asked: list[str] = []
 
     def solve(

@@ -141,6 +141,11 @@ class Policy(BaseModel):
         le=1,
         description="of what scores alone would decide, by lot to a person; 0: none",
     )
+    unsolved: Literal["review", "judge"] = Field(
+        "review",
+        description="of what a model made and solvers found no usable answer to: to a person, or "
+        "the judge alone decides",
+    )
     min_examples: int = Field(50, ge=FEWEST_EXAMPLES, description="before the first version")
     max_examples: int = Field(
         400,
@@ -262,7 +267,7 @@ _BESIDES_RUNS = frozenset({
     "collection", "audit_share", "optimization", "growth", "settle_seconds", "max_calls",
     "in_flight",
     "max_daily_calls", "lifecycle", "alerts", "judges", "second_reviews", "blind_reviews",
-    "trigger", "activation",
+    "unsolved", "trigger", "activation",
 })  # fmt: skip
 
 

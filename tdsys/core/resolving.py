@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 
 from tdsys.core.answers import Equality, compare
 from tdsys.core.corroboration import Agreement
-from tdsys.core.rubric import Check, Outcome
+from tdsys.core.rubric import RE_SOLVE, Check, Outcome
 
-NAME = "re_solve"
+NAME = RE_SOLVE
 SOLUTIONS = 2
 MOST_SOLUTIONS = 3
 Compare = Callable[[str, str], Equality]
@@ -84,7 +84,7 @@ def check(stated: str, answers: Sequence[str | None], *, label: str, simulated: 
     told = f"{agree} of {len(answers)} solutions by {label} say {stated.strip()[:60]}"
     told += " (simulated)" if simulated else ""
     if not usable:
-        return Check(name=NAME, outcome=Outcome.UNKNOWN, evidence=f"{told}; none was usable")
+        return _said(Outcome.UNKNOWN, f"{told}; none was usable", simulated)
     if passes(Agreement(agree, len(answers))):
         worth = "" if simulated else worth_of(Agreement(agree, len(answers)))
         return Check(name=NAME, outcome=Outcome.PASSED, evidence=f"{told}{worth}")
@@ -92,7 +92,11 @@ def check(stated: str, answers: Sequence[str | None], *, label: str, simulated: 
     if differ >= SOLUTIONS and _agree_on_another(stated, usable, compare):
         return Check(name=NAME, outcome=Outcome.FAILED, evidence=f"{told}; found: {others}")
     undecided = Outcome.SUSPICIOUS if differ else Outcome.UNKNOWN
-    return Check(name=NAME, outcome=undecided, evidence=f"{told}; found: {others}")
+    return _said(undecided, f"{told}; found: {others}", simulated)
+
+
+def _said(outcome: Outcome, evidence: str, simulated: bool) -> Check:  # noqa: FBT001  # as `Check`
+    return Check(name=NAME, outcome=outcome, evidence=evidence, simulated=simulated)
 
 
 def worth_of(said: Agreement) -> str:

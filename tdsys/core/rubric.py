@@ -19,6 +19,8 @@ from tdsys.core.sections import Member
 TRUSTED = "trusted"
 # The reason of an example that goes to a person by lot, whatever its scores.
 AUDIT = "audit"
+# The check that tells what independent solutions came to.
+RE_SOLVE = "re_solve"
 # Above this share of criteria a juror is unsure of, a person decides.
 UNSURE_SHARE = 0.4
 PAIR = 2
@@ -43,13 +45,14 @@ class Outcome(StrEnum):
 
 
 class Check(BaseModel):
-    """One deterministic check of an example, with what it saw."""
+    """One check of an example, with what it saw; simulated: no model was asked for it."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     outcome: Outcome
     evidence: str = ""
+    simulated: bool = False
 
 
 class Verdict(BaseModel):
@@ -314,6 +317,7 @@ def _against(verdict: Verdict, assessment: Assessment, policy: Policy) -> Iterat
     found = (
         veto(verdict),
         _suspected(verdict),
+        _unsolved(verdict, policy),
         _contested(assessment, policy),
         _too_low(assessment, policy),
         _abstained(assessment),
@@ -327,6 +331,17 @@ def _against(verdict: Verdict, assessment: Assessment, policy: Policy) -> Iterat
 def _suspected(verdict: Verdict) -> Decision | None:
     suspects = verdict.suspicious()
     return _to_person(suspects[0].name, suspects[0].evidence) if suspects else None
+
+
+def _unsolved(verdict: Verdict, policy: Policy) -> Decision | None:
+    """Of what was solved again without a usable solution nothing speaks for the answer but opinion.
+
+    A simulated solver never has one.
+    """
+    if policy.unsolved == "judge":
+        return None
+    found = [c for c in verdict.checks if c.name == RE_SOLVE and c.outcome is Outcome.UNKNOWN]
+    return _to_person("unsolved", found[0].evidence) if found and not found[0].simulated else None
 
 
 def _contested(assessment: Assessment, policy: Policy) -> Decision | None:

@@ -211,10 +211,9 @@ class _Portion:
             return desk.end(None if found.admitted >= now.wanted else desk.waiting())
         if desk.is_over():
             return desk.end(NO_TIME)
-        if left <= 0:
-            return desk.step_down()
-        if same := desk.says_the_same():
-            return desk.go_on_without(same)
+        same = desk.says_the_same()
+        if left <= 0 or same:
+            return desk.step_down(same)
         maker = self._means.workshop.maker(now.strategy)
         granted = desk.granted(maker, min(lacking, left, self._block), self._means.call_tokens)
         if granted is None:
@@ -347,20 +346,16 @@ class _Desk(NamedTuple):
         batches.close_if_over(self.tx, batch_id=self.batch.id, now=self.at)
         return False
 
-    def step_down(self) -> bool:
+    def step_down(self, because: str | None) -> bool:
         """The next strategy's turn; after the last, the end."""
-        because = why_given_up(self.found, self.now.tries, wanted=self.now.wanted)
-        return self._go_to(self.now.rung + 1, because)
+        usual = why_given_up(self.found, self.now.tries, wanted=self.now.wanted)
+        return self._go_to(self.now.rung + 1, because or usual)
 
     def says_the_same(self) -> str | None:
         """Why the present strategy is not asked on although it may be."""
         if self.now.tries < FEWEST_COPIES:
             return None
         return says_the_same(making.copies(self.tx, claimed=self.now), self.now.tries)
-
-    def go_on_without(self, because: str) -> bool:
-        """The next strategy's turn before this one's is over."""
-        return self._go_to(self.now.rung + 1, because)
 
     def give_up(self, because: str) -> bool:
         """The last strategy's turn, the templates' that ask nobody; after it, the end."""

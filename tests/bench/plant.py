@@ -105,7 +105,9 @@ class Plant:
     def __enter__(self) -> Self:
         self.store.upgrade()
         self._broker.flushdb()
-        policy = Policy(audit_share=0, judges=Judges(canaries=0), optimization="hold")
+        policy = Policy(
+            audit_share=0, unsolved="judge", judges=Judges(canaries=0), optimization="hold"
+        )
         for domain in ("warm", "algebra"):
             policies.put(self.store, domain=domain, policy=policy, author="t", now=NOW)
         return self

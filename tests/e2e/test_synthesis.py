@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from tdsys.core.policy import Policy
 from tdsys.llm.judge import fenced
+from tdsys.store import policies
 from tdsys.wire import Task
+from tests.factories import NOW
 from tests.processes import wait_for
 from tests.running import RunningStack
 from tests.stub_provider import StubProvider
@@ -109,6 +112,10 @@ def test_kill_9_of_every_worker_loses_doubles_and_pays_nothing_twice(
     stack: RunningStack, stub: StubProvider
 ) -> None:
     stub.behaviour.latency = 0.1
+    with stack.runtime.store.begin() as tx:
+        policies.ensure_domain(tx, domain="algebra", now=NOW)
+        # The stub understands no story, so it solves none again.
+        policies.put(tx, domain="algebra", policy=Policy(unsolved="judge"), author="a", now=NOW)
     words = ("--domain", "algebra", "--topics", "linear equations,number sequences")
     command = started(stack, "synthesize", *words, "--count", str(WANTED),
                       "--strategies", "persona,rationale-first")  # fmt: skip

@@ -491,6 +491,24 @@ def test_the_same_content_twice_is_counted_as_a_duplicate_and_made_again(line: L
 
 
 @pytest.mark.criterion("10.3")
+def test_what_no_solver_could_solve_waits_for_a_person_unless_the_policy_says_else(
+    store: Store,
+) -> None:
+    line = Line(store, ScriptedWorkshop(ScriptedMaker(paid, calls=1), templates=ScriptedMaker(
+        lambda _: Refused("no_template", "unknown"))))  # fmt: skip
+    line.solver.answer = lambda _, __: None
+    cell = {"topics": ("sums",), "difficulties": ("easy",)}
+    report = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
+    assert (report.batch.state, report.whole.admitted) == ("partial", 0)
+    assert set(report.whole.reasons) == {"in_review: unsolved", "no_template"}
+    assert report.solved_again == {"unknown": report.whole.waiting}
+    with store.begin() as tx:
+        policies.put(tx, domain="d", policy=Policy(unsolved="judge"), author="ann", now=NOW)
+    report = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
+    assert (report.batch.state, report.whole.admitted) == ("finished", 2)
+
+
+@pytest.mark.criterion("10.3")
 def test_what_two_blind_solvers_contradict_is_refused_with_the_evidence(store: Store) -> None:
     line = Line(store, ScriptedWorkshop(ScriptedMaker(paid, calls=1)))
     right = {f"What is {n} and 1 together?": str(n + 1) for n in range(100_000)}

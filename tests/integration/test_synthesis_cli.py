@@ -21,13 +21,14 @@ from tests.scripted import ScriptedJudge
 def at_work() -> Iterator[None]:
     """Workers with everything real but the models, until the block ends."""
     here, over = runtime.current(), threading.Event()
-    here.verifier, judge = here.verifier, ScriptedJudge()
+    here.verifier, judge, solver = here.verifier, ScriptedJudge(), ScriptedSolver()
+    solver.simulated = True  # as the offline one, which understands no story
 
     def work() -> None:
         while not over.is_set():
             synthesizing.make_due(
                 here.store,
-                means=Means(here.workshop, here.verifier, ScriptedSolver()),
+                means=Means(here.workshop, here.verifier, solver),
                 clock=here.now,
                 lease=here.lease,
                 block=8,
