@@ -91,8 +91,8 @@ def likeness_to(one: Sketch, other: Kept) -> float:
 
 def _cosine(one: Sketch, hashes: Iterable[int], length: float) -> float:
     # A feature's weight is its own, so both have the same: the product is a square.
-    shared = [heavy * heavy for heavy in map(one.features.get, hashes) if heavy]
-    return sum(shared) / (one.length * length) if shared else 0.0
+    shared = sum(map(_SQUARED, filter(None, map(one.features.get, hashes))))
+    return shared / (one.length * length) if shared else 0.0
 
 
 def linked(alike: float, *, same_numbers: bool) -> bool:

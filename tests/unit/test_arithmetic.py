@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdsys.core.arithmetic import (
@@ -138,6 +139,23 @@ def test_numbers_are_found_where_they_stand() -> None:
         ("3", "3"),
         ("7", "7"),
     ]
+
+
+# What a number is, without the order that makes it quick to look for.
+NUMBER = re.compile(
+    r"(?:(?<![A-Za-z_0-9.])|(?<=[0-9][xX]))(?:"
+    r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,12}(?![0-9])|[0-9]{1,40}(?![0-9]))(?:\.[0-9]{1,40}(?![0-9]))?"
+    r"|(?<![0-9])\.[0-9]{1,40}(?![0-9]))(?!(?:st|nd|rd|th)\b)"
+)
+
+
+pieces = st.sampled_from(["1", "2345", "0" * 39, ",456", ",", ".", "x", "X", "A", "_", " ", "rd"])
+
+
+@settings(max_examples=1000)
+@given(st.lists(pieces, max_size=12).map("".join))
+def test_every_number_is_found_and_nothing_else(text: str) -> None:
+    assert [text[slice(*n.span)] for n in numbers(text)] == NUMBER.findall(text)
 
 
 def test_a_digit_run_that_no_person_writes_is_no_number() -> None:
