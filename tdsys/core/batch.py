@@ -33,6 +33,8 @@ FEWEST_COPIES = 4
 SHARE_OF_COPIES = 0.8
 # A cell is dealt out in portions of this size, so that several workers can fill it.
 PORTION = 10
+# Portions may be small: a worker makes those of several cells side by side.
+PORTIONS_AT_ONCE = 4
 
 
 class Kind(StrEnum):
@@ -232,10 +234,10 @@ def most_tries(wanted: int) -> int:
     return wanted * TRIES_PER_EXAMPLE + SPARE_TRIES
 
 
-def why_given_up(before: Standing, tries: int, *, wanted: int) -> str:
-    """A strategy's failure in one sentence."""
-    worst = ", ".join(f"{n} × {reason}" for reason, n in list(before.reasons.items())[:3])
-    return f"{tries} attempts, {before.held} of {wanted} there: {worst or 'no reason was given'}"
+def why_given_up(own: Standing, *, held: int, wanted: int) -> str:
+    """A strategy's failure in one sentence: of its own attempts, and what is there by any."""
+    worst = ", ".join(f"{n} × {reason}" for reason, n in list(own.reasons.items())[:3])
+    return f"{own.tried} attempts, {held} of {wanted} there: {worst or 'no reason was given'}"
 
 
 def says_the_same(copies: int, tries: int) -> str | None:

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from tdsys.core.batch import Kin
+from tdsys.core.batch import PORTION, PORTIONS_AT_ONCE, Kin
 from tdsys.core.example import Cell
 from tdsys.core.hardness import beside
 from tdsys.core.policy import Policy
@@ -198,7 +198,10 @@ def _tokens_per_call(experience: Sequence[Experience]) -> float:
 
 
 def _seconds(cells: Sequence[Planned], experience: Sequence[Experience]) -> float | None:
-    """What all of it takes one worker, from what it took; None before anything was admitted."""
+    """What all of it takes one worker, from what it took; None before anything was admitted.
+
+    A portion's time is that of one beside others, so as many as a worker makes at once pass in it.
+    """
     admitted, seconds = Counter[str](), defaultdict[str, float](float)
     for one in experience:
         admitted[one.strategy] += one.admitted
@@ -211,4 +214,6 @@ def _seconds(cells: Sequence[Planned], experience: Sequence[Experience]) -> floa
         known = admitted[strategy]
         return seconds[strategy] / known if known else usual
 
-    return sum(one.wanted * each(one.strategy) for one in cells)
+    portions = sum(math.ceil(one.wanted / PORTION) for one in cells)
+    at_once = max(1, min(PORTIONS_AT_ONCE, portions))
+    return sum(one.wanted * each(one.strategy) for one in cells) / at_once

@@ -19,6 +19,7 @@ from tdsys.core.batch import (
     IMPORT,
     LONGEST_OUTAGE_WAIT,
     MOST_OUTAGES,
+    PORTIONS_AT_ONCE,
     RESUME,
     REVIEW,
     TEMPLATES,
@@ -57,8 +58,6 @@ from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed
 
 log = logging.getLogger("tdsys.synthesizing")
-# Portions may be small: those of several cells are made side by side.
-PORTIONS_AT_ONCE = 4
 # Each of those places takes so many one after another, and nobody waits for the slowest meanwhile.
 PORTIONS_IN_A_ROW = 4
 SERIAL_STRIDE = 1000
@@ -188,9 +187,10 @@ class _Portion:
 
     def _desk(self, tx: Tx) -> _Desk:
         batch, now = making.hold(tx, claimed=self._claimed)
-        found = standing(batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id))
+        told = batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id)
+        own = standing(one for one in told if one.strategy == now.strategy)
         _, policy = policies.current(tx, domain=batch.domain)
-        return _Desk(tx, now, batch, found, policy, self._clock())
+        return _Desk(tx, now, batch, standing(told), own, policy, self._clock())
 
     def _go_on(self) -> bool:
         """Blocks of attempts, then one step down the ladder; False when nothing is left to do."""
@@ -289,12 +289,13 @@ class _Portion:
 
 
 class _Desk(NamedTuple):
-    """A portion and its batch, held for one transaction."""
+    """A portion and its batch, held for one transaction; `own`: of the present strategy alone."""
 
     tx: Tx
     now: Claimed
     batch: Batch
     found: Standing
+    own: Standing
     policy: Policy
     at: datetime
 
@@ -348,7 +349,7 @@ class _Desk(NamedTuple):
 
     def step_down(self, because: str | None) -> bool:
         """The next strategy's turn; after the last, the end."""
-        usual = why_given_up(self.found, self.now.tries, wanted=self.now.wanted)
+        usual = why_given_up(self.own, held=self.found.held, wanted=self.now.wanted)
         return self._go_to(self.now.rung + 1, because or usual)
 
     def says_the_same(self) -> str | None:

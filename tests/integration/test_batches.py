@@ -172,6 +172,7 @@ def test_a_generator_that_never_answers_ends_the_batch_with_reasons_and_what_was
     assert isinstance(fallbacks, list)
     assert [f["next"] for f in fallbacks[:2]] == ["templates", "import"]  # type: ignore[index,call-overload]
     assert "6 × generator_failed" in str(fallbacks[0])
+    assert "generator_failed" not in str(fallbacks[1]), "of what was given up, its own attempts"
     cells = result["cells"]
     assert isinstance(cells, list)
     assert all(cell["reason"] for cell in cells)  # type: ignore[index,call-overload]

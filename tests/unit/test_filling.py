@@ -91,6 +91,8 @@ def test_cost_and_time_are_told_only_where_they_are_known() -> None:
     assert priced.seconds == pytest.approx(5.0)
     assert priced.cost == pytest.approx(priced.calls * 200 * 2.0 / 1e6)
     assert plan(wanted, [Offer("templates", 0)], [], before={}).cost == 0
+    many = plan(wanted | {CELLS[1]: 70}, OFFERS[:1], past, before={})
+    assert many.seconds == pytest.approx(80 * 0.5 / 4), "four portions are made side by side"
 
 
 def test_a_strategy_is_planned_where_there_is_material_for_it_and_anywhere_if_for_none() -> None:
