@@ -60,8 +60,8 @@ class Made(NamedTuple):
     """What a batch came to, from its beginning to its end as its row says.
 
     `rate` of what was admitted, `judged` of all that was made and judged, for what is not admitted
-    is made again. `cpu` in ms an admitted item, of all workers and who follows it together;
-    `servers`: of Postgres and Valkey, where they run here.
+    is made again. `cpu` in ms an item, of all workers and who follows it together; `servers`: of
+    Postgres and Valkey, where they run here.
     """
 
     judged: float
@@ -144,8 +144,8 @@ class Plant:
         assert report.whole.admitted == count, filling.ended(report)
         judged = self._judged() - judged
         asked = report.batch.spent + judged
-        each, seconds = 1e3 / TICKS / count, self._seconds(batch_id)
-        return Made(judged / seconds, count / seconds, used * each, served * each, asked / count)
+        each, seconds = 1e3 / TICKS / judged, self._seconds(batch_id)
+        return Made(judged / seconds, count / seconds, used * each, served * each, asked / judged)
 
     def broken(self) -> list[Finding]:
         """The invariants that do not hold."""
