@@ -46,10 +46,13 @@ def measure(new_database: Callable[[], str], tmp_path: Path) -> Callable[..., An
 
 def test_our_hooks_take_little_of_what_plain_mipro_takes(measure: Callable[..., Any]) -> None:
     rounds = measure("overhead", ROUNDS)
-    ours, theirs = (statistics.median(side) for side in zip(*rounds, strict=True))
-    share = ours / theirs - 1
-    print(f"\nMIPROv2 light, 48 val: {ours:.2f} s of CPU with our hooks, {theirs:.2f} s without")
-    print(f"overhead {share:+.1%} (bar 5 %); {', '.join(f'{a / b - 1:+.1%}' for a, b in rounds)}")
+    ours, bare, theirs = (statistics.median(way) for way in zip(*rounds, strict=True))
+    share = (ours - bare) / theirs
+    print(f"\nMIPROv2 light, 48 val: {ours:.2f} s of CPU with our hooks, {bare:.2f} s without, "
+          f"{theirs:.2f} s on DSPy as it comes")  # fmt: skip
+    each = ", ".join(f"{(a - b) / c:+.1%}" for a, b, c in rounds)
+    print(f"hooks: {share:+.1%} of plain MIPROv2 (bar 5 %), {ours / bare - 1:+.1%} of the same "
+          f"without them, with all of ours {ours / theirs - 1:+.0%}; rounds: {each}")  # fmt: skip
     assert share <= 0.05
 
 
