@@ -22,12 +22,16 @@ def is_due(due_at: Column[Any], *, now: datetime, lease: timedelta) -> ColumnEle
     A worker whose clock was ahead for a moment would otherwise leave rows that wait for hours.
     Whoever still works on one is fenced, so claiming it too early costs time, never a result.
     """
-    return or_(due_at <= now, due_at > farthest(now, lease=lease))
+    return _has_come(due_at, now, farthest(now, lease=lease))
 
 
 def is_due_then(due_at: Column[Any]) -> ColumnElement[bool]:
     """The same in a statement that is built once, and given a `moment`."""
-    return or_(due_at <= bindparam("now"), due_at > bindparam("farthest"))
+    return _has_come(due_at, bindparam("now"), bindparam("farthest"))
+
+
+def _has_come(due_at: Column[Any], now: Any, last: Any) -> ColumnElement[bool]:
+    return or_(due_at <= now, due_at > last)
 
 
 def moment(now: datetime, *, lease: timedelta) -> dict[str, datetime]:

@@ -13,11 +13,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     Select,
-    Uuid,
-    any_,
     bindparam,
     func,
     or_,
@@ -39,7 +36,7 @@ from tdsys.store.engine import Tx
 from tdsys.store.leases import is_due_then, moment
 from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import ADMITTED, CANDIDATE, example_bodies, examples
-from tdsys.store.values import records, recordset
+from tdsys.store.values import any_of, records, recordset
 
 MOST_PARENTS = 40
 FEWEST_PARENTS = 5
@@ -334,7 +331,7 @@ def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) ->
 
 
 _BY_CAPTURE = select(examples.c.capture_id, examples.c.id).where(
-    examples.c.capture_id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+    any_of(examples.c.capture_id, "ids")
 )
 _COLUMNS = (*(name for name in Item._fields if name != "capture_id"),
             "cell_id", "strategy", "example_id", "at")  # fmt: skip

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pydantic import JsonValue
-from sqlalchemy import ARRAY, Text, any_, bindparam, cast, func, select
+from sqlalchemy import Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from tdsys.core.policy import Policy
@@ -16,6 +16,7 @@ from tdsys.errors import InvalidInput
 from tdsys.store.engine import Tx
 from tdsys.store.schema import domains as domains_table
 from tdsys.store.schema import examples, policies
+from tdsys.store.values import any_of
 
 FIRST, FIRST_AUTHOR = 1, "default"
 Versioned = tuple[int, Policy]
@@ -50,9 +51,7 @@ def ensure_domains(tx: Tx, *, names: Iterable[str], now: datetime) -> set[str]:
     return set(made)
 
 
-_THERE = select(domains_table.c.name).where(
-    domains_table.c.name == any_(bindparam("names", type_=ARRAY(Text)))
-)
+_THERE = select(domains_table.c.name).where(any_of(domains_table.c.name, "names"))
 
 
 def current(tx: Tx, *, domain: str) -> Versioned:

@@ -9,18 +9,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    RowMapping,
-    any_,
-    bindparam,
-    func,
-    or_,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import RowMapping, bindparam, func, or_, select, true, update
 
 from tdsys.core.example import Cell
 from tdsys.core.lifecycle import Move
@@ -31,6 +20,7 @@ from tdsys.store import policies
 from tdsys.store.engine import Tx
 from tdsys.store.review_schema import reviews
 from tdsys.store.schema import ScoreKind, examples, scores, transitions
+from tdsys.store.values import any_of
 
 STALE = timedelta(minutes=10)
 
@@ -118,7 +108,7 @@ def _signals() -> Any:
         .outerjoin(verdict, true())
         .outerjoin(judged, true())
         .outerjoin(last, true())
-        .where(examples.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
+        .where(any_of(examples.c.id, "ids"))
     )  # fmt: skip
 
 
