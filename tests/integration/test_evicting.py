@@ -31,6 +31,12 @@ from tests.stored import admit, claim, ingest
 OTHER = "A bakery sells 3 trays of 12 buns. How many buns is that?"
 
 
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of models' answers for each test."""
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
+
+
 def capture(problem: str = OTHER) -> Any:
     return make_capture(outputs={**PROBLEM, "problem": problem})
 
@@ -53,9 +59,8 @@ def cached() -> dict[str, int]:
 
 @pytest.mark.criterion("6.4")
 def test_answers_about_what_is_forgotten_are_evicted_and_only_those(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
     with store.begin() as tx:
         ingest(tx, [capture(), capture(f"{OTHER} 1")])
         candidates = claim(tx)
@@ -87,9 +92,8 @@ def test_answers_about_what_is_forgotten_are_evicted_and_only_those(
 
 @pytest.mark.criterion("6.4")
 def test_a_restored_backup_and_another_database_have_their_answers_evicted_too(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store,
 ) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
 
     def asked() -> None:
         with using(Model().lm()):
@@ -131,9 +135,8 @@ def evicted(store: Store) -> int:
 
 @pytest.mark.criterion("6.4")
 def test_a_run_loses_no_answer_to_what_is_forgotten_elsewhere_and_each_only_once(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store,
 ) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
     with store.begin() as tx:
         (forgotten,) = admit(tx, [capture()])
     home = capture().domain
@@ -164,9 +167,8 @@ def test_a_run_loses_no_answer_to_what_is_forgotten_elsewhere_and_each_only_once
 @pytest.mark.criterion("6.4")
 @pytest.mark.parametrize("asking", ["judge", "optimizer", "prober", "solver"])
 def test_whoever_takes_what_asks_a_model_has_the_answers_about_the_forgotten_dropped_each_time(
-    here: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking: str
+    here: Store, asking: str
 ) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
     with here.begin() as tx:
         ids = admit(tx, [capture(f"{OTHER} {n}") for n in range(2)])
     first = getattr(runtime.current(), asking)
@@ -181,9 +183,8 @@ def test_whoever_takes_what_asks_a_model_has_the_answers_about_the_forgotten_dro
 
 @pytest.mark.criterion("6.4")
 def test_a_command_that_asks_models_drops_answers_about_the_forgotten_before(
-    here: Store, tdsys: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Store, tdsys: Shell
 ) -> None:
-    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
     with here.begin() as tx:
         id_, *_ = admit(tx, [capture(f"{OTHER} {n}") for n in range(2)])
     with using(Model().lm()):
