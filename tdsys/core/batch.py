@@ -190,6 +190,12 @@ class Standing(BaseModel):
         return wanted - self.undecided - self.admitted - (self.waiting if is_manual else 0)
 
 
+def is_lost(state: State, *, is_manual: bool) -> bool:
+    """Whether another is made for an example in this state, as `Standing.lacking` counts."""
+    waits = is_manual and state in {State.IN_REVIEW, State.PARKED}
+    return not waits and state not in {State.ADMITTED, State.CANDIDATE}
+
+
 class Fallback(BaseModel):
     """A strategy that was given up in a cell, the one after it, and why."""
 

@@ -22,9 +22,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import getproxies
 
 import dspy
 from dspy import lm15
+from dspy._vendor.lm15.transports import StdlibTransport
 from dspy.clients.engines.lm15_engine import LM15Engine
 from dspy.utils.caching import default_cache_dir
 from dspy.utils.callback import BaseCallback
@@ -315,11 +317,15 @@ def _engine(pid: int, name: str, api_base: str | None) -> Any:  # noqa: ARG001  
     """DSPy's own HTTP client, whose connections every role of a process shares; never litellm."""
     provider = name.partition("/")[0]
     address = api_base or _address_from_environment(provider)
-    config = lm15.RouterConfig(
-        base_urls={LM15Engine().resolve(name).provider: address} if address else None,
-        timeouts=lm15.Timeouts(read=TIMEOUT_SECONDS, write=TIMEOUT_SECONDS, pool=TIMEOUT_SECONDS),
+    transport = StdlibTransport(
+        read_timeout=TIMEOUT_SECONDS,
+        write_timeout=TIMEOUT_SECONDS,
+        pool_timeout=TIMEOUT_SECONDS,
+        # Else the whole environment is searched for proxies at every call.
+        trust_env=bool(getproxies()),
     )
-    return LM15Engine(config)
+    urls = {LM15Engine().resolve(name).provider: address} if address else None
+    return LM15Engine(lm15.RouterConfig(base_urls=urls, transport=transport))
 
 
 @lru_cache(maxsize=1)

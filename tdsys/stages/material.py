@@ -14,7 +14,7 @@ from tdsys.core.policy import Policy
 from tdsys.core.screening import steers
 from tdsys.core.sketching import likeness, sketch
 from tdsys.stages.clustering import problem_of
-from tdsys.store import Tx, clusters, counts, making
+from tdsys.store import Tx, clusters, counts, parents
 
 # So many neighbours of an example are looked through for those of its cell that are admitted.
 LOOKED_THROUGH = 40
@@ -27,10 +27,10 @@ def drawn(tx: Tx, *, domain: str, cell: Cell, policy: Policy, kin: Kin, turn: in
         names = [one.difficulty for one, n in held.items() if one.topic == cell.topic and n]
         side = beside(cell.difficulty, names, policy.difficulties, harder=kin is Kin.HARDER)
         cells = [Cell(cell.topic, one) for one in side]
-        pools = (making.parents(tx, domain=domain, cell=c, turn=turn, wider=False) for c in cells)
+        pools = (parents.drawn(tx, domain=domain, cell=c, turn=turn, wider=False) for c in cells)
         return next((fit for pool in pools if (fit := _fit(pool))), [])
     is_crowd = kin is Kin.CROWD
-    return _fit(making.parents(tx, domain=domain, cell=cell, turn=turn, drifting=is_crowd))
+    return _fit(parents.drawn(tx, domain=domain, cell=cell, turn=turn, drifting=is_crowd))
 
 
 def shown(
@@ -41,7 +41,7 @@ def shown(
         return chosen(pool, maker.parents, turn)
     seed = pool[turn % len(pool)]
     found = clusters.nearest(tx, example_id=seed.id, limit=LOOKED_THROUGH)
-    near = making.among(tx, domain=domain, cell=cell, ids=[one.example_id for one in found])
+    near = parents.among(tx, domain=domain, cell=cell, ids=[one.example_id for one in found])
     crowd = {one.id: one for one in (seed, *_fit(near), *_most_alike(seed, pool))}
     return tuple(crowd.values())[: maker.parents]
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from tdsys.core.batch import is_lost
 from tdsys.core.canaries import Canary, unless_suspended
 from tdsys.core.embedding import Embedder
 from tdsys.core.example import Candidate, Source, fingerprint
-from tdsys.core.lifecycle import Move
+from tdsys.core.lifecycle import Move, State, after
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import (
     TRUSTED,
@@ -61,14 +62,17 @@ def score_due(
     limits: Limits,
     canaries: Sequence[Canary] = (),
     embedder: Callable[[], Embedder] | None = None,
+    tell: Callable[[], object] = lambda: None,
 ) -> Scored:
     """Work through what is due; `more` when the bell should ring again.
+
+    `tell` is called when a batch has to make another for what was not admitted.
 
     The next block is claimed while answers on the last one are still on their way, so the model
     always has as many questions as it takes at once.
     """
     placing = _Placing(store, embedder, clock)
-    return _Scoring(store, judge, verifier, clock, limits, canaries, placing).run()
+    return _Scoring(store, judge, verifier, clock, limits, canaries, placing, tell).run()
 
 
 _Looked = tuple[Candidate, Verdict] | Answered
@@ -86,6 +90,7 @@ class _Scoring:
         limits: Limits,
         canaries: Sequence[Canary],
         placing: _Placing,
+        tell: Callable[[], object],
     ) -> None:
         self._store = store
         self._verifier = verifier
@@ -93,18 +98,19 @@ class _Scoring:
         self._limits = limits
         self._canaries = canaries
         self._placing = placing
+        self._tell = tell
         self._panel = Panel(store, judge, clock=clock)
         self._held: dict[int, Candidate] = {}
         self._blocks = BLOCKS_PER_BELL
-        self._exhausted = False
         self._decided = self._postponed = 0
 
     def run(self) -> Scored:
         with kept(self._prolong, lease=self._limits.lease):
+            # What comes while the last answers are on their way is taken, too.
             while self._claim() or not self._panel.is_idle():
                 self._record(self._panel.advance())
         # Every further block would only burn its turn while the model is away; beat rings again.
-        more = not (self._exhausted or self._panel.is_away)
+        more = not (self._blocks or self._panel.is_away)
         return Scored(self._decided, self._postponed, more)
 
     def _prolong(self) -> bool:
@@ -116,19 +122,19 @@ class _Scoring:
 
     def _claim(self) -> bool:
         """Take another block while the judge has room for it; whether one was taken."""
-        spent = self._exhausted or not self._blocks or self._panel.is_away
-        if spent or not self._panel.has_room():
+        if not self._blocks or self._panel.is_away or not self._panel.has_room():
             return False
         with self._store.begin() as tx:
             claimed = examples.claim(
                 tx, limit=self._limits.block, lease=self._limits.lease, now=self._clock()
             )
+        if not claimed:
+            return False
         self._blocks -= 1
-        self._exhausted = not claimed
         self._held |= {one.id: one for one in claimed}
         self._placing.place(claimed)
         self._record(self._put(claimed))
-        return bool(claimed)
+        return True
 
     def _put(self, claimed: Sequence[Candidate]) -> list[Answered]:
         """Have the judges asked; what needs or gets no question comes back at once."""
@@ -170,7 +176,9 @@ class _Scoring:
         if not answered:
             return
         with self._store.begin() as tx:
-            settled = _write(tx, answered, self._clock(), self._limits)
+            settled, woken = _write(tx, answered, self._clock(), self._limits)
+        if woken:
+            self._tell()
         for one in answered:
             self._held.pop(one.candidate.id, None)
         self._decided += settled
@@ -221,10 +229,13 @@ def _judgements(one: Answered) -> tuple[Judgement, ...]:
     return one.answer.judgements if isinstance(one.answer, Assessment) else ()
 
 
-def _write(tx: Tx, answered: Sequence[Answered], now: datetime, limits: Limits) -> int:
-    """Write what is decided, or when each is asked about again; how many are decided now."""
+def _write(tx: Tx, answered: Sequence[Answered], now: datetime, limits: Limits) -> tuple[int, bool]:
+    """Write what is decided, or when each is asked about again.
+
+    How many are decided now, and whether a batch makes another for one of them.
+    """
     rules = Rules(tx, answered)
-    decided = []
+    decided, lost = [], []
     for one in answered:
         version, policy = rules.of(one)
         heard = examples.Heard(one.candidate, one.verdict, one.answer, version)
@@ -236,7 +247,13 @@ def _write(tx: Tx, answered: Sequence[Answered], now: datetime, limits: Limits) 
         decision = rules.bind(decision, one)
         actor = _actor(one.candidate, decision)
         decided.append(examples.Decided(heard, decision, actor))
-    return len(examples.record(tx, decided=decided, now=now))
+        to = after(State.CANDIDATE, decision.move)
+        if is_lost(to, is_manual=policy.collection == "manual"):
+            lost.append(one.candidate.id)
+    settled = examples.record(tx, decided=decided, now=now)
+    # As due as what is not begun, so that the end of a batch is not all made anew one by one.
+    since = now - limits.lease / 2
+    return len(settled), bool(lost) and making.wake(tx, example_ids=lost, since=since)
 
 
 def settle(one: Answered, policy: Policy, limits: Limits) -> Decision | None:

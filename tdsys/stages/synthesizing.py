@@ -58,8 +58,10 @@ from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed
 
 log = logging.getLogger("tdsys.synthesizing")
-# Each of those places takes so many one after another, and nobody waits for the slowest meanwhile.
+# Each of those places takes so many one after another, and nobody waits for the slowest meanwhile;
+# then what else the process serves has its turn, or after many where it serves nothing else.
 PORTIONS_IN_A_ROW = 4
+PORTIONS_ALONE = 100
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -92,10 +94,11 @@ def make_due(
     clock: Clock,
     lease: timedelta,
     block: int,
+    is_alone: bool = False,
     share: Callable[[], object] = lambda: None,
     tell: Callable[[], object] = lambda: None,
 ) -> Worked:
-    """Work on a few portions; `block` is how many calls a worker makes at once.
+    """Work on a few portions, `is_alone`: on many; `block` is how many calls are made at once.
 
     `share` is called when others could work on some meanwhile, `tell` when one has made examples.
     """
@@ -106,6 +109,7 @@ def make_due(
         return Worked(0, 0, 0, more=False)
     if is_more:
         share()
+    in_a_row = PORTIONS_ALONE if is_alone else PORTIONS_IN_A_ROW
 
     def work(one: Claimed) -> list[_Portion]:
         done: list[_Portion] = []
@@ -118,7 +122,7 @@ def make_due(
             if portion.made:
                 tell()
             following = []
-            if len(done) < PORTIONS_IN_A_ROW:
+            if len(done) < in_a_row:
                 with store.begin() as tx:
                     following = making.claim(tx, limit=1, lease=lease, now=clock())
         return done

@@ -6,13 +6,21 @@ One rule: nothing with a socket exists before first use, so every forked child o
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -38,6 +46,9 @@ DEAD_AFTER = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
+# One that was of use so lately is not tried first, which would take a round trip each time; what a
+# restart cuts off just then is StoreUnavailable, as in the middle of a transaction.
+USED_LATELY = 1.0
 WHERE_TO_SET = "set TDSYS_DATABASE_URL to postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
 # undefined_table, undefined_column, undefined_function (SQLSTATE, PostgreSQL appendix A)
@@ -143,10 +154,10 @@ class Store:
     def _direct_engine(self) -> Engine:
         pid = os.getpid()
         return self._direct.get(pid) or self._direct.setdefault(
-            pid, self._new_engine(pool_pre_ping=False, isolation_level="AUTOCOMMIT")
+            pid, self._new_engine(is_tried=False, isolation_level="AUTOCOMMIT")
         )
 
-    def _new_engine(self, *, pool_pre_ping: bool = True, **more: Any) -> Engine:
+    def _new_engine(self, *, is_tried: bool = True, **more: Any) -> Engine:
         options = " ".join(f"-c {name}={value}" for name, value in LIMITS.items())
         given = self._url.query.get("options")
         engine = create_engine(
@@ -154,7 +165,6 @@ class Store:
             pool_size=self._pool_size,
             max_overflow=self._pool_size,
             pool_timeout=POOL_SECONDS,
-            pool_pre_ping=pool_pre_ping,
             hide_parameters=True,
             json_serializer=dump,
             # What the URL says comes last and so wins.
@@ -166,6 +176,9 @@ class Store:
             **more,
         )
         event.listen(engine, "connect", _greet)
+        if is_tried:
+            event.listen(engine, "checkin", _note_use)
+            event.listen(engine, "checkout", partial(_try, engine.dialect))
         return engine
 
 
@@ -195,6 +208,23 @@ def refuse_old(server_version: int) -> None:
 
 def _greet(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     refuse_old(connection.info.server_version)
+
+
+def _note_use(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+    entry.info["used"] = time.monotonic()
+
+
+def _try(
+    dialect: Dialect, connection: DBAPIConnection, entry: ConnectionPoolEntry, _given: object
+) -> None:
+    """Have the pool open all anew where one that lay idle does not answer."""
+    used = entry.info.get("used")
+    if used is None or time.monotonic() - used < USED_LATELY:
+        return
+    try:
+        dialect.do_ping(connection)
+    except Exception as gone:
+        raise InvalidatePoolError from gone
 
 
 def _is_outage(failed: DBAPIError) -> bool:

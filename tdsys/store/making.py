@@ -19,13 +19,19 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    true,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from tdsys.core.batch import MOST_OUTAGES, CellState, Fallback, Parent
+from tdsys.core.batch import (
+    MOST_OUTAGES,
+    SPARE_TRIES,
+    TRIES_PER_EXAMPLE,
+    CellState,
+    Fallback,
+)
 from tdsys.core.example import Cell
 from tdsys.core.rubric import Check
 from tdsys.core.spending import Spend
@@ -35,11 +41,9 @@ from tdsys.store.batches import Batch
 from tdsys.store.engine import Tx
 from tdsys.store.leases import is_due_then, moment
 from tdsys.store.review_schema import example_revisions
-from tdsys.store.schema import ADMITTED, CANDIDATE, example_bodies, examples
+from tdsys.store.schema import CANDIDATE, examples
 from tdsys.store.values import any_of, records, recordset
 
-MOST_PARENTS = 40
-FEWEST_PARENTS = 5
 DUPLICATE = "duplicate"
 
 
@@ -107,7 +111,7 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Claime
     """Take the portions that are due longest.
 
     Those that wait for decisions come once all are there, but for those no judge gives an answer
-    on.
+    on, or when they are woken.
     """
     asked = {**moment(now, lease=lease), "limit": limit, "until": now + lease}
     return [Claimed.model_validate(row) for row in tx.execute(_CLAIMED, asked).mappings()]
@@ -146,6 +150,31 @@ def _claimed() -> ReturningUpdate[Any]:
 
 
 _CLAIMED = _claimed()
+
+
+def wake(tx: Tx, *, example_ids: Sequence[int], since: datetime) -> bool:
+    """Have portions go on that have lost one of these and may make another; whether one does.
+
+    They are due since then, but not before their batch was. One that somebody holds right now is
+    left: it goes on by itself, or when all of it is decided.
+    """
+    most = {"tries": TRIES_PER_EXAMPLE, "spare": SPARE_TRIES}
+    return bool(tx.execute(_WOKEN, {"ids": list(example_ids), "since": since, **most}).rowcount)
+
+
+_WOKEN = text(
+    """
+    WITH waits AS (
+        SELECT cell.id, batch.created_at
+        FROM batch_cells AS cell JOIN batches AS batch ON batch.id = cell.batch_id
+        WHERE cell.state = 'judging' AND cell.tries < cell.wanted * :tries + :spare
+            AND cell.id IN (SELECT cell_id FROM batch_items WHERE example_id = ANY(:ids))
+        FOR UPDATE OF cell SKIP LOCKED
+    )
+    UPDATE batch_cells AS cell SET state = 'due', due_at = greatest(waits.created_at, :since)
+    FROM waits WHERE cell.id = waits.id
+    """
+)
 
 
 def is_unheard(tx: Tx, *, cell_id: int) -> bool:
@@ -429,52 +458,3 @@ def proofs(tx: Tx, *, example_ids: Collection[int]) -> dict[int, tuple[Check, ..
         select(item.example_id, item.evidence).where(item.example_id.in_(example_ids), ~edited)
     )
     return {row[0]: tuple(Check.model_validate(one) for one in row[1]) for row in rows}
-
-
-_DRIFTS = select(batch_items.c.number).where(batch_items.c.example_id == examples.c.id).exists()
-
-
-def parents(
-    tx: Tx, *, domain: str, cell: Cell, turn: int, wider: bool = True, drifting: bool = False
-) -> list[Parent]:
-    """Admitted examples to make new ones of: of the cell, `wider`: else of its topic.
-
-    Those from batches come last, for what was made of what was made drifts; `drifting`: as all
-    others. Each `turn` draws others of many.
-    """
-    kept = examples.c
-    order = [func.hashint8extended(kept.id, turn)]
-    rows = tx.execute(
-        _admitted(domain, cell.topic)
-        .where(true() if wider else kept.difficulty == cell.difficulty)
-        .order_by(
-            (kept.difficulty == cell.difficulty).desc(), *([] if drifting else [_DRIFTS]), *order
-        )
-        .limit(MOST_PARENTS)
-    ).all()
-    ours = [row for row in rows if row.difficulty == cell.difficulty]
-    pool = ours if len(ours) >= FEWEST_PARENTS else rows
-    first = [row for row in pool if not row.drifts]
-    return _parents(first if len(first) >= FEWEST_PARENTS and not drifting else pool)
-
-
-def among(tx: Tx, *, domain: str, cell: Cell, ids: Sequence[int]) -> list[Parent]:
-    """Those of these examples that are admitted and of a cell, as they are `ids`."""
-    kept = examples.c
-    rows = tx.execute(
-        _admitted(domain, cell.topic).where(kept.id.in_(ids), kept.difficulty == cell.difficulty)
-    ).all()
-    return _parents(sorted(rows, key=lambda row: ids.index(row.id)))
-
-
-def _admitted(domain: str, topic: str) -> Select[Any]:
-    kept = examples.c
-    return (
-        select(kept.id, kept.difficulty, _DRIFTS.label("drifts"), example_bodies.c.payload)
-        .join_from(examples, example_bodies)
-        .where(kept.domain == domain, kept.state == ADMITTED, kept.topic == topic)
-    )
-
-
-def _parents(rows: Sequence[Any]) -> list[Parent]:
-    return [Parent(row.id, row.payload["inputs"], row.payload["outputs"]) for row in rows]

@@ -27,8 +27,8 @@ from tdsys.stages import (
     trending,
 )
 from tdsys.stages.synthesizing import Means
-from tdsys.wire import Task
-from tdsys.worker.app import task
+from tdsys.wire import Queue, Task
+from tdsys.worker.app import app, task
 
 
 @task(Task.INGEST)
@@ -53,6 +53,7 @@ def generate() -> object:
         clock=here.now,
         lease=here.lease,
         block=here.settings.lm_threads,
+        is_alone=set(app.amqp.queues.consume_from) == {Queue.SYNTHESIS.value},
         share=lambda: here.bells.ring(Task.GENERATE),
         tell=lambda: here.bells.ring(Task.SCORE),
     )
@@ -82,6 +83,7 @@ def score() -> object:
         limits=here.scoring_limits,
         canaries=here.canaries,
         embedder=here.embedder,
+        tell=lambda: here.bells.ring(Task.GENERATE),
     )
     if outcome.more:
         here.bells.ring(Task.SCORE)

@@ -32,6 +32,7 @@ from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
 from tests.stored import admit, count
 
 LEASE = timedelta(seconds=60)
+AWAY = Unscored(reason="model_unavailable", transient=True)
 LIMITS = Limits(block=100, lease=LEASE, max_attempts=3)
 
 
@@ -43,6 +44,7 @@ class Line:
         self.workshop = workshop or ScriptedWorkshop()
         self.judge, self.verifier = ScriptedJudge(), ScriptedVerifier()
         self.solver = ScriptedSolver()
+        self.told: list[None] = []
 
     def ask(self, count: int, kind: Kind = Kind.BOOTSTRAP, **over: object) -> UUID:
         given = {"topics": ("sums", "areas"), "difficulties": ("easy", "hard"), "generator": "g"}
@@ -63,7 +65,12 @@ class Line:
 
     def score(self) -> scoring.Scored:
         return scoring.score_due(
-            self.store, judge=self.judge, verifier=self.verifier, clock=self.clock, limits=LIMITS
+            self.store,
+            judge=self.judge,
+            verifier=self.verifier,
+            clock=self.clock,
+            limits=LIMITS,
+            tell=lambda: self.told.append(None),
         )
 
     def run(self, batch_id: UUID) -> Report:
@@ -407,19 +414,45 @@ def test_who_works_on_a_cancelled_portion_does_not_hold_it_when_it_is_resumed(
         making.hold(tx, claimed=claimed)
 
 
+def test_what_is_rejected_is_made_again_before_all_that_was_made_is_decided(line: Line) -> None:
+    line.ask(10, topics=("sums",), difficulties=("easy",))
+    line.make()
+    heard = iter([make_assessment(0.1), make_assessment(0.1)])
+    line.judge.answer = lambda _: next(heard, AWAY)
+    line.score()
+    assert (line.told, line.make().made) == ([None], 2)
+    assert line.make().made == 0
+
+
+def test_a_portion_whose_attempts_are_used_up_waits_for_its_last_decision(line: Line) -> None:
+    batch_id = line.ask(2, topics=("sums",), difficulties=("easy",))
+    heard = iter([make_assessment(0.1)] * 8)
+    line.judge.answer = lambda _: next(heard, AWAY)
+    for _ in range(5):
+        line.make()
+        line.score()
+    assert filling.report(line.store, batch_id=batch_id).whole.tried == 9
+    told = len(line.told)
+    line.judge.answer = lambda _: make_assessment(0.1)
+    line.clock.forward(seconds=20)
+    line.score()
+    assert len(line.told) == told
+
+
 def test_what_waits_for_a_person_is_not_made_again_and_is_said(line: Line) -> None:
     with line.store.begin() as tx:
         policies.put(tx, domain="d", policy=Policy(collection="manual"), author="ann", now=NOW)
     report = line.run(line.ask(8))
     assert (report.batch.state, report.whole.made, report.whole.waiting) == ("partial", 8, 8)
     assert report.whole.reasons == {"in_review: manual_collection": 8}
+    assert not line.told
 
 
 @pytest.mark.criterion("2.5")
 def test_a_judge_that_is_away_ends_the_batch_and_what_was_made_counts_once_it_is_back(
     line: Line,
 ) -> None:
-    line.judge.answer = lambda _: Unscored(reason="model_unavailable", transient=True)
+    line.judge.answer = lambda _: AWAY
     batch_id = line.ask(2, topics=("sums",), difficulties=("easy",))
     for _ in range(3):
         line.make()
