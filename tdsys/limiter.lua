@@ -1,5 +1,6 @@
 -- The steps of tdsys.core.throttling.Gauge, on the clock of Redis. KEYS: the gauge, its permits with
--- the time each was granted. ARGV: step, permit, ceiling, in flight, what it came to, pause.
+-- the time each was granted. ARGV: step, permit, ceiling, in flight, what it came to, pause, and
+-- permits of calls that were answered before.
 local NUMBERS = {'rate', 'level', 'at', 'peak', 'cut', 'until', 'pace', 'count', 'since', 'fails',
                  'broken', 'rest', 'probe_at', 'ok', 'no', 'before', 'chance', 'bears', 'calls'}
 local step, permit = ARGV[1], ARGV[2]
@@ -100,12 +101,10 @@ if step == 'look' then
           text(math.max(0, g['until'] - now)), text(g.calls)}
 end
 
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - PERMIT_SECONDS))
-if step == 'give_back' then
-  local came, pause = ARGV[5], tonumber(ARGV[6])
-  local granted = tonumber(redis.call('ZSCORE', KEYS[2], permit) or 0)
-  redis.call('ZREM', KEYS[2], permit)
-  local is_probe = probe == permit
+local function give_back(returned, came, pause)
+  local granted = tonumber(redis.call('ZSCORE', KEYS[2], returned) or 0)
+  redis.call('ZREM', KEYS[2], returned)
+  local is_probe = probe == returned
   if is_probe then probe = '' end
   if came == 'failed' then
     fail(is_probe)
@@ -116,20 +115,31 @@ if step == 'give_back' then
     g['until'] = math.max(g['until'], now + math.min(pause, LONGEST_PAUSE))
   end
   if (came == 'answered' or came == 'limited') and granted > g.cut then hear(came == 'limited') end
-  keep()
-  return {'0', ''}
 end
 
-if g.broken > 0 and now < g.probe_at then return {text(g.probe_at - now), 'broken'} end
-if g.broken > 0 and probe ~= '' and redis.call('ZSCORE', KEYS[2], probe) then
-  return {text(PROBE_WAIT), 'broken'}
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(now - PERMIT_SECONDS))
+for place = 7, #ARGV do give_back(ARGV[place], 'answered', 0) end
+if step == 'give_back' then
+  give_back(permit, ARGV[5], tonumber(ARGV[6]))
+  keep()
+  return {}
 end
-if now < g['until'] then return {text(g['until'] - now), 'paused'} end
-if most > 0 and redis.call('ZCARD', KEYS[2]) >= most then return {text(FULL_WAIT), 'full'} end
+
+local function refuse(seconds, why)
+  if #ARGV > 6 then keep() end
+  return {text(seconds), why, ''}
+end
+
+if g.broken > 0 and now < g.probe_at then return refuse(g.probe_at - now, 'broken') end
+if g.broken > 0 and probe ~= '' and redis.call('ZSCORE', KEYS[2], probe) then
+  return refuse(PROBE_WAIT, 'broken')
+end
+if now < g['until'] then return refuse(g['until'] - now, 'paused') end
+if most > 0 and redis.call('ZCARD', KEYS[2]) >= most then return refuse(FULL_WAIT, 'full') end
 refill()
 if g.rate > 0 and g.level < 1 then
   keep()
-  return {text((1 - g.level) / g.rate), 'rate'}
+  return {text((1 - g.level) / g.rate), 'rate', ''}
 end
 if g.rate > 0 then g.level = g.level - 1 end
 if now - g.since >= 1 then
@@ -140,4 +150,4 @@ g.calls = g.calls + 1
 redis.call('ZADD', KEYS[2], text(now), permit)
 if g.broken > 0 then probe = permit end
 keep()
-return {'0', ''}
+return {'0', '', probe == permit and 'probe' or ''}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -86,6 +86,42 @@ class LocalLimiter:
             return self._gauges[model].standing(time.monotonic())._replace(is_shared=False)
 
 
+class _Returns:
+    """Permits of one process for a model: how many are out, and those of answered calls.
+
+    An answer is no news that others must have at once, so it goes with the next question: half as
+    many round trips. The last call on its way takes all along, so none is kept for long; a probe's,
+    which all others wait for, is not kept at all.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._out = 0
+        self._answered: list[str] = []
+        self._probe = ""
+
+    def went(self, permit: str, *, is_probe: bool) -> None:
+        """One more is out."""
+        with self._lock:
+            self._out += 1
+            self._probe = permit if is_probe else self._probe
+
+    def came(self, permit: str, *, can_wait: bool) -> list[str] | None:
+        """One is back: what goes with it; None: it waits itself."""
+        with self._lock:
+            self._out = max(0, self._out - 1)
+            if can_wait and self._out and permit != self._probe:
+                self._answered.append(permit)
+                return None
+        return self.collected()
+
+    def collected(self) -> list[str]:
+        """Those that have waited; they do so no more."""
+        with self._lock:
+            answered, self._answered = self._answered, []
+            return answered
+
+
 class SharedLimiter:
     """Gauges in Redis; every worker that shares it keeps to them."""
 
@@ -93,26 +129,36 @@ class SharedLimiter:
         self._broker = broker
         self._script = broker.register_script(script())
         self._local = LocalLimiter()
+        self._returns: defaultdict[str, _Returns] = defaultdict(_Returns)
         self._away_until = 0.0
 
     def take(self, model: str, permit: str, allowance: Allowance) -> Wait | None:
         """None: the call may be made now."""
         if self._is_away():
             return self._local.take(model, permit, allowance)
+        answered = self._returns[model].collected()
         try:
-            seconds, why = self._ask(TAKE, model, permit, allowance)
+            seconds, why, probe = self._ask(TAKE, model, permit, allowance, answered=answered)
         except RedisError:
             self._left()
             return self._local.take(model, permit, allowance)
-        return Wait(float(seconds), Why(why.decode())) if why else None
+        if why:
+            return Wait(float(seconds), Why(why.decode()))
+        self._returns[model].went(permit, is_probe=bool(probe))
+        return None
 
     def give_back(
         self, model: str, permit: str, allowance: Allowance, came: Came, pause: float = 0.0
     ) -> None:
         """Say what the call came to; a permit that cannot be given back runs out."""
+        # Where so many may be on their way, somebody may wait for this one.
+        can_wait = came is Came.ANSWERED and allowance.in_flight is None
+        answered = self._returns[model].came(permit, can_wait=can_wait)
+        if answered is None:
+            return
         if not self._is_away():
             try:
-                self._ask(GIVE_BACK, model, permit, allowance, came.value, pause)
+                self._ask(GIVE_BACK, model, permit, allowance, came, pause, answered)
             except RedisError:
                 self._left()
             else:
@@ -122,6 +168,9 @@ class SharedLimiter:
     def standing(self, model: str) -> Standing:
         """How a model is doing; while Redis is away, in this process."""
         try:
+            if answered := self._returns[model].collected():
+                last = answered.pop()
+                self._ask(GIVE_BACK, model, last, Allowance(), Came.ANSWERED, 0.0, answered)
             rate, flying, state, *times = self._ask(LOOK, model, "", Allowance())
             broken_for, rests, pauses, calls = map(float, times)
         except RedisError:
@@ -139,9 +188,17 @@ class SharedLimiter:
             return
 
     def _ask(
-        self, step: str, model: str, permit: str, allowance: Allowance, *also: str | float
+        self,
+        step: str,
+        model: str,
+        permit: str,
+        allowance: Allowance,
+        came: Came = Came.ANSWERED,
+        pause: float = 0.0,
+        answered: Sequence[str] = (),
     ) -> Any:
-        given = [step, permit, allowance.ceiling, allowance.in_flight or 0, *also]
+        most = allowance.in_flight or 0
+        given = [step, permit, allowance.ceiling, most, came.value, pause, *answered]
         return self._script(keys=[KEY + model, FLIGHT + model], args=given)
 
     def _is_away(self) -> bool:

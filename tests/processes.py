@@ -7,13 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+LONGEST_PAUSE = 0.15
+
 
 def wait_for(seen: Callable[[], Any], what: str, *, seconds: float = 20) -> Any:
-    """Wait for a state: the first truthy answer, or a failure that says what is missing."""
-    deadline = time.monotonic() + seconds
+    """Wait for a state: the first truthy answer, or a failure that says what is missing.
+
+    What takes long is looked at more rarely: looking takes what is waited for its processor.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not (found := seen()):
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.1, LONGEST_PAUSE)
     return found
 
 

@@ -187,10 +187,9 @@ class _Portion:
     def _held(self) -> Iterator[_Desk]:
         """A transaction in which the portion and its batch are ours alone."""
         with self._store.begin() as tx:
-            yield self._desk(tx)
+            yield self._desk(tx, *making.hold(tx, claimed=self._claimed))
 
-    def _desk(self, tx: Tx) -> _Desk:
-        batch, now = making.hold(tx, claimed=self._claimed)
+    def _desk(self, tx: Tx, batch: Batch, now: Claimed) -> _Desk:
         told = batches.tallies(tx, batch_id=now.batch_id, cell_id=now.id)
         own = standing(one for one in told if one.strategy == now.strategy)
         _, policy = policies.current(tx, domain=batch.domain)
@@ -243,8 +242,7 @@ class _Portion:
             for order, outcome in zip(block.orders, outcomes, strict=True)
         ]
         with self._store.begin() as tx:
-            self._keep(tx, block, pairs, seconds)
-            desk = self._desk(tx)
+            desk = self._desk(tx, *self._keep(tx, block, pairs, seconds))
             later = [one for _, one in pairs if isinstance(one, Refused) and one.later]
             away = [one for one in later if not one.short]
             is_away = away and len(later) == len(pairs)
@@ -273,7 +271,8 @@ class _Portion:
 
     def _keep(
         self, tx: Tx, block: Block, pairs: Sequence[tuple[Order, Checked]], seconds: float
-    ) -> None:
+    ) -> tuple[Batch, Claimed]:
+        """Write it all down; the batch and the portion as they are then."""
         _, held = making.hold(tx, claimed=self._claimed)
         found, now = [one for _, one in pairs], self._clock()
         arrivals = [one.arrival for one in found if isinstance(one, Storable)]
@@ -288,8 +287,8 @@ class _Portion:
         ]
         made = making.record(tx, claimed=held, items=items, now=now) if items else 0
         drafts = [one.draft if isinstance(one, Storable) else one for one in found]
-        making.settle(tx, claimed=held, spent=spent_on(drafts))
         self.made, self.refused = self.made + made, self.refused + len(items) - made
+        return making.settle(tx, claimed=held, spent=spent_on(drafts), tried=len(items))
 
 
 class _Desk(NamedTuple):

@@ -14,9 +14,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, JsonValue
 from sqlalchemy import (
     BigInteger,
+    Integer,
     Select,
     bindparam,
+    case,
     func,
+    null,
     or_,
     select,
     text,
@@ -251,16 +254,15 @@ def forfeit(tx: Tx, *, claimed: Claimed) -> Spend:
 def reserve(tx: Tx, *, claimed: Claimed, spend: Spend) -> bool:
     """Set so much aside for a held portion that has nothing; False: the budget has not so much."""
     aside = {"calls": spend.calls, "tokens_": spend.tokens, "micros": spend.micros or 0}
-    if tx.scalar(_GRANTED, {"batch_id": claimed.batch_id, **aside}) is None:
-        return False
-    tx.execute(_SET_ASIDE, {"cell_id": claimed.id, **aside})
-    return True
+    named = {"in_batch": claimed.batch_id, "cell_id": claimed.id}
+    return tx.scalar(_SET_ASIDE, {**named, **aside}) is not None
 
 
-def settle(tx: Tx, *, claimed: Claimed, spent: Spend) -> None:
-    """Give back what a held portion has reserved, and book what was spent, however much it is."""
-    if not claimed.reserved and spent == Spend():
-        return
+def settle(tx: Tx, *, claimed: Claimed, spent: Spend, tried: int = 0) -> tuple[Batch, Claimed]:
+    """Give back what a held portion has reserved, and book what was spent, however much it is.
+
+    `tried`: so many attempts of it are kept. The batch and the portion as they are then.
+    """
     booked = {
         "calls": claimed.reserved,
         "tokens_": claimed.reserved_tokens,
@@ -269,8 +271,9 @@ def settle(tx: Tx, *, claimed: Claimed, spent: Spend) -> None:
         "spent_tokens": spent.tokens,
         "spent_micros": spent.micros,
     }
-    tx.execute(_BOOKED, {"batch_id": claimed.batch_id, **booked})
-    tx.execute(_SET_ASIDE, {"cell_id": claimed.id, "calls": 0, "tokens_": 0, "micros": 0})
+    batch = tx.execute(_BOOKED, {"in_batch": claimed.batch_id, **booked}).mappings().one()
+    cell = tx.execute(_SETTLED, {"cell_id": claimed.id, "tried": tried}).mappings().one()
+    return Batch.model_validate(batch), Claimed.model_validate(cell)
 
 
 _KEPT = batches.c
@@ -281,7 +284,7 @@ _CALLS, _TOKENS, _MICROS = (
 _GRANTED = (
     update(batches)
     .where(
-        _KEPT.id == bindparam("batch_id"),
+        _KEPT.id == bindparam("in_batch"),
         _KEPT.spent + _KEPT.reserved + _CALLS <= _KEPT.max_calls,
         or_(
             _KEPT.max_tokens.is_(None),
@@ -298,16 +301,32 @@ _GRANTED = (
         reserved_cost=_KEPT.reserved_cost + _MICROS,
     )
     .returning(_KEPT.id)
+    .cte("granted")
 )
 _SET_ASIDE = (
     update(batch_cells)
-    .where(batch_cells.c.id == bindparam("cell_id"))
+    .where(batch_cells.c.id == bindparam("cell_id"), batch_cells.c.batch_id == _GRANTED.c.id)
     .values(reserved=_CALLS, reserved_tokens=_TOKENS, reserved_cost=_MICROS)
+    .returning(batch_cells.c.id)
+)
+_HAS_TRIED = bindparam("tried", type_=Integer) > 0
+_SETTLED = (
+    update(batch_cells)
+    .where(batch_cells.c.id == bindparam("cell_id"))
+    .values(
+        reserved=0,
+        reserved_tokens=0,
+        reserved_cost=0,
+        tries=batch_cells.c.tries + bindparam("tried", type_=Integer),
+        outages=case((_HAS_TRIED, 0), else_=batch_cells.c.outages),
+        reason=case((_HAS_TRIED, null()), else_=batch_cells.c.reason),
+    )
+    .returning(batch_cells)
 )
 # A cost that nobody knows, NULL, makes the sum NULL.
 _BOOKED = (
     update(batches)
-    .where(_KEPT.id == bindparam("batch_id"))
+    .where(_KEPT.id == bindparam("in_batch"))
     .values(
         reserved=_KEPT.reserved - _CALLS,
         reserved_tokens=_KEPT.reserved_tokens - _TOKENS,
@@ -316,6 +335,7 @@ _BOOKED = (
         tokens=_KEPT.tokens + bindparam("spent_tokens", type_=BigInteger),
         cost=_KEPT.cost + bindparam("spent_micros", type_=BigInteger),
     )
+    .returning(batches)
 )
 
 
@@ -351,11 +371,6 @@ def record(tx: Tx, *, claimed: Claimed, items: Sequence[Item], now: datetime) ->
     found: dict[UUID, int] = dict(map(tuple, tx.execute(_BY_CAPTURE, {"ids": ids})))
     rows = [_row(claimed, one, found, now) for one in items]
     tx.execute(_RECORDED, {"rows": records(rows)})
-    tx.execute(
-        update(batch_cells)
-        .where(batch_cells.c.id == claimed.id)
-        .values(tries=batch_cells.c.tries + len(rows), outages=0, reason=None)
-    )
     return len(found)
 
 

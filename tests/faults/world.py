@@ -265,7 +265,7 @@ class World:
                 if look():
                     return
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def finish(self, *some: Generator) -> None:
         """Tell generators that it is enough, and let them end in their own time."""

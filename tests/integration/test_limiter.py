@@ -173,6 +173,53 @@ def test_what_one_worker_is_told_all_keep_to(broker: Redis) -> None:
     assert (wait.why, round(wait.seconds)) == (Why.PAUSED, 30)
 
 
+def test_an_answer_goes_with_the_next_question_and_none_is_kept_once_nothing_is_asked(
+    broker: Redis,
+) -> None:
+    one, other = workers(broker, 2)
+    out = lambda: other.standing("m").in_flight  # noqa: E731
+    for permit in "abc":
+        assert taken(one, permit) is None
+    for permit in "ab":
+        one.give_back("m", permit, FREE, Came.ANSWERED)
+    assert out() == 3
+    assert taken(one, "d") is None
+    assert out() == 2
+    for permit in "cd":
+        one.give_back("m", permit, FREE, Came.ANSWERED)
+    assert out() == 0
+
+
+@pytest.mark.parametrize("came", [Came.LIMITED, Came.FAILED, Came.DROPPED])
+def test_what_others_must_know_takes_the_answers_before_it_along(broker: Redis, came: Came) -> None:
+    one, other = workers(broker, 2)
+    for permit in "abc":
+        assert taken(one, permit) is None
+    one.give_back("m", "a", FREE, Came.ANSWERED)
+    one.give_back("m", "b", FREE, came)
+    assert other.standing("m").in_flight == 1
+
+
+def test_where_so_many_may_be_asked_at_once_each_answer_is_told_at_once(broker: Redis) -> None:
+    one, other = workers(broker, 2)
+    few = Allowance(in_flight=2)
+    assert [taken(one, permit, few) for permit in "ab"] == [None, None]
+    one.give_back("m", "a", few, Came.ANSWERED)
+    assert taken(other, "c", few) is None
+
+
+def test_a_probe_s_answer_is_told_at_once(broker: Redis) -> None:
+    one, other = workers(broker, 2)
+    assert taken(one, "slow") is None
+    for n in range(FAILURES):
+        assert taken(one, f"f{n}") is None
+        one.give_back("m", f"f{n}", FREE, Came.FAILED)
+    broker.hset(KEY + "m", "probe_at", 1)
+    assert taken(one, "probe") is None
+    one.give_back("m", "probe", FREE, Came.ANSWERED)
+    assert taken(other, "x") is None
+
+
 def test_a_dead_provider_is_probed_by_one_worker_while_the_others_stay_away(broker: Redis) -> None:
     limiters = workers(broker)
     for n in range(FAILURES):
