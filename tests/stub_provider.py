@@ -3,30 +3,33 @@
 Used in a thread (`with StubProvider() as stub`) or as a process: `python -m tests.stub_provider
 PORT SECONDS [CAPACITY [SHARE [TEXT]]]` (0 picks a free port; each answer takes so long; so many at
 once, 0: any; so many of them are refused; each says this; the address is the first line it prints).
+It stands for a provider that is elsewhere, so it reads no more of HTTP than our clients write: on
+two processors a web server's own work would be a tenth of what a bench measures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import random
+import re
 import socket
 import sys
 import threading
-import time
-from collections.abc import Awaitable, Callable
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
-
-import uvicorn
 
 from tdsys.llm.offline.engine import OfflineEngine
 
 Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+LENGTH = re.compile(r"(?i)\r\ncontent-length: *(\d+)")
 GARBAGE = "I'd be happy to help! Here is something else entirely."
 START_SECONDS = 20.0
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -69,19 +72,12 @@ class StubProvider:
         # Answers are cached by model name, so every server has its own.
         self.model = f"openai/stub-{next(NUMBERS)}"
         self._engine = OfflineEngine(seed=self.seed)
+        self._is_serving = threading.Event()
         self._lot = random.Random(self.seed)
         self._places: tuple[int | None, asyncio.Semaphore] | None = None
-        self._listening = socket.create_server(("127.0.0.1", self.port))
+        self._listening = socket.create_server(("127.0.0.1", self.port), backlog=1024)
         self.port = self._listening.getsockname()[1]
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self.app,
-                interface="asgi3",
-                log_level="error",
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-            )
-        )
+        self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self.serve, daemon=True)
 
     @property
@@ -91,15 +87,20 @@ class StubProvider:
 
     def serve(self) -> None:
         """Serve until told to stop."""
-        self._server.run(sockets=[self._listening])
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        self._stop = lambda: loop.call_soon_threadsafe(over.set)
+        server = await asyncio.start_server(self._connected, sock=self._listening)
+        self._is_serving.set()
+        await over.wait()
+        server.close()
 
     def __enter__(self) -> Self:
         self._thread.start()
-        deadline = time.monotonic() + START_SECONDS
-        while not self._server.started:
-            if time.monotonic() > deadline:
-                raise TimeoutError("the stub provider did not start")
-            self._thread.join(0.01)
+        if not self._is_serving.wait(START_SECONDS):
+            raise TimeoutError("the stub provider did not start")
         return self
 
     def __exit__(
@@ -108,26 +109,31 @@ class StubProvider:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.should_exit = True
+        self._stop()
         self._thread.join(5)
 
-    async def app(self, scope: Message, receive: Receive, send: Send) -> None:
-        """The ASGI application: POST /v1/chat/completions, and /v1/embeddings by letters."""
-        text = await _body(receive)
-        if text is None:
-            return
-        if not str(scope["path"]).endswith(("/chat/completions", "/embeddings")):
-            await _send(send, 404, {"error": {"message": "no such path"}})
-            return
+    async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """One request after the other, until the client has gone away."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), closing(writer):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                text = await reader.readexactly(int(LENGTH.search(head)[1]))  # type: ignore[index]
+                status, content = await self._answer(head.split()[1], text)
+                writer.write(_response(status, content, self.behaviour.retry_after))
+                await writer.drain()
+
+    async def _answer(self, path: str, text: bytes) -> tuple[int, Message]:
+        """POST /v1/chat/completions, and /v1/embeddings by letters."""
+        if not path.endswith(("/chat/completions", "/embeddings")):
+            return 404, {"error": {"message": "no such path"}}
         body = json.loads(text)
         self.requests.append(body)
         self.running += 1
         self.peak = max(self.peak, self.running)
         try:
-            status, content = await self._reply(body)
+            return await self._reply(body)
         finally:
             self.running -= 1
-        await _send(send, status, content, self.behaviour.retry_after)
 
     async def _reply(self, body: Message) -> tuple[int, Message]:
         async with self._room():
@@ -198,27 +204,13 @@ def _completion(body: Message, text: str) -> Message:
     }
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The request's body; None when the client went away while sending it."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += bytes(message.get("body", b""))
-        if not message.get("more_body"):
-            return body
-
-
-async def _send(send: Send, status: int, content: Message, retry_after: str = "1") -> None:
+def _response(status: int, content: Message, retry_after: str) -> bytes:
     text = json.dumps(content).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(text)),
-        (b"retry-after", retry_after.encode()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(text)}\r\nretry-after: {retry_after}\r\n\r\n"
+    )
+    return head.encode() + text
 
 
 if __name__ == "__main__":

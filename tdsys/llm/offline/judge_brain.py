@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 from tdsys.core.arithmetic import (
     NotArithmetic,
+    Step,
     StepOutcome,
     check_steps,
     evaluate,
     numbers,
     stated_value,
-    steps,
 )
 from tdsys.core.example import level
 from tdsys.llm.offline import lexicon
@@ -45,6 +45,10 @@ SAID = {True: "yes", False: "no", None: "unsure"}
 WORDS_PER_STEP = 3
 WORDS_OF_A_HINT = 12
 MARKS = re.compile(r"<<[^<>]*>>")
+# What a solution may use although the problem does not say it.
+KNOWN = frozenset(
+    Fraction(n) for n in (1, 2, 3, 4, 5, 7, 10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 365, 1000)
+)
 
 
 class Seen(NamedTuple):
@@ -55,6 +59,7 @@ class Seen(NamedTuple):
     solution: str
     answer: str
     hints: tuple[str, ...]
+    steps: tuple[Step, ...]
     outcomes: dict[str, str]
     is_talking: bool
 
@@ -95,6 +100,7 @@ def _read(inputs: Mapping[str, str]) -> Seen:
         solution=plain["solution"],
         answer=plain["answer"],
         hints=tuple(plain["hints"].splitlines()),
+        steps=tuple(check.step for check in check_steps(plain["solution"])),
         outcomes={
             str(c["check"]): str(c["outcome"]) for c in _data(inputs.get("evidence", "")) or []
         },
@@ -121,8 +127,7 @@ def _accuracy(seen: Seen) -> dict[str, bool | None]:
 def _ends_in_answer(seen: Seen) -> bool | None:
     if seen.outcomes.get("answer") == "passed":
         return True
-    found = steps(seen.solution)
-    last = stated_value(found[-1]) if found else None
+    last = stated_value(seen.steps[-1]) if seen.steps else None
     return None if last is None else last in _values(seen.answer)
 
 
@@ -136,25 +141,18 @@ def _values(text: str) -> set[Fraction]:
 
 def _coherence(seen: Seen) -> dict[str, bool]:
     given = _values(seen.problem)
-    used = {n.value for step in steps(seen.solution) for n in numbers(step.expression)}
+    used = {n.value for step in seen.steps for n in numbers(step.expression)}
     return {
         "it asks for something": bool(ASKING.search(seen.problem)),
         "the given numbers are used": not used or bool(used & given),
-        "no number comes from nowhere": len(used - given - _results(seen) - _constants()) <= 1,
+        "no number comes from nowhere": len(used - given - _results(seen) - KNOWN) <= 1,
         "nothing is cut off": bool(ENDING.search(seen.problem)) and bool(seen.solution.strip()),
         "nothing is out of place": not seen.is_talking,
     }
 
 
 def _results(seen: Seen) -> set[Fraction]:
-    return {value for step in steps(seen.solution) if (value := stated_value(step)) is not None}
-
-
-def _constants() -> set[Fraction]:
-    return {
-        Fraction(n)
-        for n in (1, 2, 3, 4, 5, 7, 10, 12, 24, 30, 52, 60, 90, 100, 180, 360, 365, 1000)
-    }
+    return {value for step in seen.steps if (value := stated_value(step)) is not None}
 
 
 def _relevance(seen: Seen) -> dict[str, bool]:
@@ -172,7 +170,7 @@ def _relevance(seen: Seen) -> dict[str, bool]:
 
 def _suits(seen: Seen) -> bool:
     wanted = STEPS_OF.get(level(seen.request.get("difficulty", "")))
-    count = len(steps(seen.solution))
+    count = len(seen.steps)
     return wanted is None or count == 0 or wanted[0] <= count <= wanted[1]
 
 
@@ -187,15 +185,14 @@ def _in_context(seen: Seen) -> bool:
 
 
 def _educational_value(seen: Seen) -> dict[str, bool]:
-    found = steps(seen.solution)
     words = WORD.findall(MARKS.sub("", seen.solution))
     answer = _values(seen.answer)
     return {
-        "there are worked steps": bool(found),
-        "the steps are explained": len(words) >= WORDS_PER_STEP * max(1, len(found)),
+        "there are worked steps": bool(seen.steps),
+        "the steps are explained": len(words) >= WORDS_PER_STEP * max(1, len(seen.steps)),
         "there is a hint": bool(seen.hints) or len(words) >= WORDS_OF_A_HINT,
         "no hint gives the answer away": not any(_values(hint) & answer for hint in seen.hints),
-        "it takes more than one calculation": len(found) > 1,
+        "it takes more than one calculation": len(seen.steps) > 1,
     }
 
 
