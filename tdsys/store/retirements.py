@@ -218,36 +218,31 @@ def retire(
 ) -> list[Leaving]:
     """Retire those of them that are admitted still, each with its reason on record; them."""
     why = {one.id: one for one in leaving}
-    # In one order, so that two who do this never wait for each other.
-    held = tx.scalars(
-        select(examples.c.id)
-        .where(among(examples.c.id, why), examples.c.state == ADMITTED)
-        .order_by(examples.c.id)
-        .with_for_update()
-    ).all()
-    if not held:
-        return []
-    gone = [why[one] for one in held]
-    told = {"rows": json.dumps([(one.id, one.reason, one.detail) for one in gone]),
+    told = {"rows": json.dumps([(one.id, one.reason, one.detail) for one in why.values()]),
             "actor": actor, "policy_version": policy_version, "now": now}  # fmt: skip
-    tx.execute(_RETIRE, told)
-    programs.outdate(tx, example_ids=held)
-    attributions.outdate(tx, example_ids=held)
-    return gone
+    held = sorted(tx.scalars(_RETIRE, told))
+    if held:
+        programs.outdate(tx, example_ids=held)
+        attributions.outdate(tx, example_ids=held)
+    return [why[one] for one in held]
 
 
+# Looked at and changed in one, in the order of their ids, so that two who do this never wait for
+# each other; holding the rows first takes a sixth as long again.
 _RETIRE = text(
     """
     WITH leaving AS MATERIALIZED (
         SELECT (row ->> 0)::bigint AS id, row ->> 1 AS reason, row ->> 2 AS detail
-        FROM json_array_elements(CAST(:rows AS json)) AS row
+        FROM json_array_elements(CAST(:rows AS json)) AS row ORDER BY 1
     ), retired AS (
         UPDATE examples SET state = 'retired', reason = leaving.reason, moved_at = :now
-        FROM leaving WHERE examples.id = leaving.id
+        FROM leaving WHERE examples.id = leaving.id AND examples.state = 'admitted'
+        RETURNING leaving.*
     )
     INSERT INTO transitions (example_id, from_state, to_state, move, reason, detail, actor,
                              policy_version, at)
     SELECT id, 'admitted', 'retired', 'retire', reason, detail, :actor, :policy_version, :now
-    FROM leaving ORDER BY id
+    FROM retired ORDER BY id
+    RETURNING example_id
     """
 )
