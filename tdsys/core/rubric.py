@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -106,7 +107,7 @@ class Juror(BaseModel):
     texts: str = ""
     simulated: bool = False
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Its identity: the same content is asked of the same juror once."""
         named = canonical([self.model, self.rubric, self.prompt, self.texts])

@@ -57,15 +57,16 @@ class TaggedCache(Cache):  # type: ignore[misc]
         """Keep an answer; like DSPy's own, it never raises."""
         with contextlib.suppress(Exception):
             tag = dspy.settings.get(TAG, SHARED_ANSWERS) or SHARED_ANSWERS
-            if self._is_late(tag):
+            note = _note(self._directory, tag)
+            if self._is_late(note):
                 return
             key = self.cache_key(request, ignored_args_for_cache_key)
             self.disk_cache.set(key, value, tag=tag)
-            if self._is_late(tag):  # who evicts notes it first, so one of us drops it
+            if self._is_late(note):  # who evicts notes it first, so one of us drops it
                 self.disk_cache.delete(key, retry=True)
 
-    def _is_late(self, tag: str) -> bool:
-        return _count_in(_note(self._directory, tag)) > _known[self._directory]
+    def _is_late(self, note: Path) -> bool:
+        return _count_in(note) > _known[self._directory]
 
 
 def install(directory: str, *, size: int) -> TaggedCache:

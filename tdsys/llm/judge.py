@@ -45,10 +45,17 @@ class ModelJudge:
     ) -> None:
         self._model = model
         self._named = named or (lambda name: replace(model, name=name))
+        self._models: dict[str | None, Model] = {}
+        self._jurors: dict[Member, Juror] = {}
         self.width = width
 
     def juror(self, member: Member) -> Juror:
         """Who a member is: its model, its prompt, and a hash of what it is told."""
+        if member not in self._jurors:
+            self._jurors[member] = self._introduced(member)
+        return self._jurors[member]
+
+    def _introduced(self, member: Member) -> Juror:
         model = self._model_of(member)
         told = hashlib.blake2b(_instructions(member.prompt).encode(), digest_size=8).hexdigest()
         return Juror(
@@ -93,8 +100,11 @@ class ModelJudge:
         )
 
     def _model_of(self, member: Member) -> Model:
-        found = self._model if member.model is None else self._named(member.model)
-        return found.for_rows()
+        name = member.model
+        if name not in self._models:
+            found = self._model if name is None else self._named(name)
+            self._models[name] = found.for_rows()
+        return self._models[name]
 
 
 def fenced(content: object) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     ScalarSelect,
+    bindparam,
     case,
     false,
     func,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from tdsys.core.dataset import Admitted
 from tdsys.core.example import Candidate, Document
@@ -31,7 +34,7 @@ from tdsys.errors import Conflict, InvalidInput
 from tdsys.store import attributions, programs, waiting
 from tdsys.store.engine import Tx
 from tdsys.store.import_schema import trusted_examples
-from tdsys.store.leases import is_due
+from tdsys.store.leases import is_due_then, moment
 from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import (
     ADMITTED,
@@ -42,7 +45,7 @@ from tdsys.store.schema import (
     scores,
     transitions,
 )
-from tdsys.store.values import records, recordset
+from tdsys.store.values import any_of, records, recordset
 
 _CHANGED = ("state", "reason", "quality", "moved_at")
 _DECISIONS = recordset(examples, "id", *_CHANGED)
@@ -103,19 +106,27 @@ _EXPLAINED = insert(transitions).from_select(
 
 def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candidate]:
     """Take at most `limit` due candidates for `lease`; nobody else gets them meanwhile."""
+    asked = {**moment(now, lease=lease), "limit": limit, "until": now + lease}
+    rows = tx.execute(_claimed(), asked).mappings()
+    claimed = [Candidate.model_validate({**row, **_content(row["payload"])}) for row in rows]
+    return sorted(claimed, key=lambda candidate: candidate.id)
+
+
+@cache
+def _claimed() -> ReturningUpdate[Any]:
+    kept = examples.c
     due = (
-        select(examples.c.id)
-        .where(examples.c.state == CANDIDATE, is_due(examples.c.due_at, now=now, lease=lease))
-        .order_by(examples.c.due_at, examples.c.id)
-        .limit(limit)
+        select(kept.id)
+        .where(kept.state == CANDIDATE, is_due_then(kept.due_at))
+        .order_by(kept.due_at, kept.id)
+        .limit(bindparam("limit"))
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    kept = examples.c
-    rows = tx.execute(
+    return (
         update(examples)
         .where(kept.id == due.c.id, example_bodies.c.example_id == due.c.id)
-        .values(attempts=kept.attempts + 1, due_at=now + lease)
+        .values(attempts=kept.attempts + 1, due_at=bindparam("until"))
         .returning(
             kept.id,
             kept.domain,
@@ -129,9 +140,7 @@ def claim(tx: Tx, *, limit: int, lease: timedelta, now: datetime) -> list[Candid
             _revision().label("revision"),
             example_bodies.c.payload,
         )
-    ).mappings()
-    claimed = [Candidate.model_validate({**row, **_content(row["payload"])}) for row in rows]
-    return sorted(claimed, key=lambda candidate: candidate.id)
+    )
 
 
 def prolong(tx: Tx, *, claimed: Sequence[Candidate], until: datetime) -> bool:
@@ -202,23 +211,26 @@ def record(tx: Tx, *, decided: Sequence[Decided], now: datetime) -> set[int]:
     return ours
 
 
-def _still_candidates(tx: Tx, ids: Sequence[int]) -> set[int]:
-    """Which of them are undecided; nobody else decides about those in this transaction."""
-    kept = examples.c
-    held = select(kept.id).where(kept.id.in_(ids), kept.state == CANDIDATE)
-    # In one order, so that two workers with the same examples wait and do not block each other.
-    return set(tx.scalars(held.order_by(kept.id).with_for_update()))
-
-
 def _as_judged(tx: Tx, candidates: Sequence[Candidate]) -> set[int]:
     """Which of them are undecided and hold what was judged; somebody may have edited one meanwhile.
 
-    Looked at after their rows are held, because what is not held may change in between.
+    Looked at after their rows are held, because what is not held may change in between. Nobody else
+    decides about those in this transaction.
     """
     judged = {one.id: one.revision for one in candidates}
-    held = _still_candidates(tx, list(judged))
-    found = tx.execute(select(examples.c.id, _revision()).where(examples.c.id.in_(held)))
+    held = list(tx.scalars(_HELD, {"ids": list(judged)}))
+    found = tx.execute(_REVISIONS, {"ids": held})
     return {id_ for id_, revision in found if judged[id_] == revision}
+
+
+# In one order, so that two workers with the same examples wait and do not block each other.
+_HELD = (
+    select(examples.c.id)
+    .where(any_of(examples.c.id, "ids"), examples.c.state == CANDIDATE)
+    .order_by(examples.c.id)
+    .with_for_update()
+)
+_REVISIONS = select(examples.c.id, _revision()).where(any_of(examples.c.id, "ids"))
 
 
 def _decided(one: Decided, now: datetime) -> dict[str, Any]:
