@@ -7,6 +7,7 @@ whatever dies and whenever, the next worker goes on behind the last attempt that
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,8 @@ log = logging.getLogger("tdsys.synthesizing")
 # then what else the process serves has its turn, or after many where it serves nothing else.
 PORTIONS_IN_A_ROW = 4
 PORTIONS_ALONE = 100
+# A place that is free looks again so often for what was decided and is to be made once more.
+LOOK_EVERY = 0.03
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -109,22 +112,24 @@ def make_due(
         return Worked(0, 0, 0, more=False)
     if is_more:
         share()
-    in_a_row = PORTIONS_ALONE if is_alone else PORTIONS_IN_A_ROW
+    places = _Places(len(claimed), PORTIONS_ALONE if is_alone else PORTIONS_IN_A_ROW, is_alone)
+
+    def claim() -> list[Claimed]:
+        with store.begin() as tx:
+            return making.claim(tx, limit=1, lease=lease, now=clock())
 
     def work(one: Claimed) -> list[_Portion]:
         done: list[_Portion] = []
-        following: list[Claimed] = [one]
+        following = [one]
         while following:
             # Together they order more than is made at once: while one writes, others' calls go on.
             portion = _Portion(store, following[0], means, clock, lease, block)
-            portion.settle()
+            with places.taken():
+                portion.settle()
             done.append(portion)
             if portion.made:
                 tell()
-            following = []
-            if len(done) < in_a_row:
-                with store.begin() as tx:
-                    following = making.claim(tx, limit=1, lease=lease, now=clock())
+            following = places.following(len(done), claim)
         return done
 
     with ThreadPoolExecutor(len(claimed), thread_name_prefix="tdsys-portion") as pool:
@@ -133,6 +138,40 @@ def make_due(
         settled = [portion for one in running for portion in one.result()]
     made, refused = sum(one.made for one in settled), sum(one.refused for one in settled)
     return Worked(len(settled), made, refused, more=True)
+
+
+class _Places:
+    """Where a worker makes portions side by side, at each one after another."""
+
+    def __init__(self, taken: int, in_a_row: int, is_alone: bool) -> None:  # noqa: FBT001
+        self._taken, self._in_a_row, self._is_alone = taken, in_a_row, is_alone
+        self._left = threading.Condition()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """One of them is, which counts as taken already."""
+        try:
+            yield
+        finally:
+            with self._left:
+                self._taken -= 1
+                self._left.notify_all()
+
+    def following(self, done: int, claim: Callable[[], list[Claimed]]) -> list[Claimed]:
+        """What a place has next that has had so many; it takes it.
+
+        Where others may decide meanwhile it waits for what they wake, as long as one is taken.
+        """
+        while done < self._in_a_row:
+            if found := claim():
+                with self._left:
+                    self._taken += 1
+                return found
+            with self._left:
+                if not (self._is_alone and self._taken):
+                    break
+                self._left.wait(LOOK_EVERY)
+        return []
 
 
 class _Portion:

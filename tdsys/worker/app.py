@@ -26,6 +26,8 @@ from tdsys.worker import leaving, transport
 log = logging.getLogger("tdsys.worker")
 
 NICENESS = 10
+# What is made is judged first: else a batch's end waits for a judge that lags behind.
+MAKER_NICENESS = 5
 MODEL_QUEUES = (
     wire.Queue.OPTIMIZATION.value,
     wire.Queue.SCORING.value,
@@ -100,6 +102,8 @@ def _create() -> Celery:
     if wire.Queue.OPTIMIZATION.value in sys.argv:
         # It has hours; what a generator waits for has not, and may run on the same processors.
         os.nice(NICENESS)
+    elif wire.Queue.SYNTHESIS.value in sys.argv:  # and nothing beside it
+        os.nice(MAKER_NICENESS)
     if any(queue in argument.split(",") for argument in sys.argv for queue in MODEL_QUEUES):
         # Before the fork: a wrong model ends the worker at once, and children share the memory.
         runtime.current().check_models()
