@@ -14,6 +14,7 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 pytest_plugins = [
+    "tests.batching",
     "tests.commanding",
     "tests.servers",
     "tests.databases",

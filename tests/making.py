@@ -26,6 +26,11 @@ def drafted(order: Order, *, calls: int = 0) -> Draft:
     return Draft(dict(inputs), dict(outputs), {"strategy": "s"}, parents, calls=calls, tokens=calls)
 
 
+def paid(order: Order) -> Draft:
+    """The same, of a model that was asked once."""
+    return drafted(order, calls=1)
+
+
 class ScriptedMaker:
     """Makes what it is told, and remembers every order."""
 

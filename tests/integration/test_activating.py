@@ -19,8 +19,8 @@ from tdsys.store import Store, Tx, activations, datasets, examples, programs, ru
 from tdsys.store.datasets import DatasetVersion
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
-from tests.integration.test_stages import program_of, put, ready, run
 from tests.scripted import ScriptedOptimizer
+from tests.stepping import program_of, put, ready, run
 from tests.stored import BETTER, admit, enqueue, freeze, keep
 
 DOMAIN = "arithmetic"

@@ -6,90 +6,23 @@ import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from tdsys.core.batch import BatchState, Draft, Kind, Order, Refused
-from tdsys.core.contamination import marks
+from tdsys.core.batch import Kind
 from tdsys.core.policy import Policy
-from tdsys.core.rubric import Unscored
 from tdsys.core.sections import Cells
 from tdsys.core.spending import Spend
-from tdsys.errors import ConfigurationError, Conflict, InvalidInput, NotReady
-from tdsys.stages import filling, planning, scoring, synthesizing, telling
-from tdsys.stages.filling import Report, Request
-from tdsys.stages.scoring import Limits
-from tdsys.stages.synthesizing import Means
-from tdsys.store import Store, benchmarks, making, policies
+from tdsys.errors import Conflict, InvalidInput, NotReady
+from tdsys.stages import filling, planning, telling
+from tdsys.store import Store, making, policies
 from tdsys.store.batches import Budget
-from tdsys.store.benchmarks import Benchmark
-from tests.factories import NOW, PROBLEM, make_assessment, make_capture, make_verdict
-from tests.making import ScriptedMaker, ScriptedSolver, ScriptedWorkshop, drafted
-from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
+from tests.batching import LEASE, Line
+from tests.factories import NOW, PROBLEM, make_capture
+from tests.making import ScriptedMaker, ScriptedWorkshop, paid
 from tests.stored import admit, count
-
-LEASE = timedelta(seconds=60)
-AWAY = Unscored(reason="model_unavailable", transient=True)
-LIMITS = Limits(block=100, lease=LEASE, max_attempts=3)
-
-
-class Line:
-    """Everything that works on batches, one step at a time."""
-
-    def __init__(self, store: Store, workshop: ScriptedWorkshop | None = None) -> None:
-        self.store, self.clock = store, Clock()
-        self.workshop = workshop or ScriptedWorkshop()
-        self.judge, self.verifier = ScriptedJudge(), ScriptedVerifier()
-        self.solver = ScriptedSolver()
-        self.told: list[None] = []
-
-    def ask(self, count: int, kind: Kind = Kind.BOOTSTRAP, **over: object) -> UUID:
-        given = {"topics": ("sums", "areas"), "difficulties": ("easy", "hard"), "generator": "g"}
-        request = Request.model_validate(
-            {"kind": kind, "domain": "d", "count": count, **given, **over}
-        )
-        drafted_ = filling.draft(self.store, self.workshop, request)
-        return filling.begin(self.store, drafted_, actor="ann", clock=self.clock)
-
-    def make(self) -> synthesizing.Worked:
-        return synthesizing.make_due(
-            self.store,
-            means=Means(self.workshop, self.verifier, self.solver),
-            clock=self.clock,
-            lease=LEASE,
-            block=16,
-        )
-
-    def score(self) -> scoring.Scored:
-        return scoring.score_due(
-            self.store,
-            judge=self.judge,
-            verifier=self.verifier,
-            clock=self.clock,
-            limits=LIMITS,
-            tell=lambda: self.told.append(None),
-        )
-
-    def run(self, batch_id: UUID) -> Report:
-        """Until the batch has ended, or it has had more than an hour."""
-        report = filling.report(self.store, batch_id=batch_id)
-        for _ in range(200):
-            while self.make().more:
-                pass
-            self.score()
-            report = filling.report(self.store, batch_id=batch_id)
-            if report.batch.state is not BatchState.OPEN:
-                return report
-            self.clock.forward(seconds=20)
-        raise AssertionError(filling.ended(report))
-
-
-@pytest.fixture
-def line(store: Store) -> Line:
-    return Line(store)
 
 
 @pytest.mark.criterion("2.1")
@@ -145,69 +78,6 @@ def test_what_speaks_to_a_model_is_material_for_nothing_whoever_approved_it(stor
     line.run(line.ask(6, topics=("sums",), difficulties=("easy",)))
     shown = {str(one.outputs["problem"])[-2:-1] for order in maker.orders for one in order.parents}
     assert shown == {"0", "3"}
-
-
-@pytest.mark.criterion("2.3")
-def test_what_the_judge_rejects_is_made_anew_and_counted(line: Line) -> None:
-    seen: set[str] = set()
-
-    def fussy(candidate: object) -> object:
-        key = str(candidate)
-        first = len(seen) < 7 and key not in seen
-        seen.add(key)
-        return make_assessment(0.1 if first else 0.9)
-
-    line.judge.answer = fussy  # type: ignore[assignment]
-    report = line.run(line.ask(20))
-    assert report.batch.state == "finished"
-    assert (report.whole.made, report.whole.admitted) == (27, 20)
-    assert report.whole.reasons == {"low_accuracy": 7}
-
-
-@pytest.mark.criterion("2.5")
-def test_a_generator_that_never_answers_ends_the_batch_with_reasons_and_what_was_tried(
-    store: Store,
-) -> None:
-    broken = ScriptedMaker(lambda _: Refused("generator_failed", "KeyError: 'x'"))
-    none = ScriptedMaker(lambda _: Refused("no_template", "unknown"))
-    line = Line(store, ScriptedWorkshop(broken, templates=none))
-    result = filling.ended(line.run(line.ask(4)))
-    assert (result["state"], result["wanted"], result["made"]) == ("partial", 4, 0)
-    assert result["reasons"] == {"generator_failed": 24, "no_template": 24}
-    assert result["details"] == {"generator_failed": "KeyError: 'x'", "no_template": "unknown"}
-    fallbacks = result["fallbacks"]
-    assert isinstance(fallbacks, list)
-    assert [f["next"] for f in fallbacks[:2]] == ["templates", "import"]  # type: ignore[index,call-overload]
-    assert "6 × generator_failed" in str(fallbacks[0])
-    assert "generator_failed" not in str(fallbacks[1]), "of what was given up, its own attempts"
-    cells = result["cells"]
-    assert isinstance(cells, list)
-    assert all(cell["reason"] for cell in cells)  # type: ignore[index,call-overload]
-
-
-@pytest.mark.criterion("2.5")
-def test_templates_step_in_for_a_strategy_that_fails(store: Store) -> None:
-    broken = ScriptedMaker(lambda _: Refused("generator_failed"))
-    line = Line(store, ScriptedWorkshop(broken, templates=ScriptedMaker()))
-    report = line.run(line.ask(8))
-    assert (report.batch.state, report.whole.admitted) == ("finished", 8)
-    assert report.by_strategy["templates"]["admitted"] == 8
-    assert report.mixture[:3] == (8, 0, 0)  # not what the customer's generator made
-    assert {one.next for one in report.fallbacks} == {"templates"}
-
-
-def test_a_crash_costs_its_attempts_and_a_bad_document_is_malformed(store: Store) -> None:
-    def strange(order: Order) -> Draft | Refused:
-        if order.number == 1:
-            raise ZeroDivisionError
-        made = drafted(order)
-        return made._replace(outputs={"problem": "\x00"}) if order.number == 4 else made
-
-    line = Line(store, ScriptedWorkshop(ScriptedMaker(strange)))
-    report = line.run(line.ask(8))
-    assert report.batch.state == "finished"
-    assert report.whole.reasons["crash"] == 8
-    assert report.whole.reasons["malformed"] == 4
 
 
 def test_two_workers_share_a_batch_and_make_nothing_twice(store: Store) -> None:
@@ -266,10 +136,6 @@ def test_a_worker_that_was_slow_writes_nothing(line: Line) -> None:
     assert report.whole.made == report.whole.admitted == report.whole.tried == 10
 
 
-def paid(order: Order) -> Draft:
-    return drafted(order, calls=1)
-
-
 def test_no_batch_ever_spends_more_calls_than_it_may(store: Store) -> None:
     line = Line(store, ScriptedWorkshop(ScriptedMaker(paid, calls=1)))
     batch_id = line.ask(40, Kind.SYNTHESIS, max_calls=50)
@@ -297,78 +163,6 @@ def test_calls_that_a_dead_worker_had_reserved_count_as_made(store: Store) -> No
     made = len(line.workshop.first.orders)
     assert report.batch.spent == 8 + made * 3  # each made once and solved twice
     assert report.batch.reserved == 0
-
-
-def test_a_model_that_is_away_is_waited_for_and_then_reported(store: Store) -> None:
-    away = ScriptedMaker(lambda _: Refused("model_unavailable", "503", later=True), calls=1)
-    line = Line(store, ScriptedWorkshop(away))
-    batch_id = line.ask(2, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",))
-    for _ in range(3):
-        line.make()
-        line.clock.forward(seconds=30)
-    waiting = filling.report(store, batch_id=batch_id)
-    assert waiting.whole.tried == 0
-    (reason,) = {one.reason for one in waiting.cells}
-    assert reason == filling.held_up(store, batch_id=batch_id)
-    assert str(reason).startswith("model_unavailable: 503; asked 3 of 7 times, again at ")
-    away.answer = paid
-    done = line.run(batch_id)
-    assert (done.batch.state, {one.reason for one in done.cells}) == ("finished", {None})
-    assert filling.held_up(store, batch_id=batch_id) is None
-    away.answer = lambda _: Refused("model_unavailable", "503", later=True)
-    report = line.run(line.ask(2, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",)))
-    assert report.batch.state == "partial"
-    assert {one.reason for one in report.cells} == {"model_unavailable: 503"}
-
-
-@pytest.mark.criterion("2.5")
-@pytest.mark.parametrize(
-    ("outage", "strategy"), [(30, "persona"), (60, "persona"), (900, "templates")]
-)
-def test_a_short_outage_is_waited_for_and_templates_step_in_before_two_minutes(
-    store: Store, outage: int, strategy: str
-) -> None:
-    model = ScriptedMaker(calls=1)
-    line = Line(store, ScriptedWorkshop(model, templates=ScriptedMaker()))
-    began = line.clock()
-
-    def answer(order: Order) -> Draft | Refused:
-        away = line.clock() < began + timedelta(seconds=outage)
-        return Refused("model_unavailable", "503", later=True) if away else paid(order)
-
-    model.answer = answer
-    batch_id = line.ask(2, Kind.SYNTHESIS, topics=("sums",), strategies=("persona",))
-    while filling.report(store, batch_id=batch_id).batch.state == "open":
-        assert line.clock() < began + timedelta(seconds=110)
-        line.make()
-        line.score()
-        line.clock.forward(seconds=1)
-    assert set(filling.report(store, batch_id=batch_id).by_strategy) == {strategy}
-
-
-@pytest.mark.criterion("2.5")
-def test_templates_step_in_where_the_model_is_away_or_refuses_us_or_costs_too_much(
-    store: Store,
-) -> None:
-    def refusing(_: Order) -> Draft:
-        raise ConfigurationError("the model refused us", remedy="check the key")
-
-    cell = {"topics": ("sums",), "difficulties": ("easy",)}
-    model = ScriptedMaker(refusing, calls=1)
-    line = Line(store, ScriptedWorkshop(model, templates=ScriptedMaker()))
-    refused = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
-    model.answer = lambda _: Refused("model_unavailable", "503", later=True)
-    away = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
-    dear = line.run(line.ask(2, Kind.SYNTHESIS, max_calls=0, **cell))
-    told = []
-    for report in (refused, away, dear):
-        assert (report.batch.state, report.whole.admitted) == ("finished", 2)
-        assert set(report.by_strategy) == {"templates"}
-        told += [one.because for one in report.fallbacks if one.next == "templates"]
-    said = " ".join(told)
-    assert "the model refused us" in said
-    assert "model_unavailable: 503" in said
-    assert "budget" in said
 
 
 def test_a_cancelled_batch_keeps_what_is_there_and_can_be_gone_on_with(line: Line) -> None:
@@ -412,178 +206,6 @@ def test_who_works_on_a_cancelled_portion_does_not_hold_it_when_it_is_resumed(
     filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
     with line.store.begin() as tx, pytest.raises(Conflict):
         making.hold(tx, claimed=claimed)
-
-
-def test_what_is_rejected_is_made_again_before_all_that_was_made_is_decided(line: Line) -> None:
-    line.ask(10, topics=("sums",), difficulties=("easy",))
-    line.make()
-    heard = iter([make_assessment(0.1), make_assessment(0.1)])
-    line.judge.answer = lambda _: next(heard, AWAY)
-    line.score()
-    assert (line.told, line.make().made) == ([None], 2)
-    assert line.make().made == 0
-
-
-def test_a_portion_whose_attempts_are_used_up_waits_for_its_last_decision(line: Line) -> None:
-    batch_id = line.ask(2, topics=("sums",), difficulties=("easy",))
-    heard = iter([make_assessment(0.1)] * 8)
-    line.judge.answer = lambda _: next(heard, AWAY)
-    for _ in range(5):
-        line.make()
-        line.score()
-    assert filling.report(line.store, batch_id=batch_id).whole.tried == 9
-    told = len(line.told)
-    line.judge.answer = lambda _: make_assessment(0.1)
-    line.clock.forward(seconds=20)
-    line.score()
-    assert len(line.told) == told
-
-
-def test_what_waits_for_a_person_is_not_made_again_and_is_said(line: Line) -> None:
-    with line.store.begin() as tx:
-        policies.put(tx, domain="d", policy=Policy(collection="manual"), author="ann", now=NOW)
-    report = line.run(line.ask(8))
-    assert (report.batch.state, report.whole.made, report.whole.waiting) == ("partial", 8, 8)
-    assert report.whole.reasons == {"in_review: manual_collection": 8}
-    assert not line.told
-
-
-@pytest.mark.criterion("2.5")
-def test_a_judge_that_is_away_ends_the_batch_and_what_was_made_counts_once_it_is_back(
-    line: Line,
-) -> None:
-    line.judge.answer = lambda _: AWAY
-    batch_id = line.ask(2, topics=("sums",), difficulties=("easy",))
-    for _ in range(3):
-        line.make()
-        line.score()
-        line.clock.forward(seconds=30)
-    assert filling.held_up(line.store, batch_id=batch_id) == (
-        "the judge gives no answer on what was made; asked 3 of 7 times"
-    )
-    away = line.run(batch_id)
-    assert (away.batch.state, away.whole.made, away.whole.undecided) == ("partial", 2, 2)
-    (cell,) = away.cells
-    assert cell.reason == "2 wait for the judge, which gives no answer"
-    assert [one.next for one in away.fallbacks] == ["resume"]
-    line.judge.answer = lambda _: make_assessment()
-    filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
-    back = line.run(batch_id)
-    assert (back.batch.state, back.whole.tried, back.whole.admitted) == ("finished", 2, 2)
-
-
-def test_an_example_the_judge_cannot_read_is_parked_and_said(line: Line) -> None:
-    line.judge.answer = lambda _: Unscored(reason="unparseable")
-    report = line.run(line.ask(2, topics=("sums",), difficulties=("easy",)))
-    assert report.batch.state == "partial"
-    assert report.whole.reasons == {"parked: unparseable": 18}
-
-
-def test_a_problem_of_a_benchmark_is_nobodys_to_learn_from(line: Line) -> None:
-    telling = "A gardener plants three rows of twelve roses and then buys five lilies at the shop"
-    with line.store.begin() as tx:
-        benchmark = Benchmark("secret", "f", "", 1, "ann", NOW)
-        found = [one for one in marks(telling) if one is not None]
-        benchmarks.register(tx, benchmark=benchmark, marks=found)
-
-    def leaky(order: Order) -> Draft:
-        made = drafted(order)
-        return (
-            made._replace(outputs={**made.outputs, "problem": telling})
-            if order.number == 1
-            else made
-        )
-
-    line.workshop.first.answer = leaky
-    report = line.run(line.ask(4, topics=("sums",), difficulties=("easy",)))
-    assert report.whole.reasons == {"contaminated": 1}
-    assert report.whole.admitted == 4
-
-
-def test_a_generator_that_says_the_same_again_is_not_asked_on_and_told_so(store: Store) -> None:
-    maker = ScriptedMaker(lambda order: drafted(order._replace(serial=7)))
-    templates = ScriptedMaker(lambda _: Refused("no_template", "unknown"))
-    line = Line(store, ScriptedWorkshop(maker, templates=templates))
-    batch_id = line.ask(10, topics=("sums",), difficulties=("easy",))
-    report = line.run(batch_id)
-    assert (report.batch.state, report.whole.admitted, len(maker.orders)) == ("partial", 1, 10)
-    (told,) = (one.because for one in report.fallbacks if one.next == "templates")
-    assert told.startswith("it gives the same again: 9 of 10 were copies")
-    maker.answer = drafted  # mended
-    filling.resume(store, batch_id=batch_id, more=Budget(), clock=line.clock)
-    assert line.run(batch_id).batch.state == "finished"
-
-
-def test_the_same_content_twice_is_counted_as_a_duplicate_and_made_again(line: Line) -> None:
-    def stubborn(order: Order) -> Draft:
-        return drafted(order._replace(serial=1) if order.number <= 3 else order)
-
-    line.workshop.first.answer = stubborn
-    report = line.run(line.ask(4, topics=("sums",), difficulties=("easy",)))
-    assert report.whole.reasons == {"duplicate": 2}
-    assert (report.whole.made, report.whole.admitted) == (4, 4)
-
-
-@pytest.mark.criterion("10.3")
-def test_what_no_solver_could_solve_waits_for_a_person_unless_the_policy_says_else(
-    store: Store,
-) -> None:
-    line = Line(store, ScriptedWorkshop(ScriptedMaker(paid, calls=1), templates=ScriptedMaker(
-        lambda _: Refused("no_template", "unknown"))))  # fmt: skip
-    line.solver.answer = lambda _, __: None
-    cell = {"topics": ("sums",), "difficulties": ("easy",)}
-    report = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
-    assert (report.batch.state, report.whole.admitted) == ("partial", 0)
-    assert set(report.whole.reasons) == {"in_review: unsolved", "no_template"}
-    assert report.solved_again == {"unknown": report.whole.waiting}
-    with store.begin() as tx:
-        policies.put(tx, domain="d", policy=Policy(unsolved="judge"), author="ann", now=NOW)
-    report = line.run(line.ask(2, Kind.SYNTHESIS, **cell))
-    assert (report.batch.state, report.whole.admitted) == ("finished", 2)
-
-
-@pytest.mark.criterion("10.3")
-def test_what_two_blind_solvers_contradict_is_refused_with_the_evidence(store: Store) -> None:
-    line = Line(store, ScriptedWorkshop(ScriptedMaker(paid, calls=1)))
-    right = {f"What is {n} and 1 together?": str(n + 1) for n in range(100_000)}
-    line.solver.answer = lambda problem, _: (
-        "0" if problem.endswith("1 and 1 together?") else (right[problem])
-    )
-    report = line.run(line.ask(6, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",)))
-    assert report.batch.state == "finished"
-    refused = report.whole.reasons.get("re_solve", 0)
-    assert refused == sum(order.serial % 10 == 1 for order in line.workshop.first.orders)
-    with store.begin() as tx:
-        told = tx.execute(
-            text("SELECT reason, evidence, content FROM batch_items ORDER BY cell_id, number")
-        ).all()
-        sources = set(tx.scalars(text("SELECT source FROM examples")))
-        verdicts = tx.scalars(text("SELECT verdict FROM scores WHERE kind = 'verifier'")).all()
-    assert sources == {"synthetic"}
-    assert {one["checks"][-1]["name"] for one in verdicts} == {"re_solve"}
-    assert told[0].reason == "re_solve"
-    assert told[0].content["answer"]
-    assert "0 of 2 solutions by scripted" in told[0].evidence[-1]["evidence"]
-    assert told[1].evidence[-1]["outcome"] == "passed"
-
-
-def test_a_third_solver_decides_and_what_evidence_refutes_is_solved_by_nobody(
-    store: Store,
-) -> None:
-    line = Line(store, ScriptedWorkshop(ScriptedMaker(paid, calls=1)))
-    line.solver.answer = lambda problem, sample: (
-        "0" if sample == 0 else str(int(problem.split()[2]) + 1)
-    )
-    batch_id = line.ask(1, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",))
-    report = line.run(batch_id)
-    assert report.whole.admitted == 1
-    assert report.batch.spent == 4
-    line.solver.asked.clear()
-    line.verifier.verdict = make_verdict(steps="failed")
-    report = line.run(line.ask(1, Kind.SYNTHESIS, topics=("sums",), difficulties=("easy",)))
-    assert report.batch.state == "partial"
-    assert set(report.whole.reasons) == {"steps"}
-    assert not line.solver.asked
 
 
 def test_examples_that_are_made_of_others_say_of_which(store: Store) -> None:

@@ -36,9 +36,9 @@ from tdsys.stages.synthesizing import Means
 from tdsys.store import Store, batches, making, policies
 from tdsys.store.batches import Budget, Opening, Portion
 from tdsys.store.making import Claimed
+from tests.batching import Line
 from tests.commanding import Shell
 from tests.factories import NOW
-from tests.integration.test_batches import Line
 from tests.making import ScriptedMaker, ScriptedWorkshop, drafted
 from tests.stub_provider import StubProvider
 

@@ -14,7 +14,7 @@ from tdsys.core.policy import Signature
 from tdsys.store import Store
 from tests.commanding import Shell, one_line
 from tests.integration.test_dataset_versions import latest, placed, retire, unlike
-from tests.integration.test_stages import captured, ready, score
+from tests.stepping import captured, ready, score
 
 
 @pytest.mark.criterion("7.2")

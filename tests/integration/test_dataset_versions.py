@@ -17,7 +17,8 @@ from tdsys.store import Store, datasets, examples, programs
 from tdsys.store.datasets import DatasetVersion
 from tests.commanding import Shell, one_line
 from tests.factories import NOW, PROBLEM
-from tests.integration.test_stages import (
+from tests.scripted import Clock, ScriptedOptimizer
+from tests.stepping import (
     LEASE,
     captured,
     program_of,
@@ -27,7 +28,6 @@ from tests.integration.test_stages import (
     run,
     score,
 )
-from tests.scripted import Clock, ScriptedOptimizer
 
 
 def unlike(n: int) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from tdsys.store import Store, alerts, measurements, runs
 from tests.attributed import DOMAIN, World
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
-from tests.integration.test_stages import captured, program_of, ready, record, run, score
 from tests.scripted import Clock, ScriptedOptimizer
+from tests.stepping import captured, program_of, ready, record, run, score
 from tests.stored import admit, freeze, keep
 
 MADE = 0.9

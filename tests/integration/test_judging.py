@@ -28,8 +28,8 @@ from tdsys.errors import ConfigurationError
 from tdsys.stages import curation, monitoring, policies, replaying, scoring
 from tdsys.store import Store, alerts, judgements
 from tests.factories import NOW, PROBLEM, make_assessment, make_judgement, make_verdict
-from tests.integration.test_stages import LIMITS, captured, record, states
 from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
+from tests.stepping import LIMITS, captured, record, states
 
 TWO = (Member(), Member(prompt="v2_doubting"))
 GOOD = Canary("good-one", good=True, domain="d", inputs={"topic": "sums"}, outputs=PROBLEM)

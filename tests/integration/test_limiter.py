@@ -177,7 +177,10 @@ def test_an_answer_goes_with_the_next_question_and_none_is_kept_once_nothing_is_
     broker: Redis,
 ) -> None:
     one, other = workers(broker, 2)
-    out = lambda: other.standing("m").in_flight  # noqa: E731
+
+    def out() -> int:
+        return other.standing("m").in_flight
+
     for permit in "abc":
         assert taken(one, permit) is None
     for permit in "ab":

@@ -26,8 +26,8 @@ from tdsys.store import Store, datasets
 from tdsys.verify import EvidenceVerifier
 from tests.factories import NOW, PROBLEM, make_assessment, make_verdict
 from tests.files import MAPPED, gsm8k, imported, jsonl
-from tests.integration.test_stages import LEASE, captured, program_of, ready, record, run, score
 from tests.scripted import Clock, ScriptedJudge, ScriptedOptimizer, ScriptedVerifier
+from tests.stepping import LEASE, captured, program_of, ready, record, run, score
 from tests.stub_provider import StubProvider
 
 YES = "[[ ## assessment ## ]]\n{}\n\n[[ ## completed ## ]]"

@@ -19,8 +19,8 @@ from tdsys.stages import curation, drifting, forgetting, planning, policies
 from tdsys.store import Store, alerts, runs, triggers
 from tests.commanding import Shell
 from tests.factories import NOW, make_captures
-from tests.integration.test_stages import captured, program_of, ready, record, run, score
 from tests.scripted import Clock, ScriptedJudge, ScriptedOptimizer
+from tests.stepping import captured, program_of, ready, record, run, score
 from tests.stored import admit, enqueue, freeze
 
 FEW = 42

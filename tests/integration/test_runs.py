@@ -1,241 +1,46 @@
-"""The stages on a real database with a scripted model: claim, think, record."""
+"""Versions and runs on a real database, a scripted optimizer: when they begin, how they end."""
 
 from __future__ import annotations
 
 import json
-import threading
-import uuid
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tdsys.core import budget
 from tdsys.core.dataset import Admitted
-from tdsys.core.example import Candidate
 from tdsys.core.following import Progress
-from tdsys.core.lifecycle import Move, State
 from tdsys.core.policy import Policy, Signature
 from tdsys.core.program import Grade, Spent
-from tdsys.core.rubric import Assessment, Judgement, Question, Unscored, drawn
 from tdsys.core.sections import AlertRules, Cells, Lifecycle
 from tdsys.errors import Cancelled, Conflict, ModelUnavailable, NotReady
 from tdsys.stages import (
     capture,
-    curation,
     datasets,
     exporting,
-    monitoring,
     optimizing,
     planning,
     policies,
-    replaying,
-    scoring,
 )
 from tdsys.stages.following import Follower
-from tdsys.stages.scoring import Limits
-from tdsys.store import Store, programs, runs
+from tdsys.store import Store, runs
 from tdsys.store import datasets as dataset_rows
 from tdsys.store import policies as policy_rows
-from tests.factories import NOW, PROBLEM, make_assessment, make_verdict
+from tests.factories import NOW, PROBLEM
 from tests.processes import wait_for
-from tests.scripted import Clock, ScriptedJudge, ScriptedOptimizer, ScriptedVerifier
-
-LEASE = timedelta(seconds=60)
-LIMITS = Limits(block=10, lease=LEASE, max_attempts=3)
-
-
-def record(n: int, *, topic: str = "sums", difficulty: str = "easy", **over: Any) -> dict[str, Any]:
-    words = ["apples", "boats", "clouds", "drums", "eagles", "ferns", "gates", "hills"]
-    noun, verb = words[n % 8], words[n // 8 % 8]
-    story = f"Number {n}: some {noun} met {verb} near {topic} {difficulty} {n * 7919 % 104729:x}?"
-    return {
-        "capture_id": str(uuid.uuid4()),
-        "domain": "d",
-        "captured_at": NOW.isoformat(),
-        "inputs": {"topic": topic, "difficulty": difficulty},
-        "outputs": {**PROBLEM, "problem": story},
-        **over,
-    }
-
-
-def captured(store: Store, records: list[Any], *, batch: str = "b1") -> Any:
-    return capture.ingest(store, batch_id=batch, records=json.dumps(records), now=NOW)
-
-
-def score(
-    store: Store,
-    clock: Clock,
-    judge: ScriptedJudge | None = None,
-    verifier: ScriptedVerifier | None = None,
-) -> scoring.Scored:
-    return scoring.score_due(
-        store,
-        judge=judge or ScriptedJudge(),
-        clock=clock,
-        limits=LIMITS,
-        verifier=verifier or ScriptedVerifier(),
-    )
-
-
-def states(store: Store) -> dict[str, int]:
-    return monitoring.funnel(store).states
-
-
-@pytest.mark.criterion("1.2")
-@pytest.mark.criterion("1.3")
-def test_a_bad_record_never_sinks_its_batch(store: Store) -> None:
-    good = [record(n) for n in range(3)]
-    bad = [
-        {**record(8), "outputs": {"x": "\x00"}},
-        {"domain": "d"},
-        7,
-        {**record(9), "capture_id": "not a uuid"},
-    ]
-    outcome = captured(store, [good[0], *bad, *good[1:]])
-    assert (outcome.new, outcome.refused) == (3, 4)
-    assert captured(store, [good[0], *bad, *good[1:]]).repeated
-    assert states(store) == {"candidate": 3}
-
-
-@pytest.mark.criterion("4.1")
-@pytest.mark.criterion("4.2")
-def test_everything_due_is_verified_judged_and_decided_once(store: Store) -> None:
-    captured(store, [record(n) for n in range(25)])
-    judge, clock = ScriptedJudge(), Clock()
-    assert score(store, clock, judge) == (25, 0, False)
-    assert states(store) == {"admitted": 25}
-    assert len({i for i, _ in judge.asked}) == len(judge.asked) == 25
-    assert score(store, clock, judge) == (0, 0, False)
-
-
-@pytest.mark.criterion("4.3")
-def test_what_the_evidence_refutes_is_rejected_with_its_reason(store: Store) -> None:
-    captured(store, [record(1)])
-    score(store, Clock(), verifier=ScriptedVerifier(make_verdict(steps="failed")))
-    (reason,) = monitoring.funnel(store).reasons
-    assert (reason.state, reason.reason) == ("rejected", "steps")
-
-
-def test_what_scores_alone_decide_is_drawn_by_lot_for_a_person(store: Store) -> None:
-    policies.put(store, domain="d", author="t", now=NOW, policy=Policy(audit_share=0.3))
-    captured(store, [record(n) for n in range(40)])
-    score(store, Clock(), ScriptedJudge(lambda c: make_assessment(0.1 if c.id % 2 else 0.9)))
-    with store.begin() as tx:
-        found = tx.exec_driver_sql(
-            "SELECT e.fingerprint, e.state, e.reason, e.quality, t.detail"
-            " FROM examples e JOIN transitions t ON t.example_id = e.id"
-        ).all()
-    audits = [one for one in found if one.reason == "audit"]
-    assert {one.fingerprint for one in audits} == {
-        one.fingerprint for one in found if drawn(one.fingerprint, 0.3)
-    }
-    assert {one.state for one in audits} == {"in_review"}
-    assert all(
-        ("else admit" if one.quality > 0.5 else "else reject") in one.detail for one in audits
-    )
-    assert 4 <= len(audits) <= 20
-
-
-def test_an_unusable_answer_is_asked_again_with_a_fresh_sample_and_then_parked(
-    store: Store,
-) -> None:
-    captured(store, [record(1)])
-    judge, clock = ScriptedJudge(lambda _: Unscored(reason="unparseable")), Clock()
-    for _ in range(6):
-        score(store, clock, judge)
-        clock.forward(minutes=20)
-    assert [attempt for _, attempt in judge.asked] == [0, 1, 2]
-    assert states(store) == {"parked": 1}
-
-
-def test_a_model_that_is_away_never_parks_and_never_scores_zero(store: Store) -> None:
-    captured(store, [record(1)])
-    away = ScriptedJudge(lambda _: Unscored(reason="unavailable", transient=True))
-    clock = Clock()
-    for _ in range(6):
-        assert score(store, clock, away).decided == 0
-        clock.forward(minutes=20)
-    assert states(store) == {"candidate": 1}
-    score(store, clock)
-    assert states(store) == {"admitted": 1}
-
-
-def test_one_unusable_answer_does_not_hold_up_its_block(store: Store) -> None:
-    captured(store, [record(n) for n in range(10)])
-
-    def answer(candidate: Candidate) -> Assessment | Unscored:
-        return Unscored(reason="unparseable") if candidate.id % 5 == 0 else make_assessment()
-
-    outcome = score(store, Clock(), ScriptedJudge(answer))
-    assert (outcome.decided, outcome.postponed) == (8, 2)
-
-
-def test_a_candidate_that_crashes_the_code_is_parked_and_its_neighbours_are_not(
-    store: Store,
-) -> None:
-    captured(store, [record(n) for n in range(6)])
-    clock = Clock()
-
-    class Fragile(ScriptedVerifier):
-        def verify(self, domain: str, inputs: Any, outputs: Any) -> Any:
-            if "Number 3" in str(outputs["problem"]):
-                raise ZeroDivisionError("a bug")
-            return super().verify(domain, inputs, outputs)
-
-    for _ in range(4):
-        score(store, clock, verifier=Fragile())
-        clock.forward(minutes=20)
-    assert states(store) == {"admitted": 5, "parked": 1}
-    (parked,) = [r for r in monitoring.funnel(store).reasons if r.state == "parked"]
-    assert parked.reason == "crash"
-
-
-def test_a_worker_that_died_while_thinking_leaves_its_candidates_to_the_next(store: Store) -> None:
-    captured(store, [record(n) for n in range(5)])
-    clock = Clock()
-
-    class Dying(ScriptedJudge):
-        def ask(self, question: Question) -> Future[Judgement | Unscored]:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        score(store, clock, Dying())
-    assert score(store, clock).decided == 0
-    clock.forward(seconds=61)
-    assert score(store, clock).decided == 5
-
-
-def ready(store: Store, count: int = 90, **policy: Any) -> Clock:
-    """A domain with `count` admitted examples over nine cells."""
-    policies.put(
-        store,
-        domain="d",
-        author="test",
-        now=NOW,
-        policy=Policy(min_examples=40, settle_seconds=0, audit_share=0, **policy),
-    )
-    cells = [(t, d) for t in ("sums", "ratios", "angles") for d in ("easy", "medium", "hard")]
-    captured(
-        store, [record(n, topic=cells[n % 9][0], difficulty=cells[n % 9][1]) for n in range(count)]
-    )
-    clock = Clock()
-    score(store, clock)
-    return clock
-
-
-def run(store: Store, optimizer: ScriptedOptimizer, clock: Clock) -> list[optimizing.Finished]:
-    planning.plan_due(store, model="scripted/model", clock=clock)
-    return optimizing.run_due(
-        store, optimizer=optimizer, verifier=ScriptedVerifier(), clock=clock, lease=LEASE
-    )
-
-
-def program_of(store: Store) -> Any:
-    with store.begin() as tx:
-        return programs.incumbent(tx, domain="d")
+from tests.scripted import ScriptedOptimizer, ScriptedVerifier
+from tests.stepping import (
+    LEASE,
+    captured,
+    program_of,
+    put,
+    ready,
+    record,
+    run,
+    score,
+)
 
 
 @pytest.mark.criterion("1.4")
@@ -317,38 +122,6 @@ def test_too_few_examples_say_how_many_more(store: Store) -> None:
     assert found.because[0] == "30 usable examples, 10 more needed"
     (shown,) = planning.status(store, domain="d", clock=clock)
     assert shown.because == found.because
-
-
-def put(store: Store, **policy: Any) -> None:
-    policies.put(store, domain="d", author="test", now=NOW,
-                 policy=Policy(min_examples=40, settle_seconds=0, **policy))  # fmt: skip
-
-
-@pytest.mark.criterion("3.1")
-def test_a_cell_that_is_not_wanted_goes_to_a_person_with_the_reason(store: Store) -> None:
-    put(store, topics=("SUMS",), difficulties=("easy",))
-    cells = [(" Sums", "EASY"), ("angles", "easy"), ("sums", "odd")]
-    captured(store, [record(n, topic=t, difficulty=d) for n, (t, d) in enumerate(cells)])
-    score(store, Clock())
-    told = {(r.state, r.reason): r.n for r in monitoring.funnel(store).reasons}
-    assert told == {
-        ("admitted", "meets_policy"): 1,
-        ("in_review", "unwanted_topic"): 1,
-        ("in_review", "unwanted_difficulty"): 1,
-    }
-
-
-@pytest.mark.criterion("3.5")
-def test_what_was_admitted_to_a_cell_stays_until_a_replay(store: Store) -> None:
-    captured(store, [record(n, topic=("sums", "angles")[n % 2]) for n in range(4)])
-    score(store, Clock())
-    put(store, topics=("sums",))
-    assert states(store) == {"admitted": 4}
-    replaying.replay(store, domain="d", actor="ann", clock=Clock())
-    assert states(store) == {"admitted": 2, "in_review": 2}
-    put(store)
-    replaying.replay(store, domain="d", actor="ann", clock=Clock())
-    assert states(store) == {"admitted": 4}
 
 
 @pytest.mark.criterion("3.1")
@@ -695,46 +468,3 @@ def test_the_same_version_exports_the_same_bytes(store: Store) -> None:
     }
     uids = [e["dspy_uid"] for s in ("train", "val", "test") for e in document[s]]
     assert len(set(uids)) == len(uids) == 90
-
-
-def test_a_person_decides_what_waits_for_one(store: Store) -> None:
-    captured(store, [record(1)])
-    score(store, Clock(), verifier=ScriptedVerifier(make_verdict(injection="suspicious")))
-    (waiting,) = curation.listed(store, state=State.IN_REVIEW, domain=None, limit=10)
-    assert (waiting.reason, waiting.domain) == ("injection", "d")
-    after = curation.move(store, example_id=waiting.id, move=Move.APPROVE, reason="fine",
-                          actor="ann", now=NOW)  # fmt: skip
-    assert after is State.ADMITTED
-    with pytest.raises(Conflict):
-        curation.move(store, example_id=waiting.id, move=Move.APPROVE, reason="again",
-                      actor="ann", now=NOW)  # fmt: skip
-
-
-def test_what_the_evidence_refutes_needs_no_judge(store: Store) -> None:
-    captured(store, [record(1)])
-    away = ScriptedJudge(lambda _: Unscored(reason="model_unavailable", transient=True))
-    outcome = score(store, Clock(), away, ScriptedVerifier(make_verdict(answer="failed")))
-    assert outcome.decided == 1
-    assert states(store) == {"rejected": 1}
-
-
-def test_a_lease_is_kept_while_the_judge_thinks(store: Store) -> None:
-    captured(store, [record(n) for n in range(3)])
-    beaten = threading.Event()
-
-    class Slow(ScriptedJudge):
-        def ask(self, question: Question) -> Future[Judgement | Unscored]:
-            assert beaten.wait(20), "the lease was not extended"
-            return super().ask(question)
-
-    class Running(Clock):
-        def __call__(self) -> datetime:
-            if threading.current_thread().name == "tdsys-lease":
-                beaten.set()
-            return super().__call__()
-
-    limits = Limits(block=10, lease=timedelta(seconds=1), max_attempts=3)
-    scored = scoring.score_due(
-        store, judge=Slow(), verifier=ScriptedVerifier(), clock=Running(), limits=limits
-    )
-    assert scored.decided == 3
