@@ -47,7 +47,7 @@ SETTINGS = {
 }
 # Of memory, an eighth between these. With few, a large prune takes half as long again: every page
 # that is read puts out one that somebody has written.
-LEAST_BUFFERS, MOST_BUFFERS = 128, 256  # MB
+LEAST_BUFFERS, MOST_BUFFERS = 128, 512  # MB
 INITDB = (
     *("-U", USER, "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"),
     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
