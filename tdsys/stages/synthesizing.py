@@ -63,8 +63,9 @@ log = logging.getLogger("tdsys.synthesizing")
 # then what else the process serves has its turn, or after many where it serves nothing else.
 PORTIONS_IN_A_ROW = 4
 PORTIONS_ALONE = 100
-# A place that is free looks again so often for what was decided and is to be made once more.
-LOOK_EVERY = 0.03
+# A place that is free looks for what was decided and is to be made once more: at first so often,
+# then more and more rarely, for a model may take minutes.
+FIRST_LOOK, LONGEST_LOOK = 0.03, 1.0
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -162,6 +163,7 @@ class _Places:
 
         Where others may decide meanwhile it waits for what they wake, as long as one is taken.
         """
+        pause = FIRST_LOOK
         while done < self._in_a_row:
             if found := claim():
                 with self._left:
@@ -170,7 +172,8 @@ class _Places:
             with self._left:
                 if not (self._is_alone and self._taken):
                     break
-                self._left.wait(LOOK_EVERY)
+                self._left.wait(pause)
+            pause = min(1.5 * pause, LONGEST_LOOK)
         return []
 
 
@@ -252,7 +255,7 @@ class _Portion:
         if lacking <= 0:
             return desk.end(None if found.admitted >= now.wanted else desk.waiting())
         if desk.is_over():
-            return desk.end(NO_TIME)
+            return desk.fall_short(NO_TIME)
         same = desk.says_the_same()
         if left <= 0 or same:
             return desk.step_down(same)
@@ -381,6 +384,10 @@ class _Desk(NamedTuple):
         """Why it ends although what was made may yet be admitted."""
         return f"{self.found.undecided} wait for the judge, which gives no answer"
 
+    def fall_short(self, because: str) -> bool:
+        """The end, but not before all that was made is decided: it was paid for, and it counts."""
+        return self.wait_for_judge() if self.found.undecided else self.end(because)
+
     def end(self, reason: str | None) -> bool:
         """End the portion, and the batch with its last one."""
         resort = {self.waiting(): REVIEW, self.unheard(): RESUME}.get(reason or "", IMPORT)
@@ -407,7 +414,7 @@ class _Desk(NamedTuple):
 
     def _go_to(self, rung: int, because: str) -> bool:
         if rung >= len(self.now.ladder):
-            return self.end(because)
+            return self.fall_short(because)
         following = self._fallback(self.now.ladder[rung], because)
         making.fall_back(self.tx, claimed=self.now, rung=rung, fallback=following)
         return True

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from tdsys.core.batch import Draft, Kind, Order, Refused
+from tdsys.core.batch import BatchState, Draft, Kind, Order, Refused
 from tdsys.core.contamination import marks
 from tdsys.core.policy import Policy
 from tdsys.core.rubric import Unscored
@@ -179,6 +179,24 @@ def test_a_portion_whose_attempts_are_used_up_waits_for_its_last_decision(line: 
     line.clock.forward(seconds=20)
     line.score()
     assert len(line.told) == told
+
+
+def test_a_batch_whose_time_is_over_ends_once_what_it_made_is_decided(line: Line) -> None:
+    batch_id = line.ask(10, topics=("sums",), difficulties=("easy",), max_minutes=5)
+    line.make()
+    line.clock.forward(seconds=301)
+    heard = iter([make_assessment(0.1)])
+    line.judge.answer = lambda _: next(heard, AWAY)
+    line.score()
+    line.make()
+    assert filling.report(line.store, batch_id=batch_id).batch.state is BatchState.OPEN
+    line.judge.answer = lambda _: make_assessment()
+    line.clock.forward(seconds=20)
+    line.score()
+    line.make()
+    over = filling.report(line.store, batch_id=batch_id)
+    assert (over.batch.state, over.whole.admitted, over.whole.undecided) == ("partial", 9, 0)
+    assert [one.reason for one in over.cells] == ["budget: the batch's time is over"]
 
 
 def test_what_waits_for_a_person_is_not_made_again_and_is_said(line: Line) -> None:

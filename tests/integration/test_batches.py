@@ -20,8 +20,9 @@ from tdsys.stages import filling, planning, telling
 from tdsys.store import Store, making, policies
 from tdsys.store.batches import Budget
 from tests.batching import LEASE, Line
-from tests.factories import NOW, PROBLEM, make_capture
+from tests.factories import NOW, PROBLEM, make_assessment, make_capture
 from tests.making import ScriptedMaker, ScriptedWorkshop, paid
+from tests.processes import wait_for
 from tests.stored import admit, count
 
 
@@ -99,6 +100,31 @@ def test_two_workers_share_a_batch_and_make_nothing_twice(store: Store) -> None:
     serials = [order.serial for order in line.workshop.first.orders]
     assert len(serials) == len(set(serials)) == 60
     assert (report.whole.made, report.whole.admitted) == (60, 60)
+
+
+def test_a_worker_that_only_makes_goes_on_with_what_is_lost_while_it_makes_the_rest(
+    store: Store,
+) -> None:
+    maker, is_first, seen = ScriptedMaker(), threading.Lock(), list[bool]()
+    line = Line(store, ScriptedWorkshop(maker))
+    line.ask(20, topics=("sums",), difficulties=("easy",))
+
+    def others_are_judged() -> None:
+        if len(maker.orders) < 20 or not is_first.acquire(blocking=False):
+            return
+        wait_for(lambda: candidates(store) == 10, "the other portion is there")
+        heard = iter([make_assessment(0.1)])
+        line.judge.answer = lambda _: next(heard, make_assessment())
+        line.score()
+        seen.append(wait_for(lambda: len(maker.orders) == 21, "what it lost is made again"))
+
+    maker.during = others_are_judged
+    assert (line.make(is_alone=True).made, seen) == (21, [True])
+
+
+def candidates(store: Store) -> int:
+    with store.begin() as tx:
+        return int(tx.scalar(text("SELECT count(*) FROM examples WHERE state = 'candidate'")) or 0)
 
 
 def test_a_dead_workers_portion_goes_on_behind_its_last_attempt(line: Line) -> None:
