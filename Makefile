@@ -10,10 +10,10 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m tdsys demo
 
 # By file, because a file's tests share its fixtures; in order, because the long ones come first.
-# Four processes on two cores, because many tests wait for servers that start and end.
+# Three processes on two cores, because many tests wait for servers that start and end.
 test: $(INSTALLED)
-	@echo "Every test, on four processes; about twelve minutes, each dot is one"
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not bench"
+	@echo "Every test, on three processes; twelve to twenty minutes, each dot is one"
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not bench"
 
 lint: $(INSTALLED)
 	@echo "ruff, mypy strict, the import contracts and the house rules; about half a minute"

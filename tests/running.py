@@ -80,13 +80,17 @@ class RunningStack:
         found = json.loads(self.tdsys("status", "--json").stdout)
         return {one["name"]: one for one in found["processes"]}
 
-    def kill_workers(self) -> list[int]:
-        """kill -9 every worker with its pool; the pids killed."""
-        pids = [
+    def workers(self) -> list[int]:
+        """The pids of the workers; who wants them dead at a moment asks before it."""
+        return [
             one["pid"]
             for name, one in self.processes().items()
             if name.startswith("worker-") and one["pid"]
         ]
+
+    def kill_workers(self, workers: list[int] | None = None) -> list[int]:
+        """kill -9 every worker with its pool, or these; the pids killed."""
+        pids = self.workers() if workers is None else workers
         for pid in pids:
             for child in children(pid):
                 _kill(child)

@@ -114,7 +114,8 @@ class StubProvider:
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         """One request after the other, until the client has gone away."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), closing(writer):
+        over = asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
+        with contextlib.suppress(*over), closing(writer):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 text = await reader.readexactly(int(LENGTH.search(head)[1]))  # type: ignore[index]

@@ -54,6 +54,12 @@ def seen(store: Store, run_id: UUID) -> Run:
     return found
 
 
+def has_paid(store: Store, run_id: UUID) -> bool:
+    """Whether it is written down that a trial is done and what was paid: not in one moment."""
+    told = Progress.read(seen(store, run_id).progress)
+    return told.trials > 0 and told.paid > 0
+
+
 def test_a_run_that_waits_for_a_slow_model_stops_within_three_seconds_of_the_wish(
     store: Store,
     database_url: str,
@@ -72,9 +78,7 @@ def test_a_run_that_waits_for_a_slow_model_stops_within_three_seconds_of_the_wis
         }
         with a_worker(redis_url, database_url, tmp_path, queues="optimization", **theirs) as desk:
             desk.send(Task.OPTIMIZE)
-            wait_for(
-                lambda: Progress.read(seen(store, run_id).progress).trials, "a trial", seconds=40
-            )
+            wait_for(lambda: has_paid(store, run_id), "a trial", seconds=40)
             stub.behaviour.latency = SLOW
             asked = wait_for(
                 lambda: stub.running and len(stub.requests), "a slow call is under way"

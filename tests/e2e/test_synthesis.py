@@ -119,8 +119,9 @@ def test_kill_9_of_every_worker_loses_doubles_and_pays_nothing_twice(
     words = ("--domain", "algebra", "--topics", "linear equations,number sequences")
     command = started(stack, "synthesize", *words, "--count", str(WANTED),
                       "--strategies", "persona,rationale-first")  # fmt: skip
+    workers = stack.workers()
     wait_for(lambda: judgements(stack) >= 10, "some attempts are kept and judged", seconds=90)
-    assert stack.kill_workers()
+    assert stack.kill_workers(workers)
     wait_for(lambda: not stub.running, "the provider has answered what was on its way")
     kept, paid, asked = recorded(stack), recorded_calls(stack), len(stub.requests)
     assert len(kept) < WANTED
