@@ -84,7 +84,8 @@ class Isotonic(BaseModel):
         if right == 0 or right == len(self.values):
             return self.shares[min(right, len(self.values) - 1)]
         (x0, x1), (y0, y1) = self.values[right - 1 : right + 1], self.shares[right - 1 : right + 1]
-        return y0 + (y1 - y0) * (value - x0) / (x1 - x0)
+        # No rounding takes it beyond the share that it is on its way to.
+        return min(y1, y0 + (y1 - y0) * (value - x0) / (x1 - x0))
 
 
 Map = Annotated[Straight | Platt | Isotonic, Field(discriminator="kind")]

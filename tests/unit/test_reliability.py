@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tdsys.core.reliability import (
@@ -91,6 +91,10 @@ def test_pooling_gives_the_max_min_of_means(points: list[Point]) -> None:
         assert found.shares[i] == pytest.approx(expected)
 
 
+@example(
+    [Point(0.0, good=False, weight=3.0), Point(0.0, good=True, weight=0.5),
+     Point(0.15, good=True, weight=0.5)], 0.0, 0.15,
+)  # fmt: skip
 @given(POINTS, VALUE, VALUE)
 def test_steps_never_go_down(points: list[Point], a: float, b: float) -> None:
     found = isotonic(points)
