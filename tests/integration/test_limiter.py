@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -302,13 +304,38 @@ def test_two_workers_together_have_no_more_calls_on_their_way_than_is_allowed(
     assert (seen.in_flight, seen.state) == (0, "closed")
 
 
-def test_a_third_refused_costs_hardly_an_answer(provider: StubProvider, broker: Redis) -> None:
-    provider.behaviour.refuse_share = 0.3
-    provider.behaviour.retry_after = "0.01"
-    asked = judge(provider, broker, Allowance(per_minute=6000))
-    # Refused four times in a row, one in 123 is put off; without asking again it were nine of 30.
-    assert answers(asked, range(30)).count(True) >= 27
-    assert provider.refused > 3
+class Choosy(StubProvider):
+    """Refuses a third of all questions, each once to three times, then answers them, too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.times = Counter[int]()
+
+    async def _reply(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        asked = crc32(str(body["messages"]).encode())
+        self.times[asked] += 1
+        if self.times[asked] <= meant(asked):
+            return 429, {"error": {"message": "slow down", "type": "rate_limit_error"}}
+        return await super()._reply(body)
+
+
+def meant(asked: int) -> int:
+    """How often a question is refused."""
+    return max(0, asked % 9 - 5)
+
+
+def test_a_third_refused_costs_no_answer(
+    broker: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "any text")
+    monkeypatch.setenv("DSPY_CACHEDIR", str(tmp_path / "answers"))
+    with Choosy() as provider:
+        provider.behaviour.retry_after = "0.01"
+        assert all(answers(judge(provider, broker, Allowance(per_minute=6000)), range(30)))
+    refused = [meant(asked) for asked in provider.times]
+    assert len(refused) == 30
+    assert sum(map(bool, refused)) >= 6
+    assert provider.times.total() == 30 + sum(refused)
 
 
 def test_a_dead_provider_costs_a_few_calls_and_no_time(

@@ -38,5 +38,5 @@ def test_a_hostile_file_ends_in_a_precise_error(name: str, ended: dict[str, Ende
     assert (found.code or "").startswith(hostile.code or "")
     assert bool(found.code) == bool(hostile.code)
     assert (found.good, found.fatal) == (hostile.good, hostile.fatal)
-    assert found.seconds < 2
+    assert found.seconds < 1
     assert found.mib < 40
