@@ -159,11 +159,11 @@ class CsvFile:
         """Why the lines held are no row; Fatal where a quote opens and does not close."""
         if self._source.trouble and self._source.done and str(bad) == "unexpected end of data":
             raise self._trouble()
-        wrong = bad_quote("".join(self._held), self._dialect)
         alone = len(self._held) == 1
         if alone and isinstance(bad, _TooLong):
             message = f"the row is longer than {self._limits.record:,} characters"
             return self._flaw("record_too_large", message)
+        wrong = bad_quote("".join(self._held), self._dialect)
         if wrong and (wrong.wrong is None or not alone):
             message = "a quote opens here and does not close where its cell ends"
             raise Fatal(self._flaw("unclosed_quote", message, at=wrong.opened, fatal=True))
