@@ -113,7 +113,7 @@ def make_due(
         return Worked(0, 0, 0, more=False)
     if is_more:
         share()
-    places = _Places(len(claimed), PORTIONS_ALONE if is_alone else PORTIONS_IN_A_ROW, is_alone)
+    places = _Places(len(claimed), is_alone=is_alone)
 
     def claim() -> list[Claimed]:
         with store.begin() as tx:
@@ -144,8 +144,9 @@ def make_due(
 class _Places:
     """Where a worker makes portions side by side, at each one after another."""
 
-    def __init__(self, taken: int, in_a_row: int, is_alone: bool) -> None:  # noqa: FBT001
-        self._taken, self._in_a_row, self._is_alone = taken, in_a_row, is_alone
+    def __init__(self, taken: int, *, is_alone: bool) -> None:
+        self._taken, self._is_alone = taken, is_alone
+        self._in_a_row = PORTIONS_ALONE if is_alone else PORTIONS_IN_A_ROW
         self._left = threading.Condition()
 
     @contextmanager

@@ -93,16 +93,21 @@ class _RingAgain(bootsteps.StartStopStep):  # type: ignore[misc]  # celery is no
                 here.bells.ring(each)
 
 
+def serves_only(queue: wire.Queue) -> bool:
+    """Whether this worker, and so its pool, was started with `-Q QUEUE` and nothing beside it."""
+    return queue.value in sys.argv
+
+
 def _create() -> Celery:
     transport.register()
     leaving.watch_over_leaving()
     app = Celery("tdsys", include=["tdsys.worker.tasks"], amqp=transport.Messages)
     app.steps["consumer"].add(_RingAgain)
     _configure(app, runtime.current().redis_url)
-    if wire.Queue.OPTIMIZATION.value in sys.argv:
+    if serves_only(wire.Queue.OPTIMIZATION):
         # It has hours; what a generator waits for has not, and may run on the same processors.
         os.nice(NICENESS)
-    elif wire.Queue.SYNTHESIS.value in sys.argv:  # and nothing beside it
+    elif serves_only(wire.Queue.SYNTHESIS):
         os.nice(MAKER_NICENESS)
     if any(queue in argument.split(",") for argument in sys.argv for queue in MODEL_QUEUES):
         # Before the fork: a wrong model ends the worker at once, and children share the memory.

@@ -28,7 +28,7 @@ from tdsys.stages import (
 )
 from tdsys.stages.synthesizing import Means
 from tdsys.wire import Queue, Task
-from tdsys.worker.app import app, task
+from tdsys.worker.app import serves_only, task
 
 
 @task(Task.INGEST)
@@ -53,7 +53,7 @@ def generate() -> object:
         clock=here.now,
         lease=here.lease,
         block=here.settings.lm_threads,
-        is_alone=set(app.amqp.queues.consume_from) == {Queue.SYNTHESIS.value},
+        is_alone=serves_only(Queue.SYNTHESIS),
         share=lambda: here.bells.ring(Task.GENERATE),
         tell=lambda: here.bells.ring(Task.SCORE),
     )
