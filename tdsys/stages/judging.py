@@ -42,7 +42,8 @@ UNPROVEN = Unscored(
 )
 NO_EVIDENCE = Verdict(checks=())
 # A transaction for a handful costs hardly more than for one, and who waits for an answer can wait
-# so much longer. What a death costs stays below what is on its way anyway.
+# so much longer where threads have enough to do; at the end of a batch, where few are on their way,
+# hardly any come meanwhile. What a death costs stays below what is on its way anyway.
 GATHERING_SECONDS = 0.05
 # Questions in hand for each that the judge takes at once: while a block is claimed, verified and
 # put into clusters, and answers are written, the threads live on what was asked before.
@@ -188,10 +189,13 @@ class Panel:
         self._waiting.appendleft(_Asked(question, juror, fresh))
         return fresh
 
-    def advance(self) -> list[Answered]:
-        """Wait until something is answered, write it down, and give what is complete."""
+    def advance(self, *, at_most: float | None = None) -> list[Answered]:
+        """Wait until something is answered, write it down, and give what is complete.
+
+        Nothing where no answer comes in `at_most` seconds.
+        """
         self._ask()
-        answered = self._hear()
+        answered = self._hear(at_most)
         if answered:
             with self._store.begin() as tx:
                 self._write(tx, answered)
@@ -207,11 +211,13 @@ class Panel:
             asked = self._waiting.popleft()
             self._asked[self._judge.ask(asked.question)] = asked
 
-    def _hear(self) -> list[tuple[_Asked, Judgement | Unscored]]:
+    def _hear(self, at_most: float | None) -> list[tuple[_Asked, Judgement | Unscored]]:
         if not self._asked or any(one.may_be_decided() for one in self._complete):
             return []
-        wait(self._asked, return_when=FIRST_COMPLETED)
-        done, _ = wait(self._asked, timeout=GATHERING_SECONDS)
+        if not wait(self._asked, at_most, FIRST_COMPLETED).done:
+            return []
+        share = min(1.0, len(self._asked) / (AHEAD * self._judge.width))
+        done, _ = wait(self._asked, timeout=share * GATHERING_SECONDS)
         return [(self._asked.pop(future), _said(future)) for future in done]
 
     def _write(self, tx: Tx, answered: Sequence[tuple[_Asked, Judgement | Unscored]]) -> None:

@@ -35,6 +35,7 @@ ACTOR = "scoring"
 BLOCKS_PER_BELL = 20
 BACKOFF_SECONDS = 5
 LONGEST_BACKOFF = timedelta(minutes=10)
+FIRST_LOOK, LONGEST_LOOK, LOOK_GROWTH = 0.03, 1.0, 1.1
 
 
 class Limits(NamedTuple):
@@ -107,8 +108,11 @@ class _Scoring:
     def run(self) -> Scored:
         with kept(self._prolong, lease=self._limits.lease):
             # What comes while the last answers are on their way is taken, too.
-            while self._claim() or not self._panel.is_idle():
-                self._record(self._panel.advance())
+            look = FIRST_LOOK
+            while (is_new := self._claim()) or not self._panel.is_idle():
+                answered = self._panel.advance(at_most=look)
+                self._record(answered)
+                look = FIRST_LOOK if is_new or answered else longer(look)
         # Every further block would only burn its turn while the model is away; beat rings again.
         more = not (self._blocks or self._panel.is_away)
         return Scored(self._decided, self._postponed, more)
@@ -278,3 +282,11 @@ def _actor(candidate: Candidate, decision: Decision) -> str:
 def backoff(attempts: int) -> timedelta:
     """How long to wait after so many attempts: from five seconds, doubling, to ten minutes."""
     return min(timedelta(seconds=BACKOFF_SECONDS * 2 ** min(attempts - 1, 10)), LONGEST_BACKOFF)
+
+
+def longer(look: float) -> float:
+    """How many seconds after a look for what is due that found nothing the next one comes.
+
+    About a tenth of the time that nothing has come, for a model may take minutes.
+    """
+    return min(LOOK_GROWTH * look, LONGEST_LOOK)

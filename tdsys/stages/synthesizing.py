@@ -53,7 +53,7 @@ from tdsys.stages.attempts import Block, Checked, Storable, at_worst, checked, i
 from tdsys.stages.leases import Clock, kept
 from tdsys.stages.novelty import compared
 from tdsys.stages.proving import proved
-from tdsys.stages.scoring import backoff
+from tdsys.stages.scoring import FIRST_LOOK, backoff, longer
 from tdsys.store import Store, Tx, batches, examples, making, policies
 from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed
@@ -63,9 +63,6 @@ log = logging.getLogger("tdsys.synthesizing")
 # then what else the process serves has its turn, or after many where it serves nothing else.
 PORTIONS_IN_A_ROW = 4
 PORTIONS_ALONE = 100
-# A place that is free looks for what was decided and is to be made once more: at first so often,
-# then more and more rarely, for a model may take minutes.
-FIRST_LOOK, LONGEST_LOOK = 0.03, 1.0
 SERIAL_STRIDE = 1000
 SOURCES = {Kind.BOOTSTRAP: Source.BOOTSTRAPPED, Kind.SYNTHESIS: Source.SYNTHETIC}
 DETAIL_SHOWN = 500
@@ -174,7 +171,7 @@ class _Places:
                 if not (self._is_alone and self._taken):
                     break
                 self._left.wait(pause)
-            pause = min(1.5 * pause, LONGEST_LOOK)
+            pause = longer(pause)
         return []
 
 

@@ -226,3 +226,25 @@ def test_a_lease_is_kept_while_the_judge_thinks(store: Store) -> None:
         store, judge=Slow(), verifier=ScriptedVerifier(), clock=Running(), limits=limits
     )
     assert scored.decided == 3
+
+
+def test_what_is_due_while_the_model_thinks_is_asked_about_before_it_has_answered(
+    store: Store,
+) -> None:
+    captured(store, [record(1)])
+    waiting: list[tuple[Future[Judgement | Unscored], Question]] = []
+
+    class Slow(ScriptedJudge):
+        """Answers nobody before it has been asked about both."""
+
+        def ask(self, question: Question) -> Future[Judgement | Unscored]:
+            answer: Future[Judgement | Unscored] = Future()
+            waiting.append((answer, question))
+            if len(waiting) == 1:
+                captured(store, [record(2)], batch="b2")
+                return answer
+            for each, asked in waiting:
+                each.set_result(self.said(asked))
+            return answer
+
+    assert score(store, Clock(), Slow()).decided == 2
