@@ -123,8 +123,10 @@ def test_synthesis_uses_many_strategies_fills_cells_evenly_and_tells_the_ratio(
     every, own = told.document["sets"]
     assert (every["name"], every["diversity"]["examples"]) == ("admitted", 36)
     assert (own["name"], own["diversity"]["examples"]) == (f"batch {result['batch'][:8]}", 24)
-    made_by_models = 24 - result["strategies"].get("templates", {"admitted": 0})["admitted"]
-    assert sum(result["solved_again"].values()) == made_by_models > 0
+    by_models = [one for name, one in result["strategies"].items() if name != "templates"]
+    admitted, made = (sum(one[name] for one in by_models) for name in ("admitted", "made"))
+    # All that was admitted; of the rest, what the verifier had not refuted before.
+    assert 0 < admitted <= sum(result["solved_again"].values()) <= made
     assert "solved again: " in tdsys("batch", "show", result["batch"]).out
     yields = tdsys("report", "yield", "--json").document
     assert sum(one["admitted"] for one in yields) == 36
