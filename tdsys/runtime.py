@@ -61,7 +61,9 @@ NOT_RUNNING = "start the embedded servers with `tdsys up`, or set {name}"
 
 
 class _Asking(Generic[Made]):
-    """What asks models, made once. Whoever takes it begins new work, and so before he claims any.
+    """What asks models and has their answers cached, made once.
+
+    Whoever takes it begins new work, and so before he claims any.
 
     Answers about what was forgotten meanwhile are dropped then, and none to work that began before
     is kept: nobody has to think of that.
@@ -268,7 +270,7 @@ class Runtime:
 
         return GuardedIntake()
 
-    @_Asking
+    @cached_property
     def judge(self) -> Judge:
         """The judge model with its rubric."""
         from tdsys.llm.judge import ModelJudge  # noqa: PLC0415  # dspy takes seconds to import
@@ -425,7 +427,7 @@ class Runtime:
     def check_models(self) -> None:
         """Import DSPy and refuse a model that cannot work; no call is made."""
         require_optuna()
-        _ = [one.of(self) for one in (Runtime.judge, Runtime.optimizer, Runtime.solver)]
+        _ = self.judge, [one.of(self) for one in (Runtime.optimizer, Runtime.solver)]
 
     @property
     def scoring_limits(self) -> Limits:

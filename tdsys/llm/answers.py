@@ -1,7 +1,7 @@
 """The cache of models' answers on this machine, each under a tag by which it can be evicted.
 
-An answer about one example has that example's fingerprint for a tag, one of a run its domain's, for
-any demo of that may be in its prompt; all others share one. DSPy's own cache knows no tags.
+An answer of a run has its domain's tag, for any demo of that may be in its prompt; all others share
+one. A judge's are not here at all: they stand in the ledger. DSPy's own cache knows no tags.
 
 One rule: what is answered to work that began before an eviction of its tag is not kept after it.
 Evictions are counted here by this machine; which ones of a database it is done with is told by its

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import dspy
 from pydantic import BaseModel, Field, create_model
 
-from tdsys.core.example import canonical, fingerprint
+from tdsys.core.example import canonical
 from tdsys.core.rubric import Answer, Dimension, Judgement, Juror, Question, Unscored, worth
 from tdsys.core.screening import clean_for_prompt
 from tdsys.core.sections import Member
@@ -86,10 +86,10 @@ class ModelJudge:
             return _unscored(error)
 
     def _asked(self, question: Question) -> Judgement:
-        # The cache would repeat an unusable answer for ever, were the sample not a new one.
+        # A provider may give the same question the same answer, and it was unusable.
         sample = question.sample
         fresh = {"rollout_id": sample, "temperature": 1.0} if sample else {}
-        with using(self._model_of(question.member).lm(), about=_content(question)):
+        with using(self._model_of(question.member).lm()):
             said = _program(question.member.prompt)(**_shown(question), config=fresh).assessment
         answers = {d: tuple(map(Answer, getattr(said.answers, d))) for d in Dimension}
         return Judgement(
@@ -103,7 +103,7 @@ class ModelJudge:
         name = member.model
         if name not in self._models:
             found = self._model if name is None else self._named(name)
-            self._models[name] = found.for_rows()
+            self._models[name] = found.for_ledger()
         return self._models[name]
 
 
@@ -112,12 +112,6 @@ def fenced(content: object) -> str:
     text = json.dumps(_clean(content), ensure_ascii=False)
     nonce = hashlib.blake2b(canonical(content), digest_size=8).hexdigest()
     return f"<<<DATA {nonce}\n{text}\nDATA {nonce}>>>"
-
-
-def _content(question: Question) -> str:
-    """By what its answers are found again when it has to be forgotten."""
-    asked = question.candidate
-    return fingerprint(asked.domain, asked.inputs, asked.outputs).hex()
 
 
 def _shown(question: Question) -> dict[str, str]:

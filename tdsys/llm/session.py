@@ -82,6 +82,7 @@ class Model:
     patience: float = PATIENCE_SECONDS
     gateway: Gateway | None = None
     prices: tuple[float, float] | None = None
+    is_cached: bool = True
 
     @property
     def label(self) -> str:
@@ -97,6 +98,11 @@ class Model:
     def for_rows(self) -> Model:
         """The same, for work that is put off and tried again when nobody answers."""
         return replace(self, retries=min(self.retries, ROW_RETRIES), patience=0.0)
+
+    def for_ledger(self) -> Model:
+        """As `for_rows`, where answers are in a ledger at once: a second copy is not cached."""
+        # Of a judge's call with fifteen others beside it SQLite is a third.
+        return replace(self.for_rows(), is_cached=False)
 
     def lm(self) -> Any:
         """The `dspy.LM` of this process."""
@@ -209,8 +215,7 @@ def using(
     """Run DSPy code on `lm`; yields the tracker of what it costs.
 
     `gate` hears of calls of the model, `callbacks` of everything, which takes time for everything.
-    `about`: the fingerprint of the one example that is told of, or `tombs.answers_in` the domain
-    whose examples may be; None: any may.
+    `about`: `tombs.answers_in` the domain whose examples may be told of; None: any may.
     """
     _prepared(os.getpid(), default_cache_dir())
     tracker = SharedTracker()
@@ -299,12 +304,15 @@ def translate(error: BaseException) -> TdsysError:
 @lru_cache(maxsize=8)
 def _opened(pid: int, model: Model) -> Any:
     if model.simulated:
-        return dspy.LM(model.label, engine=OfflineEngine(seed=model.seed), callbacks=[Resampling()])
+        offline = OfflineEngine(seed=model.seed)
+        return dspy.LM(
+            model.label, engine=offline, cache=model.is_cached, callbacks=[Resampling()]
+        )
     route = Route(model.name, gauge(model.name, model.api_base), model.retries, model.patience)
     gateway = model.gateway or _own_gateway(pid)
     # DSPy's own retries know nothing of the other workers and would wait a second time.
-    return dspy.LM(model.name, engine=GatedEngine(_engine(pid, model.name, model.api_base), gateway,
-                                                  route), num_retries=0)  # fmt: skip
+    engine = GatedEngine(_engine(pid, model.name, model.api_base), gateway, route)
+    return dspy.LM(model.name, engine=engine, cache=model.is_cached, num_retries=0)
 
 
 @lru_cache(maxsize=1)

@@ -104,8 +104,8 @@ def forget(
     """Delete whatever holds or held these contents, in any state; the ids.
 
     None of it comes in again. Dataset versions lose the content of their members, and models'
-    answers are to be evicted: those about it, and those that rest on a domain it is in or that is
-    `learned` from it.
+    answers are to be evicted: those that rest on a domain it is in or that is `learned` from it,
+    and those that may rest on any.
     """
     # Whatever comes in now waits, and then finds the tombstone.
     tx.execute(text("LOCK TABLE examples IN SHARE ROW EXCLUSIVE MODE"))
@@ -116,8 +116,7 @@ def forget(
     alike = _templates(tx, found)
     _bury(tx, found, forgotten=True, actor=actor, reason=reason, now=now, contents=contents)
     _drop(tx, alike)
-    rest = [answers_in(domain) for domain in sorted({*homes, *learned})]
-    tags = [SHARED_ANSWERS, *rest, *(one.hex() for one in sorted(contents))]
+    tags = [SHARED_ANSWERS, *(answers_in(domain) for domain in sorted({*homes, *learned}))]
     tx.execute(insert(cache_evictions), [{"tag": tag, "at": now} for tag in tags])
     return found
 
