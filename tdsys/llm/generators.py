@@ -7,20 +7,16 @@ and what it returns is data.
 from __future__ import annotations
 
 import inspect
-import os
 import sys
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future
-from contextvars import copy_context
 from functools import cached_property, partial
 from importlib.metadata import entry_points
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from tdsys.core.batch import GENERATOR, TEMPLATES, Draft, Kin, Order, Refused
 from tdsys.core.example import Document, Malformed, check_document
 from tdsys.errors import InvalidInput, ModelUnavailable
+from tdsys.llm.crew import Asked, crew
 from tdsys.reference import DOMAINS, ReferenceGenerator
 
 if TYPE_CHECKING:
@@ -86,14 +82,13 @@ class GeneratorMaker:
         self._name, self._generator, self._model = name, generator, model
         self._patience, self._threads, self._terms = patience, threads, prices
         self._hangs = self._is_measured = False
-        self._idle: list[_Asker] = []
         self.version = f"{GENERATOR}{name}"
         self.calls = max(1, len(generator.predictors())) if _is_dspy(generator) else 0
 
     def make(self, orders: Sequence[Order]) -> list[Draft | Refused]:
         """One outcome for each order, in their order."""
         if not _is_dspy(self._generator):
-            return [self._one(order) for order in orders]
+            return [self._heard(self._ask(order)) for order in orders]
         from tdsys.llm.metering import Meter, Purse  # noqa: PLC0415  # dspy is here already
         from tdsys.llm.session import using  # noqa: PLC0415
 
@@ -105,7 +100,7 @@ class GeneratorMaker:
         with using(self._asks.lm()):
             # The first of all attempts says how many calls the others need.
             alone = 0 if self._is_measured else 1
-            first = [self._one(*pair) for pair in zip(orders[:alone], meters, strict=False)]
+            first = self._side_by_side(orders[:alone], meters[:alone])
             self._learn(meters[:alone])
             able = purse.attempts(self.calls)
             upto = len(orders) if able is None else min(len(orders), alone + able)
@@ -114,14 +109,8 @@ class GeneratorMaker:
         return [*first, *rest, *(_short("others took what there was") for _ in orders[upto:])]
 
     def _side_by_side(self, orders: Sequence[Order], meters: Sequence[Meter]) -> list[Attempt]:
-        from tdsys.llm.session import crew  # noqa: PLC0415  # dspy is here already
-
-        pool = crew(os.getpid(), self._threads)
-        running = [
-            pool.submit(copy_context().run, self._one, order, meter)
-            for order, meter in zip(orders, meters, strict=True)
-        ]
-        return [one.result() for one in running]
+        asked = [self._ask(*pair) for pair in zip(orders, meters, strict=True)]
+        return [self._heard(*pair) for pair in zip(asked, meters, strict=True)]
 
     def _learn(self, meters: Sequence[Meter]) -> None:
         """How many calls an attempt takes: what the longest took, else more than was not enough."""
@@ -143,9 +132,16 @@ class GeneratorMaker:
             return self._terms(name)
         return (0.0, 0.0) if self._asks.simulated else self._asks.prices
 
-    def _one(self, order: Order, meter: Meter | None = None) -> Attempt:
-        """What an attempt came to, with what it cost."""
-        found = self._outcome(order, meter)
+    def _ask(self, order: Order, meter: Meter | None = None) -> Asked[Attempt]:
+        return crew(self._threads).ask(partial(self._outcome, order, meter))
+
+    def _heard(self, asked: Asked[Attempt], meter: Meter | None = None) -> Attempt:
+        """What an attempt came to, with what it cost; one that hangs is not asked again."""
+        try:
+            found = asked.result(self._patience)
+        except TimeoutError:
+            self._hangs = True
+            found = Refused("generator_hangs", f"no answer in {self._patience:.0f} s")
         if meter is None:
             return found
         meter.end()
@@ -156,6 +152,8 @@ class GeneratorMaker:
         return found._replace(calls=meter.calls, tokens=meter.tokens, micros=meter.cost)
 
     def _outcome(self, order: Order, meter: Meter | None) -> Attempt:
+        if self._hangs:
+            return Refused("generator_hangs", "it did not answer before")
         try:
             inputs, outputs = _parts(self._answer(order, meter))
             check_document({"inputs": inputs, "outputs": outputs})
@@ -165,7 +163,7 @@ class GeneratorMaker:
             told = f"{type(failed).__name__}: {failed}"[:REASON_SHOWN]
             if _is_dspy(self._generator) and _is_outage(failed):
                 return Refused("model_unavailable", told, later=True)
-            return Refused("generator_hangs" if self._hangs else "generator_failed", told)
+            return Refused("generator_failed", told)
         if not outputs:
             return Refused("malformed", "it returned no output fields")
         made_by: Document = {"strategy": self.version, "version": self.version,
@@ -177,34 +175,18 @@ class GeneratorMaker:
         return Draft(inputs, outputs, made_by, simulated=simulated)
 
     def _answer(self, order: Order, meter: Meter | None) -> Any:
-        """What it says in time; one that hangs is not asked again, its thread is left alone."""
-        if self._hangs:
-            raise TimeoutError("it did not answer before")
-        answer: Future[Any] = Future()
-
-        def ask() -> None:
-            try:
-                if meter is None:
-                    answer.set_result(_asked(self._generator, order))
-                    return
-                from tdsys.llm.metering import fresh  # noqa: PLC0415  # dspy is here already
-
-                with fresh(self._generator, order, meter) as program:
-                    answer.set_result(_asked(program, order))
-            except BaseException as failed:  # noqa: BLE001  # `_outcome` hears of it
-                told = failed if isinstance(failed, Exception) else RuntimeError(repr(failed))
-                answer.set_exception(told)
-
-        asker = _free(self._idle)
-        asker.give(partial(copy_context().run, ask))
+        """What it says; whatever a stranger raises is an Exception here."""
         try:
-            return answer.result(self._patience)
-        except TimeoutError:
-            self._hangs = not answer.done()
+            if meter is None:
+                return _asked(self._generator, order)
+            from tdsys.llm.metering import fresh  # noqa: PLC0415  # dspy is here already
+
+            with fresh(self._generator, order, meter) as program:
+                return _asked(program, order)
+        except Exception:
             raise
-        finally:
-            if answer.done():
-                self._idle.append(asker)
+        except BaseException as failed:
+            raise RuntimeError(repr(failed)) from failed
 
 
 def _short(told: str) -> Refused:
@@ -220,32 +202,6 @@ def _set_aside(orders: Sequence[Order]) -> tuple[int | None, int | None]:
     if any(one.most_tokens is None for one in orders):
         return calls, None
     return calls, sum((one.most_calls or 0) * (one.most_tokens or 0) for one in orders)
-
-
-class _Asker:
-    """A thread that is kept for the next question: a new one would open DSPy's cache anew.
-
-    No pool's: that would wait for one that hangs when this process ends.
-    """
-
-    def __init__(self) -> None:
-        self._questions: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        threading.Thread(target=self._serve, daemon=True, name="tdsys-asker").start()
-
-    def give(self, question: Callable[[], object]) -> None:
-        """Have it asked; one at a time."""
-        self._questions.put(question)
-
-    def _serve(self) -> None:
-        while True:
-            self._questions.get()()
-
-
-def _free(idle: list[_Asker]) -> _Asker:
-    try:
-        return idle.pop()
-    except IndexError:
-        return _Asker()
 
 
 class TemplateMaker:

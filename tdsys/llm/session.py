@@ -17,7 +17,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -245,12 +244,6 @@ def evict(evictions: Callable[[Sequence[Mark]], Sequence[Eviction]]) -> int:
     return dropped
 
 
-@lru_cache(maxsize=2)
-def crew(pid: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001  # the process is part of it
-    """The threads of a process that make examples: a new one would open DSPy's cache anew."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="tdsys-maker")
-
-
 def run_all(program: Any, requests: Sequence[Mapping[str, Any]], *, threads: int) -> list[Outcome]:
     """Run a program on every request inside `using`, in order; a failure is an outcome too."""
 
@@ -305,9 +298,7 @@ def translate(error: BaseException) -> TdsysError:
 def _opened(pid: int, model: Model) -> Any:
     if model.simulated:
         offline = OfflineEngine(seed=model.seed)
-        return dspy.LM(
-            model.label, engine=offline, cache=model.is_cached, callbacks=[Resampling()]
-        )
+        return dspy.LM(model.label, engine=offline, cache=model.is_cached, callbacks=[Resampling()])
     route = Route(model.name, gauge(model.name, model.api_base), model.retries, model.patience)
     gateway = model.gateway or _own_gateway(pid)
     # DSPy's own retries know nothing of the other workers and would wait a second time.

@@ -6,10 +6,8 @@ promises before anybody else looks at it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextvars import copy_context
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import dspy
@@ -25,9 +23,10 @@ from tdsys.core.rubric import Check, Outcome
 from tdsys.core.screening import text_of
 from tdsys.core.sketching import LINKED, likeness, sketch
 from tdsys.errors import ConfigurationError, ModelUnavailable
+from tdsys.llm.crew import crew
 from tdsys.llm.judge import fenced
 from tdsys.llm.prompting import Strategy, form
-from tdsys.llm.session import Chat, Model, SharedTracker, crew, translate, using
+from tdsys.llm.session import Chat, Model, SharedTracker, translate, using
 from tdsys.llm.session import Outcome as Answer
 
 SHOWN = 500
@@ -219,8 +218,8 @@ def asked(
 
     # Not DSPy's own: its progress bar, though disabled, does not bear several at once.
     with using(model.lm()) as tracker, dspy.context(adapter=Chat(once=True)):
-        pool = crew(os.getpid(), threads)
-        running = [pool.submit(copy_context().run, attempt, one) for one in requests]
+        ours = crew(threads)
+        running = [ours.ask(partial(attempt, one)) for one in requests]
         answers = [one.result() for one in running]
     return _shared(answers, tracker.tokens, tracker.micros(model.prices))
 
