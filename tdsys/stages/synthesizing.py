@@ -225,7 +225,7 @@ class _Portion:
 
     @contextmanager
     def _held(self) -> Iterator[_Desk]:
-        """A transaction in which the portion and its batch are ours alone."""
+        """A transaction in which the portion is ours alone."""
         with self._store.begin() as tx:
             yield self._desk(tx, *making.hold(tx, claimed=self._claimed))
 
@@ -258,7 +258,11 @@ class _Portion:
         if left <= 0 or same:
             return desk.step_down(same)
         maker = self._means.workshop.maker(now.strategy)
-        granted = desk.granted(maker, min(lacking, left, self._block), self._means.call_tokens)
+        size = min(lacking, left, self._block)
+        granted = desk.granted(maker, size, self._means.call_tokens)
+        if granted is None:
+            desk = desk.with_budget_held()
+            granted = desk.granted(maker, size, self._means.call_tokens)
         if granted is None:
             return desk.without_budget(maker)
         orders = desk.orders(maker, granted, self._material(desk, maker))
@@ -332,7 +336,7 @@ class _Portion:
 
 
 class _Desk(NamedTuple):
-    """A portion and its batch, held for one transaction; `own`: of the present strategy alone."""
+    """A portion, held for one transaction, and its batch; `own`: of the present strategy alone."""
 
     tx: Tx
     now: Claimed
@@ -356,6 +360,10 @@ class _Desk(NamedTuple):
         if making.is_unheard(self.tx, cell_id=self.now.id):
             return self.end(self.unheard())
         return self.wait(CellState.JUDGING, self.at)
+
+    def with_budget_held(self) -> _Desk:
+        """The same, and nobody takes of the batch's budget or gives back before it is decided."""
+        return self._replace(batch=batches.find(self.tx, batch_id=self.batch.id, hold=True))
 
     def without_budget(self, maker: Maker) -> bool:
         """What others have set aside, at the worst, is waited for: they give back what they can."""

@@ -341,7 +341,9 @@ def experience(tx: Tx, *, domain: str | None) -> list[Experience]:
 
 
 def close_if_over(tx: Tx, *, batch_id: UUID, now: datetime) -> BatchState | None:
-    """End a batch none of whose portions is open; call it with the batch held."""
+    """End a batch none of whose portions is open."""
+    # Of two that end their last portions at once the second sees what the first has done.
+    find(tx, batch_id=batch_id, hold=True)
     if tx.scalar(_ANY_OPEN, {"batch_id": batch_id}):
         return None
     kept = batches_table.c
@@ -365,6 +367,9 @@ _ANY_OPEN = (
 def cancel(tx: Tx, *, batch_id: UUID, now: datetime) -> bool:
     """End an open batch and what is open of it; what was made stays. False: it was not open."""
     kept, cell = batches_table.c, batch_cells.c
+    under_way = cell.batch_id == batch_id, IS_UNDER_WAY
+    # Portions before their batch, as workers do.
+    tx.execute(select(cell.id).where(*under_way).order_by(cell.id).with_for_update())
     ended = tx.scalar(
         update(batches_table)
         .where(kept.id == batch_id, kept.state == OPEN)
@@ -385,7 +390,7 @@ def cancel(tx: Tx, *, batch_id: UUID, now: datetime) -> bool:
         return False
     tx.execute(
         update(batch_cells)
-        .where(cell.batch_id == batch_id, IS_UNDER_WAY)
+        .where(*under_way)
         .values(
             state=CellState.CANCELLED.value,
             due_at=None,

@@ -1,7 +1,8 @@
 """The work on a batch: who has which portion, what its attempts came to, what they may cost.
 
-One rule: the batch's row is locked before a portion's, always, so two workers never wait for each
-other; and only whoever made the newest claim writes.
+One rule: a portion's row is locked before its batch's, always, so two workers never wait for each
+other, and the batch's, which all of them need, for as short as can be; and only whoever made the
+newest claim writes.
 """
 
 from __future__ import annotations
@@ -206,14 +207,15 @@ def times_asked(tx: Tx, *, batch_id: UUID) -> int:
 
 
 def hold(tx: Tx, *, claimed: Claimed) -> tuple[Batch, Claimed]:
-    """Keep a claimed portion and its batch for this transaction, as they are now.
+    """Keep a claimed portion for this transaction; it and its batch, as they are now.
 
-    Conflict when the claim is not the newest any more: whoever was slow must not write.
+    The batch is not kept: others may spend of it. Conflict when the claim is not the newest any
+    more: whoever was slow must not write.
     """
-    batch = tx.execute(_BATCH, {"batch_id": claimed.batch_id}).mappings().one()
     row = tx.execute(_CELL, _own(claimed)).mappings().one_or_none()
     if row is None:
         raise Conflict(f"portion {claimed.id} of a batch is in other hands or has ended")
+    batch = tx.execute(_BATCH, {"batch_id": claimed.batch_id}).mappings().one()
     return Batch.model_validate(batch), Claimed.model_validate(row)
 
 
@@ -232,7 +234,7 @@ _IS_OURS = (
     & (batch_cells.c.attempts == bindparam("own_attempts"))
     & (batch_cells.c.state == CellState.DUE.value)
 )
-_BATCH = select(batches).where(batches.c.id == bindparam("batch_id")).with_for_update()
+_BATCH = select(batches).where(batches.c.id == bindparam("batch_id"))
 _CELL = select(batch_cells).where(_IS_OURS).with_for_update()
 _PROLONGED = (
     update(batch_cells)
