@@ -32,7 +32,7 @@ SPARE_TRIES = 3
 FEWEST_COPIES = 4
 SHARE_OF_COPIES = 0.8
 # A cell is dealt out in portions of this size, so that several workers can fill it.
-PORTION = 10
+PORTION = 16
 # Portions may be small: a worker makes those of several cells side by side.
 PORTIONS_AT_ONCE = 4
 

@@ -39,7 +39,7 @@ def problem_of(outputs: Document) -> str:
 
 def place(store: Store, *, domain: str, examples: Sequence[Content]) -> int:
     """Place those of one domain that are not yet, some hundreds a transaction; how many."""
-    with store.begin() as tx:
+    with store.single() as tx:
         missing = clusters.unplaced(tx, example_ids=[one.id for one in examples])
     waiting = (one for one in examples if one.id in missing)
     while block := list(islice(waiting, AT_ONCE)):

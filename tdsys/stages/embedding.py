@@ -47,11 +47,12 @@ def embed(
 
     It does nothing where the policy names no embedder, and raises nothing of an embedder's.
     """
-    with store.begin() as tx:
+    with store.single() as tx:
         _, policy = policies.current(tx, domain=domain)
-        rules = policy.embedder
-        if rules is None:
-            return Embedded(domain)
+    rules = policy.embedder
+    if rules is None:
+        return Embedded(domain)
+    with store.begin() as tx:
         if not vectors.is_ready(tx):
             return _told(Embedded(domain, away=NO_PGVECTOR))
         missing = vectors.lacking(

@@ -113,7 +113,7 @@ def make_due(
     places = _Places(len(claimed), is_alone=is_alone)
 
     def claim() -> list[Claimed]:
-        with store.begin() as tx:
+        with store.single() as tx:
             return making.claim(tx, limit=1, lease=lease, now=clock())
 
     def work(one: Claimed) -> list[_Portion]:

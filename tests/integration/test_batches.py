@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from tdsys.core.batch import Kind
+from tdsys.core.batch import PORTION, Kind
 from tdsys.core.policy import Policy
 from tdsys.core.sections import Cells
 from tdsys.core.spending import Spend
@@ -83,7 +83,7 @@ def test_what_speaks_to_a_model_is_material_for_nothing_whoever_approved_it(stor
 
 def test_two_workers_share_a_batch_and_make_nothing_twice(store: Store) -> None:
     line, both = Line(store), threading.Barrier(2, timeout=10)
-    batch_id = line.ask(60)
+    batch_id, wanted = line.ask(8 * PORTION), 8 * PORTION
     once = threading.local()
 
     def meet() -> None:
@@ -98,8 +98,9 @@ def test_two_workers_share_a_batch_and_make_nothing_twice(store: Store) -> None:
     line.workshop.first.during = lambda: None
     report = line.run(batch_id)
     serials = [order.serial for order in line.workshop.first.orders]
-    assert len(serials) == len(set(serials)) == 60
-    assert (report.whole.made, report.whole.admitted) == (60, 60)
+    whole = report.whole
+    assert len(serials) == len(set(serials)) == whole.made == wanted + whole.waiting
+    assert whole.admitted == wanted
 
 
 def test_a_worker_that_only_makes_goes_on_with_what_is_lost_while_it_makes_the_rest(
@@ -107,19 +108,20 @@ def test_a_worker_that_only_makes_goes_on_with_what_is_lost_while_it_makes_the_r
 ) -> None:
     maker, is_first, seen = ScriptedMaker(), threading.Lock(), list[bool]()
     line = Line(store, ScriptedWorkshop(maker))
-    line.ask(20, topics=("sums",), difficulties=("easy",))
+    both = 2 * PORTION
+    line.ask(both, topics=("sums",), difficulties=("easy",))
 
     def others_are_judged() -> None:
-        if len(maker.orders) < 20 or not is_first.acquire(blocking=False):
+        if len(maker.orders) < both or not is_first.acquire(blocking=False):
             return
-        wait_for(lambda: candidates(store) == 10, "the other portion is there")
+        wait_for(lambda: candidates(store) == PORTION, "the other portion is there")
         heard = iter([make_assessment(0.1)])
         line.judge.answer = lambda _: next(heard, make_assessment())
         line.score()
-        seen.append(wait_for(lambda: len(maker.orders) == 21, "what it lost is made again"))
+        seen.append(wait_for(lambda: len(maker.orders) == both + 1, "what it lost is made again"))
 
     maker.during = others_are_judged
-    assert (line.make(is_alone=True).made, seen) == (21, [True])
+    assert (line.make(is_alone=True).made, seen) == (both + 1, [True])
 
 
 def candidates(store: Store) -> int:
@@ -192,17 +194,18 @@ def test_calls_that_a_dead_worker_had_reserved_count_as_made(store: Store) -> No
 
 
 def test_a_cancelled_batch_keeps_what_is_there_and_can_be_gone_on_with(line: Line) -> None:
-    batch_id = line.ask(200)
+    wanted = 20 * PORTION
+    batch_id = line.ask(wanted)
     line.make()
     filling.cancel(line.store, batch_id=batch_id, clock=line.clock)
     with pytest.raises(NotReady, match="cancelled already"):
         filling.cancel(line.store, batch_id=batch_id, clock=line.clock)
     assert line.make() == (0, 0, 0, False)
     before = filling.report(line.store, batch_id=batch_id).whole.made
-    assert 0 < before < 200
+    assert 0 < before < wanted
     assert filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
     report = line.run(batch_id)
-    assert (report.batch.state, report.whole.admitted) == ("finished", 200)
+    assert (report.batch.state, report.whole.admitted) == ("finished", wanted)
     with pytest.raises(NotReady, match="nothing of batch"):
         filling.resume(line.store, batch_id=batch_id, more=Budget(), clock=line.clock)
 
