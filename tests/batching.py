@@ -40,13 +40,13 @@ class Line:
         drafted_ = filling.draft(self.store, self.workshop, request)
         return filling.begin(self.store, drafted_, actor="ann", clock=self.clock)
 
-    def make(self, *, is_alone: bool = False) -> synthesizing.Worked:
+    def make(self, *, is_alone: bool = False, block: int = 16) -> synthesizing.Worked:
         return synthesizing.make_due(
             self.store,
             means=Means(self.workshop, self.verifier, self.solver),
             clock=self.clock,
             lease=LEASE,
-            block=16,
+            block=block,
             is_alone=is_alone,
         )
 

@@ -59,6 +59,9 @@ from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed
 
 log = logging.getLogger("tdsys.synthesizing")
+# With fewer places nobody asks while one writes; in so many times what is asked at once are answers
+# enough on their way while all write.
+FEWEST_AT_ONCE, ENOUGH = 2, 4
 # Each of those places takes so many one after another, and nobody waits for the slowest meanwhile;
 # then what else the process serves has its turn, or after many where it serves nothing else.
 PORTIONS_IN_A_ROW = 4
@@ -104,7 +107,7 @@ def make_due(
     `share` is called when others could work on some meanwhile, `tell` when one has made examples.
     """
     with store.begin() as tx:
-        claimed = making.claim(tx, limit=PORTIONS_AT_ONCE, lease=lease, now=clock())
+        claimed = list(_claimed(tx, block, lease=lease, now=clock()))
         is_more = making.is_more_due(tx, lease=lease, now=clock())
     if not claimed:
         return Worked(0, 0, 0, more=False)
@@ -136,6 +139,20 @@ def make_due(
         settled = [portion for one in running for portion in one.result()]
     made, refused = sum(one.made for one in settled), sum(one.refused for one in settled)
     return Worked(len(settled), made, refused, more=True)
+
+
+def _claimed(tx: Tx, block: int, *, lease: timedelta, now: datetime) -> Iterator[Claimed]:
+    """A few portions, unless fewer ask for enough already: what is more, others could make.
+
+    All of a batch ends sooner the fewer wait in the hands of who cannot ask for them yet.
+    """
+    wanted = 0
+    for place in range(PORTIONS_AT_ONCE):
+        if place >= FEWEST_AT_ONCE and wanted >= ENOUGH * block:
+            break
+        for one in making.claim(tx, limit=1, lease=lease, now=now):
+            wanted += one.wanted
+            yield one
 
 
 class _Places:

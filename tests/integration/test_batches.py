@@ -103,6 +103,23 @@ def test_two_workers_share_a_batch_and_make_nothing_twice(store: Store) -> None:
     assert whole.admitted == wanted
 
 
+@pytest.mark.parametrize(("block", "taken"), [(1, 2), (4, 2), (12, 3), (16, 4)])
+def test_a_worker_takes_no_more_portions_at_once_than_its_threads_can_ask_for(
+    line: Line, block: int, taken: int
+) -> None:
+    line.ask(8 * PORTION)
+    seen: list[int] = []
+
+    def look() -> None:
+        with line.store.begin() as tx:
+            in_hand = "SELECT count(*) FROM batch_cells WHERE attempts > 0"
+            seen.append(int(tx.scalar(text(in_hand)) or 0))
+
+    line.workshop.first.during = look
+    line.make(block=block)
+    assert seen[0] == taken
+
+
 def test_a_worker_that_only_makes_goes_on_with_what_is_lost_while_it_makes_the_rest(
     store: Store,
 ) -> None:
