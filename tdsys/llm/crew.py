@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
-from functools import lru_cache
+from functools import cache
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -59,7 +59,7 @@ class Asked(Generic[Said]):
         with self._lock:
             self._is_given_up = not self._answer.done()
         if self._is_given_up:
-            self._crew.replace()
+            self._crew.hire()
         return self._is_given_up
 
 
@@ -69,7 +69,7 @@ class Crew:
     def __init__(self, threads: int) -> None:
         self._questions: SimpleQueue[Asked[object]] = SimpleQueue()
         for _ in range(threads):
-            self.replace()
+            self.hire()
 
     def ask(self, question: Callable[[], Said]) -> Asked[Said]:
         """Have it asked as soon as a thread is free, in the order in which they come."""
@@ -77,8 +77,8 @@ class Crew:
         self._questions.put(asked)  # type: ignore[arg-type]  # whatever it says
         return asked
 
-    def replace(self) -> None:
-        """Another thread, for one that has no work to do or will never do any again."""
+    def hire(self) -> None:
+        """One thread more; in the place of one that hangs, too."""
         threading.Thread(target=self._serve, daemon=True, name="tdsys-maker").start()
 
     def _serve(self) -> None:
@@ -87,7 +87,7 @@ class Crew:
 
 
 def crew(threads: int) -> Crew:
-    """Those of this process."""
+    """The threads of this process, made once for each number of them."""
     with _hiring:
         return _hired(os.getpid(), threads)
 
@@ -95,6 +95,6 @@ def crew(threads: int) -> Crew:
 _hiring = threading.Lock()
 
 
-@lru_cache(maxsize=2)
+@cache
 def _hired(pid: int, threads: int) -> Crew:  # noqa: ARG001  # the process is part of the key
     return Crew(threads)

@@ -29,13 +29,12 @@ def compared(
     store: Store, outcomes: Sequence[Draft | Refused], maker: Maker, *, domain: str
 ) -> list[Draft | Refused]:
     """Each draft with what was found; refusals where it must not be like that."""
-    with store.single() as tx:
-        packed = benchmarks.packed(tx)
-    registered = Registered({name: array("q", marks) for name, marks in packed.items()})
-    found = [_uncontaminated(one, registered, len(packed)) for one in outcomes]
-    if maker.vouches:  # templates and generators are placed like everything else, later
-        return found
     with store.begin() as tx:
+        packed = benchmarks.packed(tx)
+        registered = Registered({name: array("q", marks) for name, marks in packed.items()})
+        found = [_uncontaminated(one, registered, len(packed)) for one in outcomes]
+        if maker.vouches:  # templates and generators are placed like everything else, later
+            return found
         return _placed(tx, found, maker, domain)
 
 

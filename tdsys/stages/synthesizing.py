@@ -59,8 +59,8 @@ from tdsys.store.batches import Batch
 from tdsys.store.making import Claimed
 
 log = logging.getLogger("tdsys.synthesizing")
-# With fewer places nobody asks while one writes; in so many times what is asked at once are answers
-# enough on their way while all write.
+# With fewer places nobody would ask while one writes; what wants so many times as much as is asked
+# at once keeps all threads busy.
 FEWEST_AT_ONCE, ENOUGH = 2, 4
 # Each of those places takes so many one after another, and nobody waits for the slowest meanwhile;
 # then what else the process serves has its turn, or after many where it serves nothing else.

@@ -49,22 +49,15 @@ def test_who_hangs_costs_a_thread_and_no_place(over: threading.Event) -> None:
 
 
 def test_whoever_comes_back_too_late_does_not_take_a_second_place(over: threading.Event) -> None:
-    crew, peak, running = Crew(1), [0], [0]
+    crew, together = Crew(1), threading.Barrier(2)
     late = crew.ask(lambda: over.wait(LONG))
     with pytest.raises(TimeoutError):
         late.result(0.01)
     over.set()
     assert late._answer.result(LONG)
-
-    def count() -> None:
-        running[0] += 1
-        peak[0] = max(peak[0], running[0])
-        threading.Event().wait(0.005)
-        running[0] -= 1
-
-    for one in [crew.ask(count) for _ in range(20)]:
-        one.result(LONG)
-    assert peak == [1]
+    for one in [crew.ask(lambda: together.wait(0.3)) for _ in range(2)]:
+        with pytest.raises(threading.BrokenBarrierError):
+            one.result(LONG)
 
 
 def test_patience_begins_when_a_question_is_really_asked(over: threading.Event) -> None:
