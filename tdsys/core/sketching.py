@@ -11,10 +11,8 @@ import math
 import re
 import zlib
 from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
-from math import log
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from tdsys.core.rarity import RARE, weight
@@ -27,15 +25,16 @@ NEAR = 0.55
 LINKED = 0.7
 LINKED_BY_NUMBERS = 0.4
 FEWEST_NUMBERS = 2
-# Each pair of the SAMPLED features is a key; three features in common are three keys in common.
-SAMPLED = 7
-COMMON_KEYS = 3
 SHORT = 3
 HEAVIEST = 2 * RARE
 
 _WORD = (1 << 32) - 1
-_WORDS = _WORD + 2
-_MIX, _MIX_2 = 0x9E3779B1, 0x85EBCA77
+_MIX = 0x9E3779B1
+# The squares of weights in steps, each as one byte, rounded up and down.
+_STEP = -(-(HEAVIEST**2) // 255)
+_SQUARES = [min(n, HEAVIEST) ** 2 for n in range(256)]
+_RAISED = bytes([-(-square // _STEP) for square in _SQUARES])
+_LOWERED = bytes([square // _STEP for square in _SQUARES])
 _SQUARED = [n * n for n in range(HEAVIEST + 1)].__getitem__
 _NUMBER = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?")
 
@@ -66,65 +65,45 @@ def likeness(left: Sketch, right: Sketch) -> float:
     """The cosine of two problems' words and pairs of neighbours; 1 for one template."""
     if left.template == right.template:
         return 1.0
-    return _cosine(left, right.features, right.length)
+    shared = _shared(left.features, right.features)
+    return shared / (left.length * right.length) if shared else 0.0
 
 
-class Kept(NamedTuple):
-    """Another template as it was `packed`, read as far as a likeness needs."""
+class Beside:
+    """One problem beside many templates, of which only the `packed` features are at hand."""
 
-    hashes: Sequence[int]
-    length: float
+    def __init__(self, one: Sketch) -> None:
+        self._features, self._length = one.features, one.length
+        most = bytearray(256)
+        features = packed(one.features)
+        count = len(one.features)
+        raised = features[4 * count :].translate(_RAISED)
+        for first, square in zip(features[: 4 * count : 4], raised, strict=True):
+            most[first] = max(most[first], square)
+        self._most = bytes(most)
+
+    def likeness(self, packed: bytes, *, least: float) -> float:
+        """How like one template is; it may be 0 where that is below `least`."""
+        count = len(packed) // 5
+        hashes, weights = packed[: 4 * count], packed[4 * count :]
+        # Most are far from it, which the first byte of each hash tells in a third of the time: what
+        # they share is no more than where these agree.
+        shared = sum(hashes[::4].translate(self._most))
+        length = sum(weights.translate(_LOWERED))
+        if _STEP * shared * shared < (least * self._length) ** 2 * length:
+            return 0.0
+        common = _shared(self._features, memoryview(hashes).cast("I"))
+        return common / (self._length * _length(weights)) if common else 0.0
 
 
-def kept(features: bytes) -> Kept:
-    """A template's features as `likeness_to` takes them."""
-    count = len(features) // 5
-    hashes = array("I")
-    hashes.frombytes(features[: 4 * count])
-    return Kept(hashes, _length(features[4 * count :]))
-
-
-def likeness_to(one: Sketch, other: Kept) -> float:
-    """The likeness to another template, of which only the `packed` features are at hand."""
-    return _cosine(one, other.hashes, other.length)
-
-
-def _cosine(one: Sketch, hashes: Iterable[int], length: float) -> float:
+def _shared(features: Mapping[int, int], others: Iterable[int]) -> int:
     # A feature's weight is its own, so both have the same: the product is a square.
-    shared = sum(map(_SQUARED, filter(None, map(one.features.get, hashes))))
-    return shared / (one.length * length) if shared else 0.0
+    return sum(map(_SQUARED, map(features.__getitem__, features.keys() & others)))
 
 
 def linked(alike: float, *, same_numbers: bool) -> bool:
     """Whether two problems that are so `alike` belong to one cluster."""
     return alike >= (LINKED_BY_NUMBERS if same_numbers else LINKED)
-
-
-def keys(features: Mapping[int, int]) -> list[int]:
-    """64 signed bits each: problems that are linked have COMMON_KEYS in common, nearly always.
-
-    Features are sampled by weight, with one random number for one feature wherever it stands, so
-    that two samples agree where the problems do: MinHash with weights (Cohen and Kaplan,
-    Summarizing data using bottom-k sketches, 2007).
-    """
-    # Exponentially distributed, the weight its rate; written out, for it is done for each feature.
-    by_rank = sorted([
-        (-log((((f * _MIX ^ f >> 15) * _MIX_2 & _WORD) + 1) / _WORDS) / heavy, f)
-        for f, heavy in features.items()
-    ])  # fmt: skip
-    sampled = sorted([feature for _, feature in by_rank[:SAMPLED]])
-    return [_signed(left << 32 | right) for left, right in combinations(sampled, 2)]
-
-
-def clusters(problems: Sequence[str]) -> list[int]:
-    """The cluster of each problem, named by its first member's index: all that is connected."""
-    sketches = [sketch(problem) for problem in problems]
-    forest = Forest()
-    for left, right, same_numbers in _candidates(sketches):
-        alike = likeness(sketches[left], sketches[right])
-        if linked(alike, same_numbers=same_numbers):
-            forest.join(left, right)
-    return [forest.root(index) for index in range(len(sketches))]
 
 
 class Forest:
@@ -169,29 +148,9 @@ def restored(mark: int, features: bytes) -> Sketch:
     return Sketch(mark, None, found, _length(found.values()))
 
 
-def salted(domain: str, words: Iterable[int]) -> list[int]:
-    """64-bit words that differ from those of any other domain."""
-    salt = _hashed("domain", domain)
-    return [salt ^ word for word in words]
-
-
-def _candidates(sketches: Iterable[Sketch]) -> Iterator[tuple[int, int, bool]]:
-    """Pairs of one template, of the same numbers, or with COMMON_KEYS."""
-    alone: dict[tuple[str, int], list[int]] = defaultdict(list)
-    shared: dict[int, list[int]] = defaultdict(list)
-    common: Counter[tuple[int, int]] = Counter()
-    for index, one in enumerate(sketches):
-        if known := alone["template", one.template]:
-            yield known[0], index, False
-        else:
-            for key in keys(one.features):
-                common.update([(other, index) for other in shared[key]])
-                shared[key].append(index)
-        known.append(index)
-        if one.numbers is not None:
-            yield from [(other, index, True) for other in alone["numbers", one.numbers]]
-            alone["numbers", one.numbers].append(index)
-    yield from [(*pair, False) for pair, count in common.items() if count >= COMMON_KEYS]
+def salt(domain: str) -> int:
+    """64 bits: by exclusive or, a domain's numbers and keys differ from those of any other."""
+    return _hashed("domain", domain)
 
 
 def _features(tokens: Sequence[str]) -> dict[int, int]:
@@ -224,8 +183,3 @@ def _length(weights: Iterable[int]) -> float:
 def _hashed(kind: str, text: str) -> int:
     digest = hashlib.blake2b(text.encode(), digest_size=8, person=kind.encode()).digest()
     return int.from_bytes(digest, signed=True)
-
-
-def _signed(word: int) -> int:
-    mixed = word * 0x9E3779B97F4A7C15 & (1 << 64) - 1
-    return mixed - (1 << 64) if mixed >> 63 else mixed

@@ -16,7 +16,6 @@ from tdsys.core.dataset import Admitted, Split
 from tdsys.core.fitting import Misfit, fitted, misfits, renamed
 from tdsys.core.policy import Policy, Shares, Signature
 from tdsys.core.sketching import Forest
-from tdsys.core.sketching import clusters as connected
 from tdsys.core.versions import Before, Draft, Leaving, Pool, Tombstone
 from tdsys.errors import Conflict, NotReady
 from tdsys.stages import clustering, embedding
@@ -229,6 +228,8 @@ def groups(
     held: dict[int, list[int]] = defaultdict(list)
     for place, one in enumerate(chosen):
         held[clusters[one.id]].append(place)
+    from tdsys.core.matching import clusters as connected  # noqa: PLC0415  # numpy
+
     forest, several = Forest(), [places for places in held.values() if len(places) > 1]
     for places in several:
         named = connected([clustering.problem_of(chosen[place].outputs) for place in places])

@@ -6,33 +6,31 @@ are only ever joined, so whatever workers do at once comes to what one would hav
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import text
 
 from tdsys.core.sketching import (
-    COMMON_KEYS,
+    LINKED,
     LINKED_BY_NUMBERS,
     NEAR,
+    Beside,
     Forest,
-    Kept,
     Sketch,
-    kept,
-    keys,
-    likeness_to,
     linked,
     packed,
     restored,
-    salted,
+    salt,
 )
 from tdsys.store import vectors
 from tdsys.store.engine import Tx
 
 # Any number of our own, beside the domain's.
 LOCK = 7_305
-# The first so many templates of a key stand for all: a key that more have says nothing about them.
+# The first so many templates of a key stand for all, and the first so many of those placed at once
+# for these: a key that more have says nothing about them.
 MOST_PER_KEY = 25
 MOST_COMPARED = 100
 # The id of no template and no example.
@@ -63,6 +61,16 @@ class _Template(NamedTuple):
     features: bytes
 
 
+class _Placed(NamedTuple):
+    """A template of what is being placed; one that `is_new` is not stored yet."""
+
+    id: int
+    cluster: int
+    features: bytes
+    sketch: Sketch
+    is_new: bool
+
+
 class _Own(NamedTuple):
     """What neighbours are looked for by."""
 
@@ -88,13 +96,20 @@ def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> int:
     An example that was placed before, or is gone, changes nothing.
     """
     hold(tx, domain=domain)
-    marks = {one.template: one for one in sketches.values()}
-    fresh = _add_templates(tx, domain, marks)
-    ids = {mark: id_ for id_, mark in tx.execute(_KNOWN, {"domain": domain, "marks": _list(marks)})}
+    placed = _placed(tx, domain, {one.template: one for one in sketches.values()})
+    new = [one for one in placed.values() if one.is_new]
+    ids = {one.sketch.template: one.id for one in placed.values()}
     owners = {id_: ids[one.template] for id_, one in sketches.items()}
-    same = _add_examples(tx, domain, sketches, owners)
-    common = _common(tx, domain, {ids[mark]: marks[mark] for mark in fresh})
-    return _join(tx, common, same, {ids[mark]: one for mark, one in marks.items()})
+    mine = salt(domain)
+    numbers = {id_: mine ^ one.numbers for id_, one in sketches.items() if one.numbers is not None}
+    met = _add_numbers(tx, numbers, owners)
+    forest = _joined(tx, placed, _add_keys(tx, new, salt=mine), met)
+    _add_templates(tx, domain, new, forest)
+    _add_examples(tx, owners, numbers)
+    moved = forest.moved()
+    stored = moved.keys() - {one.id for one in new}
+    _move(tx, {high: moved[high] for high in stored})
+    return len(moved)
 
 
 def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
@@ -110,7 +125,9 @@ def join(tx: Tx, *, pairs: Iterable[tuple[int, int]]) -> int:
     for one, other in ones:
         if one in owners and other in owners:
             forest.join(owners[one], owners[other])
-    return _moved(tx, forest)
+    moved = forest.moved()
+    _move(tx, moved)
+    return len(moved)
 
 
 def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
@@ -138,10 +155,10 @@ def nearest_to(tx: Tx, *, domain: str, new: Sequence[Sketch], limit: int) -> lis
     """
     tx.execute(_INDEXED)
     marks = {"domain": domain, "marks": _list({one.template for one in new})}
-    known = {mark: id_ for id_, mark in tx.execute(_KNOWN, marks)}
+    known = {mark: id_ for id_, mark, _ in tx.execute(_KNOWN, marks)}
     found = []
     for one in new:
-        numbers = None if one.numbers is None else salted(domain, [one.numbers])[0]
+        numbers = None if one.numbers is None else salt(domain) ^ one.numbers
         own = _Own(known.get(one.template, NOT_PLACED), domain, numbers, one)
         near = _beside(tx, own, mine=None, example_id=NOT_PLACED, limit=limit)[:limit]
         found.append([_as_linked(neighbour) for neighbour in near])
@@ -162,17 +179,18 @@ def _beside(
     also: Collection[int] = (),
 ) -> list[Neighbour]:
     """So many by their words, and beside them those of `also` that are of its cluster."""
-    near = _near_templates(tx, own)
+    beside = Beside(own.sketch)
+    near = _near_templates(tx, own, beside)
     near.sort(key=lambda pair: -pair[1])
     found = {template.id: (template, alike) for template, alike in near[:limit]}
     for template in _templates(tx, _owners(tx, also)):
         if template.cluster == mine:
-            alike = likeness_to(own.sketch, kept(template.features))
+            alike = beside.likeness(template.features, least=0.0)
             found.setdefault(template.id, (template, alike))
     if not found:
         return []
     rows = tx.execute(_MEMBERS, {"ids": _list(found), "self": example_id, "limit": limit})
-    beside = [
+    neighbours = [
         Neighbour(
             example_id=row.example_id,
             likeness=found[row.template_id][1],
@@ -184,99 +202,117 @@ def _beside(
         )
         for row in rows
     ]
-    beside.sort(key=lambda one: (-one.likeness, not one.same_numbers, one.example_id))
-    return beside
+    neighbours.sort(key=lambda one: (-one.likeness, not one.same_numbers, one.example_id))
+    return neighbours
 
 
-def _near_templates(tx: Tx, own: _Own) -> list[tuple[_Template, float]]:
-    sketch = own.sketch
-    wanted = _list(salted(own.domain, keys(sketch.features)))
+def _near_templates(tx: Tx, own: _Own, beside: Beside) -> list[tuple[_Template, float]]:
+    from tdsys.core.matching import keyed  # noqa: PLC0415  # numpy, for who compares
+
+    found = keyed([packed(own.sketch.features)], salt=salt(own.domain))
     by_words = tx.scalars(
-        _NEAR, {"keys": wanted, "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
+        _NEAR, {"keys": _list(found.keys.tolist()), "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
     ).all()
     same = _same_numbers(tx, own.numbers)
-    found: list[tuple[_Template, float]] = []
+    near: list[tuple[_Template, float]] = []
     for one in _templates(tx, {own.template_id, *by_words, *same}):
         is_own = one.id == own.template_id
-        alike = 1.0 if is_own else likeness_to(sketch, kept(one.features))
-        if alike >= (LINKED_BY_NUMBERS if one.id in same else NEAR):
-            found.append((one, alike))
-    return found
+        least = LINKED_BY_NUMBERS if one.id in same else NEAR
+        alike = 1.0 if is_own else beside.likeness(one.features, least=least)
+        if alike >= least:
+            near.append((one, alike))
+    return near
 
 
-def _add_templates(tx: Tx, domain: str, marks: Mapping[int, Sketch]) -> list[int]:
-    """The marks of those that were not there."""
-    features = ",".join(packed(one.features).hex() for one in marks.values())
-    given = {"domain": domain, "marks": _list(marks), "features": features}
-    return list(tx.scalars(_ADD_TEMPLATES, given))
+def _placed(tx: Tx, domain: str, marks: Mapping[int, Sketch]) -> dict[int, _Placed]:
+    """The templates of these marks by their ids, which those that are new get here."""
+    given = {"domain": domain, "marks": _list(marks)}
+    known = {mark: (id_, cluster) for id_, mark, cluster in tx.execute(_KNOWN, given)}
+    ids = iter(tx.scalars(_NEW_IDS, {"count": len(marks) - len(known)}).all())
+    placed = []
+    for mark, one in marks.items():
+        id_, cluster = known.get(mark) or (next(ids),) * 2
+        placed.append(_Placed(id_, cluster, packed(one.features), one, mark not in known))
+    return {one.id: one for one in placed}
 
 
-def _add_examples(
-    tx: Tx, domain: str, sketches: Mapping[int, Sketch], owners: Mapping[int, int]
-) -> set[tuple[int, int]]:
-    """Note each one's template and numbers; which templates are met with the same numbers now."""
-    told = {id_: one.numbers for id_, one in sketches.items() if one.numbers is not None}
-    numbers = dict(zip(told, map(str, salted(domain, told.values())), strict=True))
+def _add_keys(tx: Tx, new: Sequence[_Placed], *, salt: int) -> list[tuple[int, int]]:
+    """Note the keys of what is new; which have enough in common with it."""
+    from tdsys.core.matching import COMMON_KEYS, in_common, keyed  # noqa: PLC0415  # numpy
+
+    if not new:
+        return []
+    found = keyed([one.features for one in new], salt=salt)
+    owners = [new[place].id for place in found.owners.tolist()]
+    given = {"keys": _list(found.keys.tolist()), "templates": _list(owners)}
+    limits = {"most": MOST_PER_KEY, "common": COMMON_KEYS}
+    told = tx.scalar(_BY_KEYS, given | limits)
+    tx.execute(_ADD_KEYS, given)
+    beside = in_common(found, most=MOST_PER_KEY)
+    return [*_pairs(told), *((new[one].id, new[other].id) for one, other in beside)]
+
+
+def _add_templates(tx: Tx, domain: str, new: Sequence[_Placed], forest: Forest) -> None:
+    """Note what is new in the cluster it is of by now: nothing has to be moved again."""
     given = {
-        "ids": _list(sketches),
-        "templates": _list(owners[id_] for id_ in sketches),
-        "numbers": ",".join([numbers.get(id_, "") for id_ in sketches]),
+        "domain": domain,
+        "ids": _list(one.id for one in new),
+        "marks": _list(one.sketch.template for one in new),
+        "clusters": _list(forest.root(one.id) for one in new),
+        "features": ",".join([one.features.hex() for one in new]),
+    }
+    tx.execute(_ADD_TEMPLATES, given)
+
+
+def _add_examples(tx: Tx, owners: Mapping[int, int], numbers: Mapping[int, int]) -> None:
+    given = {
+        "ids": _list(owners),
+        "templates": _list(owners.values()),
+        "numbers": ",".join([str(numbers.get(id_, "")) for id_ in owners]),
     }
     tx.execute(_ADD_EXAMPLES, given)
-    pairs = {
-        "numbers": ",".join(numbers.values()),
-        "templates": _list(owners[id_] for id_ in numbers),
-    }
-    met = tx.execute(_ADD_NUMBERS, pairs).all()
+
+
+def _add_numbers(
+    tx: Tx, numbers: Mapping[int, int], owners: Mapping[int, int]
+) -> set[tuple[int, int]]:
+    """Note each template's numbers; which templates are met with the same ones now."""
+    told = {"numbers": _list(numbers.values()), "templates": _list(owners[n] for n in numbers)}
+    met = tx.execute(_ADD_NUMBERS, told).all()
     fresh = {"numbers": _list(n for n, _ in met), "templates": _list(t for _, t in met)}
-    rows = tx.execute(_BY_NUMBERS, {**fresh, "most": MOST_PER_KEY}).all()
-    return {(min(pair), max(pair)) for pair in map(tuple, rows)}
+    found = _pairs(tx.scalar(_BY_NUMBERS, {**fresh, "most": MOST_PER_KEY}))
+    return {(min(pair), max(pair)) for pair in found}
 
 
-def _common(tx: Tx, domain: str, fresh: Mapping[int, Sketch]) -> list[tuple[int, int]]:
-    """Write the keys of new templates; which others have enough of them, most in common first."""
-    found = sorted(
-        (word, id_) for id_, one in fresh.items() for word in salted(domain, keys(one.features))
-    )
-    given = {
-        "templates": _list(id_ for _, id_ in found),
-        "keys": _list(word for word, _ in found),
-    }
-    tx.execute(_ADD_KEYS, given)
-    limits = {"most": MOST_PER_KEY, "common": COMMON_KEYS}
-    rows = tx.execute(_BY_KEYS, {**given, **limits}).all()
-    return [(one, other) for one, other, _ in sorted(rows, key=itemgetter(2), reverse=True)]
-
-
-def _join(
+def _joined(
     tx: Tx,
+    placed: Mapping[int, _Placed],
     common: Iterable[tuple[int, int]],
-    same: set[tuple[int, int]],
-    placed: Mapping[int, Sketch],
-) -> int:
-    """Join the clusters of every pair that is linked; one of each pair is `placed` just now."""
+    same: Iterable[tuple[int, int]],
+) -> Forest:
+    """All that is linked, joined; one of each pair at least is `placed` now."""
     # Who has most in common comes first: the rest of their cluster need not be looked at then.
-    pairs = dict.fromkeys([*((min(pair), max(pair)) for pair in common), *sorted(same)])
-    known = {one.id: one for one in _templates(tx, {id_ for pair in pairs for id_ in pair})}
-    read: dict[int, Kept] = {}
+    others = {id_ for pair in chain(common, same) for id_ in pair} - placed.keys()
+    templates: dict[int, _Template | _Placed] = {one.id: one for one in _templates(tx, others)}
+    templates |= placed
+    besides: dict[int, Beside] = {}
     forest = Forest()
-    for pair in pairs:
-        one, other = pair if pair[0] in placed else reversed(pair)
-        owners = known[one].cluster, known[other].cluster
-        if forest.root(owners[0]) == forest.root(owners[1]):
-            continue  # most pairs that share keys are one cluster already
-        if other not in read:
-            read[other] = kept(known[other].features)
-        if linked(likeness_to(placed[one], read[other]), same_numbers=pair in same):
-            forest.join(*owners)
-    return _moved(tx, forest)
+    for pairs, least in ((common, LINKED), (same, LINKED_BY_NUMBERS)):
+        for pair in pairs:
+            one, other = pair if pair[0] in placed else reversed(pair)
+            ours, theirs = templates[one].cluster, templates[other].cluster
+            if forest.root(ours) == forest.root(theirs):
+                continue  # most pairs that share keys are one cluster already
+            if one not in besides:
+                besides[one] = Beside(placed[one].sketch)
+            if besides[one].likeness(templates[other].features, least=least) >= least:
+                forest.join(ours, theirs)
+    return forest
 
 
-def _moved(tx: Tx, forest: Forest) -> int:
-    moved = forest.moved()
+def _move(tx: Tx, moved: Mapping[int, int]) -> None:
     if moved:
         tx.execute(_JOIN, {"high": _list(moved), "low": _list(moved.values())})
-    return len(moved)
 
 
 def _same_numbers(tx: Tx, numbers: int | None) -> set[int]:
@@ -288,8 +324,13 @@ def _same_numbers(tx: Tx, numbers: int | None) -> set[int]:
 def _templates(tx: Tx, ids: Collection[int]) -> list[_Template]:
     if not ids:
         return []
-    rows = tx.execute(_TEMPLATES, {"ids": _list(sorted(ids))}).all()
-    return [_Template(row.id, row.cluster, row.features) for row in rows]
+    told, features = tx.execute(_TEMPLATES, {"ids": _list(sorted(ids))}).one()
+    numbers = map(int, told.split(",") if told else ())
+    found, at = [], 0
+    for id_, cluster, length in zip(numbers, numbers, numbers, strict=True):
+        found.append(_Template(id_, cluster, features[at : at + length]))
+        at += length
+    return found
 
 
 def _owners(tx: Tx, example_ids: Collection[int]) -> set[int]:
@@ -302,6 +343,12 @@ def _list(numbers: Iterable[int]) -> str:
     return ",".join(map(str, numbers))
 
 
+def _pairs(told: str | None) -> Iterator[tuple[int, int]]:
+    """What Postgres told as one text: rows cost several times that."""
+    numbers = map(int, told.split(",") if told else ())
+    return zip(numbers, numbers, strict=True)
+
+
 def _numbers(name: str) -> str:
     return f"unnest(CAST(string_to_array(:{name}, ',') AS bigint[]))"
 
@@ -310,7 +357,7 @@ def _numbers(name: str) -> str:
 # and would read all of them ever after.
 _PLANNED = (
     "set_config('enable_seqscan', 'off', true), "
-    "set_config('plan_cache_mode', 'force_custom_plan', true)"
+    "set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true)"
 )
 _INDEXED = text(f"SELECT {_PLANNED}")
 _LOCK = text(f"SELECT pg_advisory_xact_lock(:lock, hashtext(:domain)), {_PLANNED}")
@@ -320,24 +367,23 @@ _UNPLACED = text(
     WHERE NOT EXISTS (SELECT FROM example_templates WHERE example_id = id)
     """  # noqa: S608  # ours, from above
 )
+_NEW_IDS = text(
+    """
+    SELECT nextval(pg_get_serial_sequence('templates', 'id')) FROM generate_series(1, :count)
+    """
+)
 _ADD_TEMPLATES = text(
     f"""
     INSERT INTO templates (id, domain, mark, features, cluster)
-    SELECT fresh.id, :domain, fresh.mark, fresh.features, fresh.id
-    FROM (
-        SELECT nextval(pg_get_serial_sequence('templates', 'id')) AS id, given.mark,
-               decode(coalesce(given.features, ''), 'hex') AS features
-        FROM (SELECT {_numbers("marks")} AS mark,
-                     unnest(string_to_array(:features, ',')) AS features) AS given
-        WHERE NOT EXISTS (
-            SELECT FROM templates WHERE domain = :domain AND mark = given.mark)
-    ) AS fresh
-    RETURNING mark
+    SELECT id, :domain, mark, decode(coalesce(features, ''), 'hex'), cluster
+    FROM (SELECT {_numbers("ids")} AS id, {_numbers("marks")} AS mark,
+                 unnest(string_to_array(:features, ',')) AS features,
+                 {_numbers("clusters")} AS cluster) AS given
     """  # noqa: S608
 )
 _KNOWN = text(
     f"""
-    SELECT id, mark FROM templates
+    SELECT id, mark, cluster FROM templates
     WHERE domain = :domain AND mark IN (SELECT {_numbers("marks")})
     """  # noqa: S608
 )
@@ -359,14 +405,15 @@ _ADD_KEYS = text(
 )
 _BY_KEYS = text(
     f"""
-    SELECT given.template_id, other.template_id, count(*)
-    FROM (SELECT {_numbers("keys")} AS key, {_numbers("templates")} AS template_id) AS given
-    CROSS JOIN LATERAL (
-        SELECT kept.template_id FROM template_keys AS kept
-        WHERE kept.key = given.key AND kept.template_id <> given.template_id
-        ORDER BY kept.template_id LIMIT :most
-    ) AS other
-    GROUP BY 1, 2 HAVING count(*) >= :common
+    SELECT string_agg(concat_ws(',', one, other), ',' ORDER BY keys DESC) FROM (
+        SELECT given.template_id AS one, other.template_id AS other, count(*) AS keys
+        FROM (SELECT {_numbers("keys")} AS key, {_numbers("templates")} AS template_id) AS given
+        CROSS JOIN LATERAL (
+            SELECT kept.template_id FROM template_keys AS kept
+            WHERE kept.key = given.key ORDER BY kept.template_id LIMIT :most
+        ) AS other
+        GROUP BY 1, 2 HAVING count(*) >= :common
+    ) AS found
     """  # noqa: S608
 )
 _ADD_NUMBERS = text(
@@ -378,7 +425,7 @@ _ADD_NUMBERS = text(
 )
 _BY_NUMBERS = text(
     f"""
-    SELECT given.template_id, other.template_id
+    SELECT string_agg(concat_ws(',', given.template_id, other.template_id), ',')
     FROM (SELECT {_numbers("numbers")} AS numbers, {_numbers("templates")} AS template_id) AS given
     CROSS JOIN LATERAL (
         SELECT kept.template_id FROM template_numbers AS kept
@@ -389,7 +436,9 @@ _BY_NUMBERS = text(
 )
 _TEMPLATES = text(
     f"""
-    SELECT id, cluster, features FROM templates WHERE id IN (SELECT {_numbers("ids")})
+    SELECT string_agg(concat_ws(',', id, cluster, length(features)), ','),
+           string_agg(features, CAST('' AS bytea))
+    FROM templates WHERE id IN (SELECT {_numbers("ids")})
     """  # noqa: S608
 )
 _JOIN = text(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tdsys.client import CaptureClient, MemorySpool
-from tdsys.core.sketching import clusters
+from tdsys.core.matching import clusters
 from tdsys.reference import DOMAINS
 from tdsys.stages import capture, monitoring, trending
 from tdsys.store import Store

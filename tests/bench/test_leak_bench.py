@@ -15,8 +15,8 @@ import pytest
 
 from tdsys.core.dataset import Split, divide
 from tdsys.core.example import Cell
+from tdsys.core.matching import clusters
 from tdsys.core.policy import Shares
-from tdsys.core.sketching import clusters
 from tdsys.reference import DOMAINS, ReferenceGenerator
 from tests.editing import EDITS
 from tests.factories import make_admitted

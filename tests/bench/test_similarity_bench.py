@@ -17,7 +17,8 @@ import pytest
 from sqlalchemy import text
 
 from tdsys.core import sketching
-from tdsys.core.sketching import NEAR, Sketch, sketch
+from tdsys.core.matching import COMMON_KEYS, keyed
+from tdsys.core.sketching import NEAR, Sketch, packed, sketch
 from tdsys.reference import DOMAINS, ReferenceGenerator
 from tdsys.store import Store, clusters
 from tests.bench import minhash
@@ -39,6 +40,11 @@ def gsm8k() -> list[str]:
     return [json.loads(line)["question"] for line in path.open()]
 
 
+def keys_of(one: Sketch) -> list[int]:
+    found: list[int] = keyed([packed(one.features)]).keys.tolist()
+    return found
+
+
 class Found:
     """Which of the stored problems each rule calls near a problem."""
 
@@ -49,7 +55,7 @@ class Found:
         self.by_numbers: dict[int | None, list[int]] = {}
         self.by_band: dict[tuple[int, ...], list[int]] = {}
         for n, one in enumerate(self.sketches):
-            for key in sketching.keys(one.features):
+            for key in keys_of(one):
                 self.by_key.setdefault(key, []).append(n)
             self.by_numbers.setdefault(one.numbers, []).append(n)
             for band in minhash.bands(self.shingles[n]):
@@ -57,7 +63,7 @@ class Found:
 
     def near(self, one: Sketch, *, limit: float, by_numbers: float, keys: int) -> set[int]:
         met: dict[int, int] = {}
-        for key in sketching.keys(one.features):
+        for key in keys_of(one):
             for n in self.by_key.get(key, ()):
                 met[n] = met.get(n, 0) + 1
         same = set(self.by_numbers.get(one.numbers, ())) if one.numbers is not None else set()
@@ -79,7 +85,7 @@ class Found:
                 one,
                 limit=sketching.LINKED,
                 by_numbers=sketching.LINKED_BY_NUMBERS,
-                keys=sketching.COMMON_KEYS,
+                keys=COMMON_KEYS,
             ),
             "neighbour": self.near(one, limit=NEAR, by_numbers=sketching.LINKED_BY_NUMBERS, keys=1),
             "MinHash .5": self.by_minhash(problem, limit=0.5),

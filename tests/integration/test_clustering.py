@@ -13,8 +13,8 @@ from sqlalchemy import text
 from tdsys.core import versions
 from tdsys.core.dataset import Split
 from tdsys.core.example import Candidate
+from tdsys.core.matching import clusters as compared
 from tdsys.core.policy import Policy, Signature
-from tdsys.core.sketching import clusters as compared
 from tdsys.core.versions import Pool
 from tdsys.reference import ReferenceGenerator
 from tdsys.stages import clustering, scoring

@@ -1,0 +1,101 @@
+"""Which problems are worth comparing: the keys of many at once, and who has enough in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+from math import log
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdsys.core.matching import COMMON_KEYS, SAMPLED, Keyed, in_common, keyed
+from tdsys.core.sketching import packed, salt, sketch
+
+WORDS = [
+    "red",
+    "apples",
+    "gives",
+    "keeps",
+    "the",
+    "baker",
+    "sells",
+    "twenty",
+    "buns",
+    "in",
+    "total",
+    "how",
+    "many",
+]
+texts = st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)
+MASK_32, MASK_64 = (1 << 32) - 1, (1 << 64) - 1
+
+
+def rank(feature: int, weight: int) -> float:
+    """The module's, for one feature: an exponential number of its own, its weight the rate."""
+    mixed = (feature * 0x9E3779B1 ^ feature >> 15) & MASK_64
+    return -log(((mixed * 0x85EBCA77 & MASK_32) + 1) / (MASK_32 + 2)) / weight
+
+
+def keys(features: Mapping[int, int]) -> list[int]:
+    """Of one template, step by step."""
+    sampled = sorted(sorted(features, key=lambda one: rank(one, features[one]))[:SAMPLED])
+    mixed = [(a << 32 | b) * 0x9E3779B97F4A7C15 & MASK_64 for a, b in combinations(sampled, 2)]
+    return [key - (1 << 64) if key >> 63 else key for key in mixed]
+
+
+def found(problems: list[str], *, salt: int = 0) -> Keyed:
+    return keyed([packed(sketch(problem).features) for problem in problems], salt=salt)
+
+
+@given(st.lists(texts, max_size=8), st.integers(-(2**63), 2**63 - 1))
+def test_the_keys_of_many_are_those_of_each(problems: list[str], salt: int) -> None:
+    told = found(problems, salt=salt)
+    expected = sorted(
+        (salt ^ key, place)
+        for place, problem in enumerate(problems)
+        for key in keys(sketch(problem).features)
+    )
+    assert list(zip(told.keys.tolist(), told.owners.tolist(), strict=True)) == expected
+
+
+def test_a_template_has_a_key_for_each_two_of_seven_features_however_long_it_is() -> None:
+    long = " ".join(
+        f"{WORDS[n % 12]}{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}" for n in range(5000)
+    )
+    told = found(["", "Buns.", "red apples", long])
+    assert Counter(told.owners.tolist()) == {2: 3, 3: 21}
+
+
+def test_the_keys_of_another_domain_are_others() -> None:
+    one, other = (set(found([" ".join(WORDS)], salt=salt(name)).keys.tolist()) for name in "ab")
+    assert len(one) == 21
+    assert not one & other
+
+
+def told(*owned: tuple[int, int]) -> Keyed:
+    """Keys as if these owners had them."""
+    pairs = np.array(sorted(owned), dtype=np.int64).reshape(-1, 2)
+    return Keyed(pairs[:, 0], pairs[:, 1])
+
+
+@given(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 6))))
+def test_two_are_compared_that_have_keys_enough_in_common(owned: set[tuple[int, int]]) -> None:
+    held = {one: {key for key, owner in owned if owner == one} for one in range(7)}
+    expected = {
+        (one, other)
+        for one, other in combinations(range(7), 2)
+        if len(held[one] & held[other]) >= COMMON_KEYS
+    }
+    pairs = in_common(told(*owned))
+    assert set(pairs) == expected
+    assert len(pairs) == len(expected)
+
+
+def test_of_a_key_that_many_have_the_first_stand_for_all() -> None:
+    crowd = told(*((key, owner) for key in range(3) for owner in range(50)))
+    assert len(in_common(crowd)) == 50 * 49 / 2
+    assert {one for one, _ in in_common(crowd, most=2)} == {0, 1}
+    assert {other for _, other in in_common(crowd, most=2)} == set(range(1, 50))
