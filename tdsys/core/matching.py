@@ -5,8 +5,8 @@ Imported by who compares and nobody else: numpy takes a tenth of a second and 20
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,45 +21,78 @@ COMMON_KEYS = 3
 _WORD = np.uint64((1 << 32) - 1)
 _HALF, _MIXED = np.uint64(32), np.uint64(15)
 _MIX, _MIX_2 = np.uint64(0x9E3779B1), np.uint64(0x85EBCA77)
+# Above every id: a pair is one number, for half a million that are compared at once.
+_LARGEST = 1 << 44
 _MIX_KEY = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Keyed(NamedTuple):
-    """Keys in order, and for each the place of the template that has it."""
+    """Keys in order, and for each who has it."""
 
     keys: NDArray[np.int64]
     owners: NDArray[np.int64]
 
 
-def keyed(features: Sequence[bytes], *, salt: int = 0) -> Keyed:
-    """The keys of templates by their `packed` features, at most 21 each, 64 signed bits.
+class Met(NamedTuple):
+    """Which pairs have keys enough in common, the older first, those with most in common first.
 
-    Problems that are linked have COMMON_KEYS in common, nearly always. Features are sampled by
-    weight, with one random number for one feature wherever it stands, so that two samples agree
-    where the problems do: MinHash with weights (Cohen and Kaplan, Summarizing data using bottom-k
-    sketches, 2007).
+    `kept` are the keys that are to be kept with their owners.
     """
-    owners, sampled = _sampled(features)
+
+    pairs: list[tuple[int, int]]
+    kept: Keyed
+
+
+NOTHING = Keyed(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def keyed(features: Mapping[int, bytes], *, salt: int = 0) -> Keyed:
+    """The keys of templates by their `packed` features, at most 21 each.
+
+    A key is 64 signed bits; problems that are linked have COMMON_KEYS in common, nearly always.
+    Features are sampled by weight, with one random number for one feature wherever it stands, so
+    that two samples agree where the problems do: MinHash with weights (Cohen and Kaplan,
+    Summarizing data using bottom-k sketches, 2007).
+    """
+    places, sampled = _sampled(list(features.values()))
     lefts, rights, ours = [], [], []
     for apart in range(1, SAMPLED):
-        paired = owners[:-apart] == owners[apart:]
+        paired = places[:-apart] == places[apart:]
         lefts.append(sampled[:-apart][paired])
         rights.append(sampled[apart:][paired])
-        ours.append(owners[:-apart][paired])
-    keys = (np.concatenate(lefts) << _HALF | np.concatenate(rights)) * _MIX_KEY
-    return _ordered(keys.view(np.int64) ^ salt, np.concatenate(ours))
+        ours.append(places[:-apart][paired])
+    mixed = (np.concatenate(lefts) << _HALF | np.concatenate(rights)) * _MIX_KEY
+    keys = mixed.view(np.int64) ^ salt
+    owners = np.fromiter(features, np.int64, len(features))[np.concatenate(ours)]
+    order = np.lexsort((owners, keys))
+    return Keyed(keys[order], owners[order])
 
 
-def in_common(found: Keyed, *, most: int | None = None) -> list[tuple[int, int]]:
-    """Every two places that have COMMON_KEYS, the lower first.
+def read(keys: str | None, counts: str | None, owners: str | None) -> Keyed:
+    """Keys, how many have each, and who, as Postgres tells them: numbers with commas between."""
+    if keys is None or counts is None or owners is None:
+        return NOTHING
+    each = (np.fromstring(numbers, np.int64, sep=",") for numbers in (keys, counts, owners))
+    known, many, who = each
+    return Keyed(np.repeat(known, many), who)
 
-    Of a key the `most` lowest stand for all.
+
+def met(found: Keyed, *, beside: Keyed = NOTHING, most: int | None = None) -> Met:
+    """Who of those `found` has COMMON_KEYS with whom of them, or of those that were there before.
+
+    Of a key the `most` that came first stand for all: those before, then the smallest.
     """
-    common: Counter[tuple[int, int]] = Counter()
-    for owners in _shared(found):
-        for nth, one in enumerate(owners):
-            common.update([(other, one) for other in owners[:nth][:most]])
-    return [pair for pair, count in common.items() if count >= COMMON_KEYS]
+    keys = np.concatenate((beside.keys, found.keys))
+    order = np.argsort(keys, kind="stable")
+    keys, owners = keys[order], np.concatenate((beside.owners, found.owners))[order]
+    new = np.flatnonzero(order >= len(beside.keys))
+    starts = np.searchsorted(keys, keys[new])
+    earlier = new - starts
+    kept = new if most is None else new[earlier < most]
+    counts = earlier if most is None else np.minimum(earlier, most)
+    others = owners[np.repeat(starts, counts) + _counted(counts)]
+    pairs = _often(others, np.repeat(owners[new], counts))
+    return Met(pairs, Keyed(keys[kept], owners[kept]))
 
 
 def clusters(problems: Sequence[str]) -> list[int]:
@@ -83,41 +116,39 @@ def _candidates(sketches: Sequence[Sketch]) -> Iterator[tuple[int, int, bool]]:
         if one.numbers is not None:
             yield from [(other, index, True) for other in numbered[one.numbers]]
             numbered[one.numbers].append(index)
-    places = list(first.values())
-    found = keyed([packed(sketches[index].features) for index in places])
-    yield from [(places[left], places[right], False) for left, right in in_common(found)]
+    found = keyed({place: packed(sketches[place].features) for place in first.values()})
+    yield from [(*pair, False) for pair in met(found).pairs]
 
 
-def _shared(found: Keyed) -> Iterator[list[int]]:
-    """Who has a key, for each that more than one has."""
-    ends = np.flatnonzero(np.append(found.keys[1:] != found.keys[:-1], values=True)) + 1
-    starts = np.append(0, ends)[:-1]
-    many = ends - starts > 1
-    for start, end in zip(starts[many].tolist(), ends[many].tolist(), strict=True):
-        yield found.owners[start:end].tolist()
+def _often(ones: NDArray[np.int64], others: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The pairs that are there COMMON_KEYS times or more, the most frequent first."""
+    known, places = np.unique(others, return_inverse=True)
+    pairs, counts = np.unique(places * _LARGEST + ones, return_counts=True)
+    often = np.flatnonzero(counts >= COMMON_KEYS)
+    pairs = pairs[often[np.argsort(-counts[often], kind="stable")]]
+    ours = known[pairs // _LARGEST]
+    return list(zip((pairs % _LARGEST).tolist(), ours.tolist(), strict=True))
 
 
-def _ordered(keys: NDArray[np.int64], owners: NDArray[np.int64]) -> Keyed:
-    order = np.lexsort((owners, keys))
-    return Keyed(keys[order], owners[order])
+def _counted(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2 and so on up to each count, one after another."""
+    ends = np.cumsum(counts)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
 
 
 def _sampled(features: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """The sampled features in order, template by template, and whose each is."""
-    counts = [len(one) // 5 for one in features]
-    hashes = np.frombuffer(
-        b"".join([one[: 4 * count] for one, count in zip(features, counts, strict=True)]), np.uint32
-    ).astype(np.uint64)
-    weights = np.frombuffer(
-        b"".join([one[4 * count :] for one, count in zip(features, counts, strict=True)]), np.uint8
-    )
-    owners = np.repeat(np.arange(len(counts)), counts)
+    """The sampled features in order, template by template, and the place of each one's."""
+    sizes = [len(one) // 5 for one in features]
+    parts = [(one[: 4 * size], one[4 * size :]) for one, size in zip(features, sizes, strict=True)]
+    hashes = np.frombuffer(b"".join([of for of, _ in parts]), np.uint32).astype(np.uint64)
+    weights = np.frombuffer(b"".join([of for _, of in parts]), np.uint8)
+    counts = np.array(sizes, np.int64)
+    places = np.repeat(np.arange(len(counts)), counts)
     random = ((hashes * _MIX ^ hashes >> _MIXED) * _MIX_2 & _WORD) + np.uint64(1)
     # Exponentially distributed, the weight its rate.
     ranks = -np.log(random / float((1 << 32) + 1)) / weights
-    order = np.lexsort((ranks, owners))
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    order = order[np.arange(len(order)) - starts < SAMPLED]
-    owners, sampled = owners[order], hashes[order]
-    order = np.lexsort((sampled, owners))
-    return owners[order], sampled[order]
+    order = np.lexsort((ranks, places))
+    order = order[_counted(counts) < SAMPLED]
+    places, sampled = places[order], hashes[order]
+    order = np.lexsort((sampled, places))
+    return places[order], sampled[order]

@@ -79,7 +79,8 @@ class Beside:
         count = len(one.features)
         raised = features[4 * count :].translate(_RAISED)
         for first, square in zip(features[: 4 * count : 4], raised, strict=True):
-            most[first] = max(most[first], square)
+            if square > most[first]:  # noqa: PLR1730  # calls would be most of it
+                most[first] = square
         self._most = bytes(most)
 
     def likeness(self, packed: bytes, *, least: float) -> float:

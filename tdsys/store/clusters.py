@@ -29,8 +29,7 @@ from tdsys.store.engine import Tx
 
 # Any number of our own, beside the domain's.
 LOCK = 7_305
-# The first so many templates of a key stand for all, and the first so many of those placed at once
-# for these: a key that more have says nothing about them.
+# The first so many templates of a key stand for all: a key that more have says nothing about them.
 MOST_PER_KEY = 25
 MOST_COMPARED = 100
 # The id of no template and no example.
@@ -209,7 +208,7 @@ def _beside(
 def _near_templates(tx: Tx, own: _Own, beside: Beside) -> list[tuple[_Template, float]]:
     from tdsys.core.matching import keyed  # noqa: PLC0415  # numpy, for who compares
 
-    found = keyed([packed(own.sketch.features)], salt=salt(own.domain))
+    found = keyed({own.template_id: packed(own.sketch.features)}, salt=salt(own.domain))
     by_words = tx.scalars(
         _NEAR, {"keys": _list(found.keys.tolist()), "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
     ).all()
@@ -237,19 +236,17 @@ def _placed(tx: Tx, domain: str, marks: Mapping[int, Sketch]) -> dict[int, _Plac
 
 
 def _add_keys(tx: Tx, new: Sequence[_Placed], *, salt: int) -> list[tuple[int, int]]:
-    """Note the keys of what is new; which have enough in common with it."""
-    from tdsys.core.matching import COMMON_KEYS, in_common, keyed  # noqa: PLC0415  # numpy
+    """Note the keys of what is new; which have enough in common with it, the likeliest first."""
+    from tdsys.core.matching import keyed, met, read  # noqa: PLC0415  # numpy
 
     if not new:
         return []
-    found = keyed([one.features for one in new], salt=salt)
-    owners = [new[place].id for place in found.owners.tolist()]
-    given = {"keys": _list(found.keys.tolist()), "templates": _list(owners)}
-    limits = {"most": MOST_PER_KEY, "common": COMMON_KEYS}
-    told = tx.scalar(_BY_KEYS, given | limits)
+    mine = keyed({one.id: one.features for one in new}, salt=salt)
+    stored = tx.execute(_BY_KEYS, {"keys": _list(mine.keys.tolist())}).one()
+    pairs, kept = met(mine, beside=read(*stored), most=MOST_PER_KEY)
+    given = {"keys": _list(kept.keys.tolist()), "templates": _list(kept.owners.tolist())}
     tx.execute(_ADD_KEYS, given)
-    beside = in_common(found, most=MOST_PER_KEY)
-    return [*_pairs(told), *((new[one].id, new[other].id) for one, other in beside)]
+    return pairs
 
 
 def _add_templates(tx: Tx, domain: str, new: Sequence[_Placed], forest: Forest) -> None:
@@ -404,17 +401,15 @@ _ADD_KEYS = text(
     """
 )
 _BY_KEYS = text(
-    f"""
-    SELECT string_agg(concat_ws(',', one, other), ',' ORDER BY keys DESC) FROM (
-        SELECT given.template_id AS one, other.template_id AS other, count(*) AS keys
-        FROM (SELECT {_numbers("keys")} AS key, {_numbers("templates")} AS template_id) AS given
-        CROSS JOIN LATERAL (
-            SELECT kept.template_id FROM template_keys AS kept
-            WHERE kept.key = given.key ORDER BY kept.template_id LIMIT :most
-        ) AS other
-        GROUP BY 1, 2 HAVING count(*) >= :common
+    """
+    SELECT string_agg(CAST(key AS text), ','), string_agg(CAST(owners AS text), ','),
+           string_agg(templates, ',')
+    FROM (
+        SELECT key, count(*) AS owners, string_agg(CAST(template_id AS text), ',') AS templates
+        FROM template_keys WHERE key = ANY (CAST(string_to_array(:keys, ',') AS bigint[]))
+        GROUP BY key
     ) AS found
-    """  # noqa: S608
+    """
 )
 _ADD_NUMBERS = text(
     f"""

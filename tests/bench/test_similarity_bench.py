@@ -41,7 +41,7 @@ def gsm8k() -> list[str]:
 
 
 def keys_of(one: Sketch) -> list[int]:
-    found: list[int] = keyed([packed(one.features)]).keys.tolist()
+    found: list[int] = keyed({0: packed(one.features)}).keys.tolist()
     return found
 
 

@@ -102,6 +102,19 @@ def test_block_by_block_comes_to_what_comparing_all_at_once_comes_to(
     assert 1 < len(found) < len(some)
 
 
+def test_of_a_key_no_more_templates_are_kept_than_stand_for_it(store: Store) -> None:
+    """One sentence that all begin with, and another one each: too far to be near-duplicates."""
+    told = [f"Every baker of our town sells sweet buns. {ends}" for ends in ENDS]
+    candidates = stored(store, told)
+    for block in (candidates[:10], candidates[10:]):
+        place(store, block)
+    assert len(partition(store, candidates)) == len(told)
+    with store.begin() as tx:
+        each = tx.scalars(text("SELECT count(*) FROM template_keys GROUP BY key")).all()
+        held = tx.scalar(text("SELECT count(DISTINCT template_id) FROM template_keys"))
+    assert (max(each), held) == (clusters.MOST_PER_KEY, len(told))
+
+
 def test_two_workers_at_once_come_to_what_one_comes_to(store: Store, problems: list[str]) -> None:
     candidates = stored(store, problems)
     blocks = [candidates[start::8] for start in range(8)]
@@ -150,6 +163,10 @@ NOUNS = (
     "mason",
     "cook",
 )
+ENDS = [
+    " ".join(f"{word}{letter}" for word in ("ping", "quar", "ront", "sule", "tarn", "uvel"))
+    for letter in "abcdefghijklmnopqrstuvwxyzäöüéèàç"
+]
 TABLES = ("templates", "template_keys", "template_numbers", "example_templates")
 
 

@@ -240,3 +240,20 @@ def test_runs_and_imports_of_before_get_the_policy_they_followed(
         assert tx.scalar(text("SELECT policy_version FROM imports")) == 3
         assert tx.scalar(text("SELECT policy_version FROM runs")) == 2
     store.close()
+
+
+def test_of_a_key_of_before_the_oldest_templates_stay_that_stand_for_it(
+    new_database: Callable[[], str],
+) -> None:
+    store = Store(new_database())
+    with store.begin() as tx:
+        config = migrations._config()
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0026")
+        tx.execute(text("INSERT INTO template_keys SELECT 1, generate_series(30, 1, -1)"))
+        tx.execute(text("INSERT INTO template_keys VALUES (2, 40), (2, 41)"))
+    store.upgrade()
+    with store.begin() as tx:
+        rows = tx.execute(text("SELECT key, template_id FROM template_keys ORDER BY 1, 2")).all()
+    assert rows == [*((1, n) for n in range(1, 26)), (2, 40), (2, 41)]
+    store.close()

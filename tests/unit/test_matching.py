@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from math import log
 
@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdsys.core.matching import COMMON_KEYS, SAMPLED, Keyed, in_common, keyed
+from tdsys.core.matching import COMMON_KEYS, SAMPLED, Keyed, keyed, met, read
 from tdsys.core.sketching import packed, salt, sketch
 
 WORDS = [
@@ -47,7 +47,8 @@ def keys(features: Mapping[int, int]) -> list[int]:
 
 
 def found(problems: list[str], *, salt: int = 0) -> Keyed:
-    return keyed([packed(sketch(problem).features) for problem in problems], salt=salt)
+    features = [packed(sketch(problem).features) for problem in problems]
+    return keyed(dict(enumerate(features)), salt=salt)
 
 
 @given(st.lists(texts, max_size=8), st.integers(-(2**63), 2**63 - 1))
@@ -75,27 +76,53 @@ def test_the_keys_of_another_domain_are_others() -> None:
     assert not one & other
 
 
-def told(*owned: tuple[int, int]) -> Keyed:
+def told(owned: Iterable[tuple[int, int]]) -> Keyed:
     """Keys as if these owners had them."""
     pairs = np.array(sorted(owned), dtype=np.int64).reshape(-1, 2)
     return Keyed(pairs[:, 0], pairs[:, 1])
 
 
-@given(st.sets(st.tuples(st.integers(0, 5), st.integers(0, 6))))
-def test_two_are_compared_that_have_keys_enough_in_common(owned: set[tuple[int, int]]) -> None:
-    held = {one: {key for key, owner in owned if owner == one} for one in range(7)}
-    expected = {
-        (one, other)
-        for one, other in combinations(range(7), 2)
-        if len(held[one] & held[other]) >= COMMON_KEYS
+owned = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 9)))
+
+
+@given(owned, st.integers(0, 10))
+def test_two_are_compared_that_have_keys_enough_in_common_and_one_of_them_is_new(
+    owned: set[tuple[int, int]], first_new: int
+) -> None:
+    held = {one: {key for key, owner in owned if owner == one} for one in range(10)}
+    counts = {
+        (one, other): len(held[one] & held[other])
+        for one, other in combinations(range(10), 2)
+        if other >= first_new
     }
-    pairs = in_common(told(*owned))
-    assert set(pairs) == expected
-    assert len(pairs) == len(expected)
+    before = told(pair for pair in owned if pair[1] < first_new)
+    new = told(pair for pair in owned if pair[1] >= first_new)
+    pairs, kept = met(new, beside=before)
+    assert sorted(pairs) == sorted(pair for pair in counts if counts[pair] >= COMMON_KEYS)
+    assert [counts[pair] for pair in pairs] == sorted((counts[p] for p in pairs), reverse=True)
+    assert (kept.keys.tolist(), kept.owners.tolist()) == (new.keys.tolist(), new.owners.tolist())
 
 
-def test_of_a_key_that_many_have_the_first_stand_for_all() -> None:
-    crowd = told(*((key, owner) for key in range(3) for owner in range(50)))
-    assert len(in_common(crowd)) == 50 * 49 / 2
-    assert {one for one, _ in in_common(crowd, most=2)} == {0, 1}
-    assert {other for _, other in in_common(crowd, most=2)} == set(range(1, 50))
+@given(owned, st.integers(0, 10), st.integers(1, 4))
+def test_of_a_key_that_many_have_the_first_stand_for_all(
+    owned: set[tuple[int, int]], first_new: int, most: int
+) -> None:
+    kept: dict[int, list[int]] = defaultdict(list)
+    for key, owner in sorted(owned):
+        if len(kept[key]) < most:
+            kept[key].append(owner)
+    stand = {(key, owner) for key, owners in kept.items() for owner in owners}
+    new = {pair for pair in owned if pair[1] >= first_new}
+    found = met(told(new), beside=told(stand - new), most=most)
+    assert (
+        set(zip(found.kept.keys.tolist(), found.kept.owners.tolist(), strict=True)) == stand & new
+    )
+    counts = Counter((one, owner) for key, owner in new for one in kept[key] if one < owner)
+    assert set(found.pairs) == {pair for pair, count in counts.items() if count >= COMMON_KEYS}
+
+
+def test_what_is_stored_is_read_as_it_is_told() -> None:
+    said = read("-5,7", "2,1", "11,12,1099511627776")
+    assert said.keys.tolist() == [-5, -5, 7]
+    assert said.owners.tolist() == [11, 12, 1 << 40]
+    assert read(None, None, None).keys.tolist() == []
