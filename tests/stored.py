@@ -60,6 +60,14 @@ def count(tx: Tx, table: str) -> int:
     return int(tx.scalar(text(f"SELECT count(*) FROM {table}")) or 0)  # noqa: S608  # a test's
 
 
+def waits(store: Store) -> bool:
+    """Whether somebody waits for a lock of another."""
+    query = """SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    with store.begin() as tx:
+        return bool(tx.exec_driver_sql(query).scalar())
+
+
 def ingest(tx: Tx, captures: Sequence[Capture], *, batch: str | None = None) -> Ingested:
     return examples.ingest(
         tx,

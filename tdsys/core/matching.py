@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from tdsys.core.sketching import Forest, Sketch, likeness, linked, packed, sketc
 # Each pair of the SAMPLED features is a key; three features in common are three keys in common.
 SAMPLED = 7
 COMMON_KEYS = 3
+# So many pairs are counted at once, in some 50 MB.
+AT_ONCE = 1 << 20
 
 _WORD = np.uint64((1 << 32) - 1)
 _HALF, _MIXED = np.uint64(32), np.uint64(15)
@@ -27,17 +30,14 @@ _MIX_KEY = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Keyed(NamedTuple):
-    """Keys in order, and for each who has it."""
+    """Keys, each as often as somebody has it, and who."""
 
     keys: NDArray[np.int64]
     owners: NDArray[np.int64]
 
 
 class Met(NamedTuple):
-    """Which pairs have keys enough in common, the older first, those with most in common first.
-
-    `kept` are the keys that are to be kept with their owners.
-    """
+    """Which pairs have keys enough in common, the smaller first, and which keys are to be kept."""
 
     pairs: list[tuple[int, int]]
     kept: Keyed
@@ -80,7 +80,8 @@ def read(keys: str | None, counts: str | None, owners: str | None) -> Keyed:
 def met(found: Keyed, *, beside: Keyed = NOTHING, most: int | None = None) -> Met:
     """Who of those `found` has COMMON_KEYS with whom of them, or of those that were there before.
 
-    Of a key the `most` that came first stand for all: those before, then the smallest.
+    Of a key the `most` that came first stand for all: those before, then the smallest. The first
+    million of pairs begins with those that have most in common, and so does each after it.
     """
     keys = np.concatenate((beside.keys, found.keys))
     order = np.argsort(keys, kind="stable")
@@ -90,8 +91,10 @@ def met(found: Keyed, *, beside: Keyed = NOTHING, most: int | None = None) -> Me
     earlier = new - starts
     kept = new if most is None else new[earlier < most]
     counts = earlier if most is None else np.minimum(earlier, most)
-    others = owners[np.repeat(starts, counts) + _counted(counts)]
-    pairs = _often(others, np.repeat(owners[new], counts))
+    pairs = []
+    for part in _parts(owners[new], counts):
+        places = np.repeat(starts[part], counts[part]) + _counted(counts[part])
+        pairs += _often(owners[places], np.repeat(owners[new[part]], counts[part]))
     return Met(pairs, Keyed(keys[kept], owners[kept]))
 
 
@@ -120,18 +123,29 @@ def _candidates(sketches: Sequence[Sketch]) -> Iterator[tuple[int, int, bool]]:
     yield from [(*pair, False) for pair in met(found).pairs]
 
 
-def _often(ones: NDArray[np.int64], others: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _parts(owners: NDArray[np.int64], counts: NDArray[np.int64]) -> Iterator[NDArray[np.intp]]:
+    """Places of whole owners that have AT_ONCE pairs together, or of one that has more."""
+    order = np.argsort(owners, kind="stable")
+    owners, ends = owners[order], np.cumsum(counts[order])
+    firsts = np.flatnonzero(np.append(True, owners[1:] != owners[:-1]))
+    before = np.append(0, ends)[firsts]
+    cuts = firsts[np.diff(before // AT_ONCE, prepend=-1) > 0]
+    for start, end in pairwise([*cuts.tolist(), len(order)]):
+        yield order[start:end]
+
+
+def _often(ones: NDArray[np.int64], owners: NDArray[np.int64]) -> list[tuple[int, int]]:
     """The pairs that are there COMMON_KEYS times or more, the most frequent first."""
-    known, places = np.unique(others, return_inverse=True)
+    known, places = np.unique(owners, return_inverse=True)
     pairs, counts = np.unique(places * _LARGEST + ones, return_counts=True)
     often = np.flatnonzero(counts >= COMMON_KEYS)
     pairs = pairs[often[np.argsort(-counts[often], kind="stable")]]
-    ours = known[pairs // _LARGEST]
-    return list(zip((pairs % _LARGEST).tolist(), ours.tolist(), strict=True))
+    others = known[pairs // _LARGEST]
+    return list(zip((pairs % _LARGEST).tolist(), others.tolist(), strict=True))
 
 
 def _counted(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, 2 and so on up to each count, one after another."""
+    """The numbers from 0 that are below each count, one after another."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
 

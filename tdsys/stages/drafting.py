@@ -225,11 +225,11 @@ def groups(
     Only members of one cluster are compared. Of thousands of examples a cluster may be a long
     chain, and its ends, without what is between them, are no near-duplicates.
     """
+    from tdsys.core.matching import clusters as connected  # noqa: PLC0415  # numpy
+
     held: dict[int, list[int]] = defaultdict(list)
     for place, one in enumerate(chosen):
         held[clusters[one.id]].append(place)
-    from tdsys.core.matching import clusters as connected  # noqa: PLC0415  # numpy
-
     forest, several = Forest(), [places for places in held.values() if len(places) > 1]
     for places in several:
         named = connected([clustering.problem_of(chosen[place].outputs) for place in places])

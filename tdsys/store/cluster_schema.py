@@ -17,9 +17,9 @@ from sqlalchemy import (
 from tdsys.store.schema import metadata, of_example
 
 # One row for all problems that differ in numbers and names only; `cluster` is the smallest id of
-# all templates it is connected with, and only ever falls. Nothing here has a foreign key to it or
-# to domains: whoever adds or drops a template holds its domain, and looking each one up would cost
-# a twelfth of placing.
+# all templates it is connected with, and only ever falls. Nothing has a foreign key to templates,
+# and they have none: whoever adds or drops one holds its domain, and to look each up would be a
+# twentieth of placing.
 templates = Table(
     "templates",
     metadata,

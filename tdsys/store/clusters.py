@@ -89,26 +89,29 @@ def hold(tx: Tx, *, domain: str) -> None:
     tx.execute(_LOCK, {"lock": LOCK, "domain": domain})
 
 
-def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> int:
-    """Give examples of one domain their template and cluster; how many clusters were joined.
+def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> None:
+    """Give examples of one domain their template and cluster.
 
     An example that was placed before, or is gone, changes nothing.
     """
+    tx.execute(_INDEXED)
+    # Before the domain, as who forgets does it: so neither waits for the other in a circle.
+    here = tx.scalars(_HERE, {"ids": _list(sketches)})
+    sketches = {id_: sketches[id_] for id_ in here}
     hold(tx, domain=domain)
     placed = _placed(tx, domain, {one.template: one for one in sketches.values()})
     new = [one for one in placed.values() if one.is_new]
     ids = {one.sketch.template: one.id for one in placed.values()}
     owners = {id_: ids[one.template] for id_, one in sketches.items()}
-    mine = salt(domain)
-    numbers = {id_: mine ^ one.numbers for id_, one in sketches.items() if one.numbers is not None}
-    met = _add_numbers(tx, numbers, owners)
-    forest = _joined(tx, placed, _add_keys(tx, new, salt=mine), met)
+    mark = salt(domain)
+    numbers = {id_: mark ^ one.numbers for id_, one in sketches.items() if one.numbers is not None}
+    same = _add_numbers(tx, numbers, owners)
+    forest = _joined(tx, placed, _add_keys(tx, new, salt=mark), same)
     _add_templates(tx, domain, new, forest)
     _add_examples(tx, owners, numbers)
     moved = forest.moved()
     stored = moved.keys() - {one.id for one in new}
     _move(tx, {high: moved[high] for high in stored})
-    return len(moved)
 
 
 def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
@@ -241,9 +244,9 @@ def _add_keys(tx: Tx, new: Sequence[_Placed], *, salt: int) -> list[tuple[int, i
 
     if not new:
         return []
-    mine = keyed({one.id: one.features for one in new}, salt=salt)
-    stored = tx.execute(_BY_KEYS, {"keys": _list(mine.keys.tolist())}).one()
-    pairs, kept = met(mine, beside=read(*stored), most=MOST_PER_KEY)
+    found = keyed({one.id: one.features for one in new}, salt=salt)
+    stored = tx.execute(_BY_KEYS, {"keys": _list(found.keys.tolist())}).one()
+    pairs, kept = met(found, beside=read(*stored), most=MOST_PER_KEY)
     given = {"keys": _list(kept.keys.tolist()), "templates": _list(kept.owners.tolist())}
     tx.execute(_ADD_KEYS, given)
     return pairs
@@ -351,13 +354,16 @@ def _numbers(name: str) -> str:
 
 
 # A plan that is kept with its connection may have been made while the tables were nearly empty,
-# and would read all of them ever after.
+# and would read all of them ever after; and compiling one takes longer than running it.
 _PLANNED = (
     "set_config('enable_seqscan', 'off', true), "
     "set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true)"
 )
 _INDEXED = text(f"SELECT {_PLANNED}")
 _LOCK = text(f"SELECT pg_advisory_xact_lock(:lock, hashtext(:domain)), {_PLANNED}")
+_HERE = text(
+    f"SELECT id FROM examples WHERE id IN (SELECT {_numbers('ids')}) ORDER BY id FOR KEY SHARE"  # noqa: S608
+)
 _UNPLACED = text(
     f"""
     SELECT id FROM {_numbers("ids")} AS id
@@ -387,10 +393,9 @@ _KNOWN = text(
 _ADD_EXAMPLES = text(
     f"""
     INSERT INTO example_templates (example_id, template_id, numbers)
-    SELECT examples.id, given.template_id, CAST(nullif(given.numbers, '') AS bigint)
+    SELECT id, template_id, CAST(nullif(numbers, '') AS bigint)
     FROM (SELECT {_numbers("ids")} AS id, {_numbers("templates")} AS template_id,
                  unnest(string_to_array(:numbers, ',')) AS numbers) AS given
-    JOIN examples USING (id)
     ON CONFLICT DO NOTHING
     """  # noqa: S608
 )
@@ -405,7 +410,8 @@ _BY_KEYS = text(
     SELECT string_agg(CAST(key AS text), ','), string_agg(CAST(owners AS text), ','),
            string_agg(templates, ',')
     FROM (
-        SELECT key, count(*) AS owners, string_agg(CAST(template_id AS text), ',') AS templates
+        SELECT key, count(*) AS owners,
+               string_agg(CAST(template_id AS text), ',' ORDER BY template_id) AS templates
         FROM template_keys WHERE key = ANY (CAST(string_to_array(:keys, ',') AS bigint[]))
         GROUP BY key
     ) AS found

@@ -33,4 +33,10 @@ LEAVING = (
                SELECT FROM tombstones WHERE forgotten
                    AND encode(tombstones.fingerprint, 'hex') = dataset_members.fingerprint)""",
     ),
+    Invariant(
+        "templates are not lost",
+        "an example that was placed among near-duplicates has its template",
+        """SELECT 'example ' || example_id FROM example_templates
+           WHERE NOT EXISTS (SELECT FROM templates WHERE id = template_id)""",
+    ),
 )

@@ -8,7 +8,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
 
 from tdsys.core.batch import BatchState, CellState, Kind, Maker
 from tdsys.core.spending import Spend
@@ -19,6 +18,7 @@ from tests.batching import Line
 from tests.factories import NOW
 from tests.making import ScriptedMaker, ScriptedWorkshop, paid
 from tests.processes import wait_for
+from tests.stored import waits
 
 LEASE = timedelta(minutes=1)
 
@@ -38,15 +38,6 @@ def opened(store: Store, portions: int) -> tuple[UUID, list[Claimed]]:
         policies.ensure_domain(tx, domain="d", now=NOW)
         batch_id = batches.open_(tx, opening=opening, policy_version=1, now=NOW)
         return batch_id, making.claim(tx, limit=portions, lease=LEASE, now=NOW)
-
-
-def waits(store: Store) -> bool:
-    """Whether somebody waits for a lock of another."""
-    with store.begin() as tx:
-        return bool(tx.scalar(text(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )))  # fmt: skip
 
 
 def in_one(store: Store, work: Callable[[Tx], object]) -> object:

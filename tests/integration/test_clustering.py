@@ -15,6 +15,7 @@ from tdsys.core.dataset import Split
 from tdsys.core.example import Candidate
 from tdsys.core.matching import clusters as compared
 from tdsys.core.policy import Policy, Signature
+from tdsys.core.sketching import sketch
 from tdsys.core.versions import Pool
 from tdsys.reference import ReferenceGenerator
 from tdsys.stages import clustering, scoring
@@ -23,8 +24,9 @@ from tdsys.stages.scoring import Limits
 from tdsys.store import Store, clusters
 from tests.commanding import Shell
 from tests.factories import PROBLEM, make_admitted, make_capture
+from tests.processes import wait_for
 from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
-from tests.stored import LEASE, claim, ingest
+from tests.stored import LEASE, claim, ingest, waits
 
 ANN = "Ann has 12 red apples. She gives five of them to Ben. How many apples does Ann keep?"
 CARL = "Carl has 7 red apples. She gives 3 of them to Dora. How many apples does Carl keep?"
@@ -200,6 +202,32 @@ def test_what_is_purged_leaves_its_cluster(store: Store) -> None:
     place(store, candidates)
     with store.begin() as tx:
         assert len(clusters.clusters(tx, example_ids=[one.id for one in candidates])) == 1
+
+
+def test_what_is_gone_leaves_no_template_either(store: Store) -> None:
+    """It was claimed, and forgotten before it was placed."""
+    gone, stays = stored(store, [ANN, TRAIN])
+    with store.begin() as tx:
+        tx.execute(text("DELETE FROM examples WHERE id = :id"), {"id": gone.id})
+    with store.begin() as tx:
+        both = {gone.id: sketch(ANN), stays.id: sketch(TRAIN)}
+        clusters.place(tx, domain="d", sketches=both)
+        marks = set(tx.scalars(text("SELECT mark FROM templates")))
+        numbered = tx.scalar(text("SELECT count(DISTINCT template_id) FROM template_numbers"))
+    assert (marks, numbered) == ({sketch(TRAIN).template}, 1)
+
+
+def test_who_forgets_and_who_places_do_not_wait_for_each_other_in_a_circle(store: Store) -> None:
+    """Forgetting holds an example and wants its domain; placing it waits before it has that."""
+    (one,) = stored(store, [ANN])
+    with ThreadPoolExecutor(1) as other, store.begin() as tx:
+        tx.execute(text("SELECT FROM examples WHERE id = :id FOR UPDATE"), {"id": one.id})
+        placing = other.submit(place, store, [one])
+        wait_for(lambda: waits(store), "it waits for the example")
+        clusters.hold(tx, domain="d")
+        assert not placing.done()
+    placing.result(timeout=10)
+    assert partition(store, [one]) == {frozenset({0})}
 
 
 def killed(_: Candidate) -> NoReturn:

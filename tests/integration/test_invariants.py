@@ -216,6 +216,7 @@ DAMAGE = {
     "policies have no gap": "UPDATE policies SET version = 2",
     "versions are whole": "DELETE FROM dataset_members WHERE position = 0 AND split = 'val'",
     "clusters are not divided": "UPDATE dataset_members SET cluster = 1",
+    "templates are not lost": "INSERT INTO example_templates SELECT min(id), -1 FROM examples",
     "members are distinct": "UPDATE dataset_members SET fingerprint = 'same'",
     "val and test stay": NEXT_VERSION + OTHER_TEST,
     "what left is named": NEXT_VERSION,

@@ -41,6 +41,7 @@ from tests.stepping import (
     run,
     score,
 )
+from tests.stored import waits
 
 
 @pytest.mark.criterion("1.4")
@@ -222,13 +223,6 @@ def test_a_run_beyond_the_days_calls_waits_for_the_next_day(store: Store) -> Non
     assert done.state == "finished"
 
 
-def waits_for_a_lock(store: Store) -> bool:
-    query = """SELECT count(*) FROM pg_stat_activity
-               WHERE datname = current_database() AND wait_event_type = 'Lock'"""
-    with store.begin() as tx:
-        return bool(tx.exec_driver_sql(query).scalar())
-
-
 def test_two_who_plan_at_once_stay_within_the_days_calls(store: Store) -> None:
     clock = ready(store)
     run(store, ScriptedOptimizer(), clock)
@@ -240,7 +234,7 @@ def test_two_who_plan_at_once_stay_within_the_days_calls(store: Store) -> None:
         with store.begin() as tx:
             policy_rows.hold(tx, domain="d")
             other = threads.submit(planning.retry, store, domain="d", model="m", clock=clock)
-            wait_for(lambda: waits_for_a_lock(store), "the other one waits for this one")
+            wait_for(lambda: waits(store), "the other one waits for this one")
             given = first.model_dump(
                 include={"domain", "version_id", "policy_version", "seed", "auto", "model"}
             )

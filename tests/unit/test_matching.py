@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 from math import log
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdsys.core import matching
 from tdsys.core.matching import COMMON_KEYS, SAMPLED, Keyed, keyed, met, read
 from tdsys.core.sketching import packed, salt, sketch
 
@@ -113,12 +116,25 @@ def test_of_a_key_that_many_have_the_first_stand_for_all(
             kept[key].append(owner)
     stand = {(key, owner) for key, owners in kept.items() for owner in owners}
     new = {pair for pair in owned if pair[1] >= first_new}
-    found = met(told(new), beside=told(stand - new), most=most)
+    found = met(told(new), beside=told(owned - new), most=most)
     assert (
         set(zip(found.kept.keys.tolist(), found.kept.owners.tolist(), strict=True)) == stand & new
     )
     counts = Counter((one, owner) for key, owner in new for one in kept[key] if one < owner)
     assert set(found.pairs) == {pair for pair, count in counts.items() if count >= COMMON_KEYS}
+
+
+def test_many_pairs_are_counted_in_parts_that_come_to_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = random.Random(4)
+    crowd = told((rng.randrange(40), owner) for owner in range(60) for _ in range(9))
+    whole = met(crowd).pairs
+    monkeypatch.setattr(matching, "AT_ONCE", 100)
+    parts = met(crowd).pairs
+    assert len(whole) > 100
+    assert parts != whole
+    assert sorted(parts) == sorted(whole)
 
 
 def test_what_is_stored_is_read_as_it_is_told() -> None:
