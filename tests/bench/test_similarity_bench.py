@@ -1,5 +1,7 @@
 """Near-duplicates: what is found and what is found wrongly, and how fast, beside plain MinHash.
 
+What is found is held beside the research's combined rule, too.
+
 The GSM8K copy beside the project is tried where it is there, else the 200 problems shipped.
 """
 
@@ -22,6 +24,7 @@ from tdsys.core.sketching import NEAR, Sketch, packed, sketch
 from tdsys.reference import DOMAINS, ReferenceGenerator
 from tdsys.store import Store, clusters
 from tests.bench import minhash
+from tests.bench.combined import Combined
 from tests.editing import EDITS, sentences
 
 pytestmark = pytest.mark.bench
@@ -51,6 +54,7 @@ class Found:
     def __init__(self, problems: Sequence[str]) -> None:
         self.sketches = [sketch(problem) for problem in problems]
         self.shingles = [minhash.shingles(problem) for problem in problems]
+        self.combined = Combined(problems)
         self.by_key: dict[int, list[int]] = {}
         self.by_numbers: dict[int | None, list[int]] = {}
         self.by_band: dict[tuple[int, ...], list[int]] = {}
@@ -89,7 +93,8 @@ class Found:
             ),
             "neighbour": self.near(one, limit=NEAR, by_numbers=sketching.LINKED_BY_NUMBERS, keys=1),
             "MinHash .5": self.by_minhash(problem, limit=0.5),
-            "MinHash .4": self.by_minhash(problem, limit=0.4),
+            "MinHash .4": (alike := self.by_minhash(problem, limit=0.4)),
+            "combined": alike | self.combined.near(problem),
         }
 
 

@@ -202,14 +202,19 @@ def test_a_decision_and_its_example_are_visible_together_or_not_at_all(store: St
         assert (count(tx, "transitions"), count(tx, "scores")) == (0, 0)
 
 
+def until(tx: Tx, revision: str) -> None:
+    """The schema as a program of before made it."""
+    config = migrations._config()
+    config.attributes["connection"] = tx
+    command.upgrade(config, revision)
+
+
 def test_rejects_from_before_and_from_the_program_of_before_get_a_record_number(
     new_database: Callable[[], str],
 ) -> None:
     store = Store(new_database())
     with store.begin() as tx:
-        config = migrations._config()
-        config.attributes["connection"] = tx
-        command.upgrade(config, "0002")
+        until(tx, "0002")
         policies.ensure_domain(tx, domain="d", now=NOW)
         tx.execute(text(OLD_IMPORT))
         tx.execute(text(OLD_REJECT), {"line": 7})
@@ -228,9 +233,7 @@ def test_runs_and_imports_of_before_get_the_policy_they_followed(
 ) -> None:
     store = Store(new_database())
     with store.begin() as tx:
-        config = migrations._config()
-        config.attributes["connection"] = tx
-        command.upgrade(config, "0003")
+        until(tx, "0003")
         for _ in range(2):
             policies.put(tx, domain="d", policy=Policy(), author="ann", now=NOW)
         tx.execute(text(OLD_IMPORT))
@@ -247,9 +250,7 @@ def test_of_a_key_of_before_the_oldest_templates_stay_that_stand_for_it(
 ) -> None:
     store = Store(new_database())
     with store.begin() as tx:
-        config = migrations._config()
-        config.attributes["connection"] = tx
-        command.upgrade(config, "0026")
+        until(tx, "0026")
         tx.execute(text("INSERT INTO template_keys SELECT 1, generate_series(30, 1, -1)"))
         tx.execute(text("INSERT INTO template_keys VALUES (2, 40), (2, 41)"))
     store.upgrade()
