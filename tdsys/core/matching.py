@@ -77,16 +77,16 @@ def read(keys: str | None, counts: str | None, owners: str | None) -> Keyed:
     return Keyed(np.repeat(known, many), who)
 
 
-def met(found: Keyed, *, beside: Keyed = NOTHING, most: int | None = None) -> Met:
+def met(found: Keyed, *, before: Keyed = NOTHING, most: int | None = None) -> Met:
     """Who of those `found` has COMMON_KEYS with whom of them, or of those that were there before.
 
     Of a key the `most` that came first stand for all: those before, then the smallest. The first
     million of pairs begins with those that have most in common, and so does each after it.
     """
-    keys = np.concatenate((beside.keys, found.keys))
+    keys = np.concatenate((before.keys, found.keys))
     order = np.argsort(keys, kind="stable")
-    keys, owners = keys[order], np.concatenate((beside.owners, found.owners))[order]
-    new = np.flatnonzero(order >= len(beside.keys))
+    keys, owners = keys[order], np.concatenate((before.owners, found.owners))[order]
+    new = np.flatnonzero(order >= len(before.keys))
     starts = np.searchsorted(keys, keys[new])
     earlier = new - starts
     kept = new if most is None else new[earlier < most]

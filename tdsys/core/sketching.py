@@ -69,7 +69,7 @@ def likeness(left: Sketch, right: Sketch) -> float:
     return shared / (left.length * right.length) if shared else 0.0
 
 
-class Beside:
+class Probe:
     """One problem beside many templates, of which only the `packed` features are at hand."""
 
     def __init__(self, one: Sketch) -> None:

@@ -16,8 +16,8 @@ from tdsys.core.sketching import (
     LINKED,
     LINKED_BY_NUMBERS,
     NEAR,
-    Beside,
     Forest,
+    Probe,
     Sketch,
     linked,
     packed,
@@ -135,7 +135,7 @@ def join(tx: Tx, *, pairs: Iterable[tuple[int, int]]) -> int:
 def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     """The most similar examples of its domain, the nearest first; none when it has no template.
 
-    Beside those of much the same words, those of its cluster that its embedding is nearest to.
+    Probe those of much the same words, those of its cluster that its embedding is nearest to.
     """
     tx.execute(_INDEXED)
     row = tx.execute(_OWN, {"id": example_id}).one_or_none()
@@ -181,13 +181,13 @@ def _beside(
     also: Collection[int] = (),
 ) -> list[Neighbour]:
     """So many by their words, and beside them those of `also` that are of its cluster."""
-    beside = Beside(own.sketch)
-    near = _near_templates(tx, own, beside)
+    probe = Probe(own.sketch)
+    near = _near_templates(tx, own, probe)
     near.sort(key=lambda pair: -pair[1])
     found = {template.id: (template, alike) for template, alike in near[:limit]}
     for template in _templates(tx, _owners(tx, also)):
         if template.cluster == mine:
-            alike = beside.likeness(template.features, least=0.0)
+            alike = probe.likeness(template.features, least=0.0)
             found.setdefault(template.id, (template, alike))
     if not found:
         return []
@@ -208,7 +208,7 @@ def _beside(
     return neighbours
 
 
-def _near_templates(tx: Tx, own: _Own, beside: Beside) -> list[tuple[_Template, float]]:
+def _near_templates(tx: Tx, own: _Own, probe: Probe) -> list[tuple[_Template, float]]:
     from tdsys.core.matching import keyed  # noqa: PLC0415  # numpy, for who compares
 
     found = keyed({own.template_id: packed(own.sketch.features)}, salt=salt(own.domain))
@@ -220,7 +220,7 @@ def _near_templates(tx: Tx, own: _Own, beside: Beside) -> list[tuple[_Template, 
     for one in _templates(tx, {own.template_id, *by_words, *same}):
         is_own = one.id == own.template_id
         least = LINKED_BY_NUMBERS if one.id in same else NEAR
-        alike = 1.0 if is_own else beside.likeness(one.features, least=least)
+        alike = 1.0 if is_own else probe.likeness(one.features, least=least)
         if alike >= least:
             near.append((one, alike))
     return near
@@ -246,7 +246,7 @@ def _add_keys(tx: Tx, new: Sequence[_Placed], *, salt: int) -> list[tuple[int, i
         return []
     found = keyed({one.id: one.features for one in new}, salt=salt)
     stored = tx.execute(_BY_KEYS, {"keys": _list(found.keys.tolist())}).one()
-    pairs, kept = met(found, beside=read(*stored), most=MOST_PER_KEY)
+    pairs, kept = met(found, before=read(*stored), most=MOST_PER_KEY)
     given = {"keys": _list(kept.keys.tolist()), "templates": _list(kept.owners.tolist())}
     tx.execute(_ADD_KEYS, given)
     return pairs
@@ -295,7 +295,7 @@ def _joined(
     others = {id_ for pair in chain(common, same) for id_ in pair} - placed.keys()
     templates: dict[int, _Template | _Placed] = {one.id: one for one in _templates(tx, others)}
     templates |= placed
-    besides: dict[int, Beside] = {}
+    probes: dict[int, Probe] = {}
     forest = Forest()
     for pairs, least in ((common, LINKED), (same, LINKED_BY_NUMBERS)):
         for pair in pairs:
@@ -303,9 +303,9 @@ def _joined(
             ours, theirs = templates[one].cluster, templates[other].cluster
             if forest.root(ours) == forest.root(theirs):
                 continue  # most pairs that share keys are one cluster already
-            if one not in besides:
-                besides[one] = Beside(placed[one].sketch)
-            if besides[one].likeness(templates[other].features, least=least) >= least:
+            if one not in probes:
+                probes[one] = Probe(placed[one].sketch)
+            if probes[one].likeness(templates[other].features, least=least) >= least:
                 forest.join(ours, theirs)
     return forest
 

@@ -100,7 +100,7 @@ def test_two_are_compared_that_have_keys_enough_in_common_and_one_of_them_is_new
     }
     before = told(pair for pair in owned if pair[1] < first_new)
     new = told(pair for pair in owned if pair[1] >= first_new)
-    pairs, kept = met(new, beside=before)
+    pairs, kept = met(new, before=before)
     assert sorted(pairs) == sorted(pair for pair in counts if counts[pair] >= COMMON_KEYS)
     assert [counts[pair] for pair in pairs] == sorted((counts[p] for p in pairs), reverse=True)
     assert (kept.keys.tolist(), kept.owners.tolist()) == (new.keys.tolist(), new.owners.tolist())
@@ -116,7 +116,7 @@ def test_of_a_key_that_many_have_the_first_stand_for_all(
             kept[key].append(owner)
     stand = {(key, owner) for key, owners in kept.items() for owner in owners}
     new = {pair for pair in owned if pair[1] >= first_new}
-    found = met(told(new), beside=told(owned - new), most=most)
+    found = met(told(new), before=told(owned - new), most=most)
     assert (
         set(zip(found.kept.keys.tolist(), found.kept.owners.tolist(), strict=True)) == stand & new
     )

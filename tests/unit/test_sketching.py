@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tdsys.core.matching import clusters
 from tdsys.core.sketching import (
     LINKED,
-    Beside,
     Forest,
+    Probe,
     likeness,
     linked,
     packed,
@@ -86,7 +86,7 @@ def test_likeness_needs_no_more_of_the_other_than_what_is_packed(
     left: str, right: str, least: float
 ) -> None:
     one, other = sketch(left), sketch(right)
-    found = Beside(one).likeness(packed(other.features), least=least)
+    found = Probe(one).likeness(packed(other.features), least=least)
     if one.template != other.template:
         alike = likeness(one, other)
         assert found == pytest.approx(alike) or (found == 0 and alike < least)
@@ -101,7 +101,7 @@ def test_a_quick_look_rules_out_most_of_what_is_not_linked_and_nothing_that_is(
     far: list[float] = []
     for one, other in permutations(sketches, 2):
         alike = likeness(one, other)
-        found = Beside(one).likeness(packed(other.features), least=LINKED)
+        found = Probe(one).likeness(packed(other.features), least=LINKED)
         if alike >= LINKED:
             assert found == alike
         elif alike > 0:
