@@ -61,7 +61,7 @@ def run(*, lm: str | None, keep: bool, picture: Path | None, as_json: bool) -> N
     console = _console(stderr=as_json, recorded=picture is not None)
     _environment(console, lm, keep=keep)
     runtime.current().check_settings()
-    with _home(keep=keep) as home:
+    with _home(console, keep=keep) as home:
         began = time.monotonic()
         with Stack(home, env=os.environ, report=lambda line: _tell(console, f"· {line}")) as stack:
             if keep:
@@ -108,7 +108,7 @@ def _environment(console: Console, lm: str | None, *, keep: bool) -> None:
 
 
 @contextmanager
-def _home(*, keep: bool) -> Iterator[Path]:
+def _home(console: Console, *, keep: bool) -> Iterator[Path]:
     """Where the demo lives: TDSYS_HOME, or a new folder that stays only when the demo fails."""
     kept = runtime.current().settings.home
     home = kept if keep else Path(tempfile.mkdtemp(prefix="tdsys-demo-"))
@@ -120,10 +120,10 @@ def _home(*, keep: bool) -> Iterator[Path]:
         _point_to(home, failed)
         raise
     except BaseException:
-        _leave(home, keep=keep)
+        _leave(console, home, keep=keep)
         raise
     else:
-        _leave(home, keep=keep)
+        _leave(console, home, keep=keep)
     finally:
         runtime.close()
 
@@ -137,8 +137,9 @@ def _point_to(home: Path, failed: Exception) -> None:
         failed.add_note(where)
 
 
-def _leave(home: Path, *, keep: bool) -> None:
+def _leave(console: Console, home: Path, *, keep: bool) -> None:
     if not keep:
+        _tell(console, "· removing the data of its servers")
         shutil.rmtree(home, ignore_errors=True)
 
 
