@@ -91,8 +91,9 @@ def vendi(sketches: Sequence[Sketch]) -> float | None:
     postings: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for place, one in enumerate(different):
         common: dict[int, float] = defaultdict(float)
-        for feature, heavy in one.features.items():
-            part = heavy / one.length
+        length = math.hypot(*one.wording.values())
+        for feature, heavy in one.wording.items():
+            part = heavy / length
             for other, their_part in postings[feature]:
                 common[other] += part * their_part
             postings[feature].append((place, part))

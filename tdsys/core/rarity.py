@@ -50,6 +50,8 @@ _COMMON = {
         "weighs weight where whole working works worth you "
     ),
 }
+# Of one character, of two, of more.
+_NUMBERS = (35, 45, RARE)
 WEIGHTS: Mapping[str, int] = MappingProxyType(
     {word: weight for weight, words in _COMMON.items() for word in words.split()}
 )
@@ -60,3 +62,8 @@ def weight(token: str) -> int:
     if not token[0].isalpha():
         return SIGN
     return WEIGHTS.get(token, RARE)
+
+
+def number_weight(digits: str) -> int:
+    """The weight of a number: the more is written of it, the rarer it is."""
+    return _NUMBERS[min(len(digits), len(_NUMBERS)) - 1]

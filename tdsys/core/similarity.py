@@ -15,6 +15,8 @@ from tdsys.core.remembering import Remembered
 
 # A piece's tokens inside a sentence, at the start of one, and whether one starts after it.
 Levelled = tuple[str, str, bool]
+# What a word is in a template, and what it says: the same but for numbers and names.
+Token = tuple[str, str]
 
 _NUMBER, _NAME = "#", "@"
 _TOKEN = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+|[^\W\d_]+|[-+*/=<>^]|[.?!:]")
@@ -176,17 +178,23 @@ def joined(pieces: Iterable[Levelled]) -> str:
 
 def levelled(piece: str, *, named: bool = True) -> Levelled:
     """What a piece of text between blanks adds to a template; in capitals none is `named`."""
-    inside: list[str] = []
-    at_start: list[str] = []
+    inside, at_start, ends = tokens(piece, named=named)
+    return " ".join([sign for sign, _ in inside]), " ".join([sign for sign, _ in at_start]), ends
+
+
+def tokens(piece: str, *, named: bool = True) -> tuple[list[Token], list[Token], bool]:
+    """A piece's tokens inside a sentence, at the start of one, and whether one starts after it."""
+    inside: list[Token] = []
+    at_start: list[Token] = []
     starts, may_start = False, True
     for word in _TOKEN.findall(piece):
         if word in ".?!:":
             starts = may_start = True
             continue
-        inside.append(_levelled(word, named=named, starts=starts))
-        at_start.append(_levelled(word, named=named, starts=may_start))
+        inside.append(_token(word, named=named, starts=starts))
+        at_start.append(_token(word, named=named, starts=may_start))
         starts = may_start = False
-    return " ".join(inside), " ".join(at_start), starts
+    return inside, at_start, starts
 
 
 _SPOKEN = Remembered(levelled)
@@ -194,9 +202,11 @@ _SPOKEN = Remembered(levelled)
 _SHOUTED = Remembered(partial(levelled, named=False))
 
 
-def _levelled(word: str, *, named: bool, starts: bool) -> str:
+def _token(word: str, *, named: bool, starts: bool) -> Token:
     low = level(word)
-    if word[0].isdigit() or word[0] == "." or low in _NUMBER_WORDS:
-        return _NUMBER
+    if word[0].isdigit() or word[0] == ".":
+        return _NUMBER, word.replace(",", "")
+    if low in _NUMBER_WORDS:
+        return _NUMBER, low
     is_name = named and word[0].isupper() and len(word) > 1 and not (starts and low in _STARTERS)
-    return _NAME if is_name else low
+    return _NAME if is_name else low, low

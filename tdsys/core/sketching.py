@@ -11,100 +11,189 @@ import math
 import re
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tdsys.core.rarity import RARE, weight
+from tdsys.core.rarity import number_weight, weight
 from tdsys.core.remembering import Remembered
-from tdsys.core.similarity import template
+from tdsys.core.similarity import Token, tokens
 
-# From where on two problems are neighbours, and from where on one: less likeness is enough when
-# both name the same numbers. What these find and what they find wrongly is in docs/diversity.md.
+# From where on two problems are neighbours by their wording, and from where on one. What these find
+# and what they find wrongly is in docs/diversity.md.
 NEAR = 0.55
 LINKED = 0.7
-LINKED_BY_NUMBERS = 0.4
+# Less is enough where they have numbers and names in common: so much of these, and so much of all.
+LINKED_BY_DETAILS = 0.3
+LINKED_BY_ALL = 0.33
+# Of both, where a chain of links has become too long to be near-duplicates.
+CLOSE = 0.4
+# All numbers of a problem together are a feature of this weight, where it names two or more.
+SAME_NUMBERS = 100
 FEWEST_NUMBERS = 2
+# A shorter sentence ("how much is left") is in too many problems to tell of one; of the others the
+# heaviest do.
+SHORTEST_SENTENCE = 4
+SENTENCES = 3
 SHORT = 3
-HEAVIEST = 2 * RARE
-
-_WORD = (1 << 32) - 1
+DIGITS = ".0123456789"
+# The hash of a detail is odd, that of anything else even: what a name is called is no word.
+DETAIL = 1
+_EVEN = (1 << 32) - 2
 _MIX = 0x9E3779B1
-# The squares of weights in steps, each as one byte, rounded up and down.
-_STEP = -(-(HEAVIEST**2) // 255)
-_SQUARES = [min(n, HEAVIEST) ** 2 for n in range(256)]
-_RAISED = bytes([-(-square // _STEP) for square in _SQUARES])
-_LOWERED = bytes([square // _STEP for square in _SQUARES])
-_SQUARED = [n * n for n in range(HEAVIEST + 1)].__getitem__
 _NUMBER = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?")
 
 
 class Sketch(NamedTuple):
-    """What is kept of a problem to compare it by; `numbers` is None where they tell nothing.
+    """What a problem is compared by; features are hashes with their weights.
 
-    `features` are hashed words and pairs of neighbours with their weights, numbers and names
-    levelled; `length` is the length of that vector.
+    `wording` is words and pairs of neighbours with numbers and names levelled, so it is the
+    template's. `details` are the numbers and names, which are the first `named` of them, and pairs
+    of neighbours with one of these. `numbers` is a hash of all of them, None where these are fewer
+    than two; `sentences` are hashes of the heaviest, levelled.
     """
 
     template: int
+    wording: Mapping[int, int]
+    details: Mapping[int, int]
+    named: int
     numbers: int | None
-    features: Mapping[int, int]
-    length: float
+    sentences: tuple[int, ...]
+
+
+class Alike(NamedTuple):
+    """The cosines of two problems' wordings, of their details, and of both together."""
+
+    wording: float
+    details: float
+    whole: float
+
+    @property
+    def linked(self) -> bool:
+        """Whether so alike belongs to one cluster."""
+        return bool(belongs(*self))
+
+    @property
+    def near(self) -> bool:
+        """Whether so alike is shown as a neighbour."""
+        return self.linked or self.wording >= NEAR
+
+
+def belongs(wording: Any, details: Any, whole: Any, *, close: bool = False) -> Any:
+    """Whether so alike belongs to one cluster, or stays in it where only what is `close` does.
+
+    Of numbers a bool, of arrays an array: there is one rule for both.
+    """
+    by_details, by_all = (CLOSE, CLOSE) if close else (LINKED_BY_DETAILS, LINKED_BY_ALL)
+    return (wording >= LINKED) | (details >= by_details) & (whole >= by_all)
+
+
+class _Token(NamedTuple):
+    """A word, number or name, levelled: `alone` is its weight, `paired` that beside another.
+
+    `own` is the hash of the number or name itself, 0 for a word, with its weights.
+    """
+
+    hashed: int
+    alone: int
+    paired: int
+    own: int
+    own_alone: int
+    own_paired: int
+
+
+class _Piece(NamedTuple):
+    """What stands between blanks, as it is inside a sentence and at the start of one."""
+
+    inside: tuple[str, list[_Token]]
+    at_start: tuple[str, list[_Token]]
+    heavy: int
+    numbers: list[str]
+    ends: bool
+
+
+def problem_of(outputs: Mapping[str, Any]) -> str:
+    """The text an example is compared by: its problem, or all of it where there is none."""
+    return str(outputs.get("problem", outputs))
 
 
 def sketch(problem: str) -> Sketch:
     """The sketch of a problem's text."""
-    levelled = template(problem)
-    features = _features(levelled.split())
-    return Sketch(
-        _hashed("template", levelled), _numbers(problem), features, _length(features.values())
-    )
+    known = _SHOUTED if problem.isupper() else _SPOKEN
+    tokens: list[_Token] = []
+    told: list[tuple[int, list[str]]] = []
+    numbers: set[str] = set()
+    weighs, words = 0, list[str]()
+    for inside, at_start, heavy, digits, ends in map(known.__getitem__, problem.split()):
+        says, found = inside if words else at_start
+        if says:
+            words.append(says)
+            tokens += found
+            weighs += heavy
+            if digits:
+                numbers.update(digits)
+        if ends and words:
+            told.append((weighs, words))
+            weighs, words = 0, []
+    if words:
+        told.append((weighs, words))
+    said = [(weighs, " ".join(words)) for weighs, words in told]
+    details = {one.own: one.own_alone for one in tokens if one.own}
+    all_numbers = None
+    if len(numbers) >= FEWEST_NUMBERS:
+        all_numbers = _crc(" ".join(sorted(numbers))) | DETAIL
+        details[all_numbers] = SAME_NUMBERS
+    named = len(details)
+    pairs, wording = _features(tokens)
+    template = _hashed("template", " ".join([words for _, words in said]))
+    sentences = tuple(_marks(said))
+    return Sketch(template, wording, details | pairs, named, all_numbers, sentences)
 
 
 def likeness(left: Sketch, right: Sketch) -> float:
-    """The cosine of two problems' words and pairs of neighbours; 1 for one template."""
+    """The cosine of two problems' wordings; 1 for one template."""
     if left.template == right.template:
         return 1.0
-    shared = _shared(left.features, right.features)
-    return shared / (left.length * right.length) if shared else 0.0
+    shared = _shared(left.wording, right.wording)
+    return _cosine(shared, _square(left.wording), _square(right.wording))
 
 
-class Probe:
-    """One problem beside many templates, of which only the `packed` features are at hand."""
-
-    def __init__(self, one: Sketch) -> None:
-        self._features, self._length = one.features, one.length
-        most = bytearray(256)
-        features = packed(one.features)
-        count = len(one.features)
-        raised = features[4 * count :].translate(_RAISED)
-        for first, square in zip(features[: 4 * count : 4], raised, strict=True):
-            if square > most[first]:  # noqa: PLR1730  # calls would be most of it
-                most[first] = square
-        self._most = bytes(most)
-
-    def likeness(self, packed: bytes, *, least: float) -> float:
-        """How like one template is; it may be 0 where that is below `least`."""
-        count = len(packed) // 5
-        hashes, weights = packed[: 4 * count], packed[4 * count :]
-        # Most are far from it, which the first byte of each hash tells in a third of the time: what
-        # they share is no more than where these agree.
-        shared = sum(hashes[::4].translate(self._most))
-        length = sum(weights.translate(_LOWERED))
-        if _STEP * shared * shared < (least * self._length) ** 2 * length:
-            return 0.0
-        common = _shared(self._features, memoryview(hashes).cast("I"))
-        return common / (self._length * _length(weights)) if common else 0.0
+def linked(left: Sketch, right: Sketch) -> bool:
+    """Whether two problems belong to one cluster."""
+    return left.template == right.template or alike(left, right).linked
 
 
-def _shared(features: Mapping[int, int], others: Iterable[int]) -> int:
+def alike(left: Sketch, right: Sketch) -> Alike:
+    """How alike two problems of different templates are."""
+    wording, details = (
+        (_shared(one, other), _square(one), _square(other))
+        for one, other in ((left.wording, right.wording), (left.details, right.details))
+    )
+    whole = [one + other for one, other in zip(wording, details, strict=True)]
+    return Alike(_cosine(*wording), _cosine(*details), _cosine(*whole))
+
+
+def same_numbers(left: str, right: str) -> bool:
+    """Whether two problems name the same two or more numbers."""
+    one, other = (
+        {number.replace(",", "") for number in _NUMBER.findall(problem)}
+        for problem in (left, right)
+    )
+    return one == other and len(one) >= FEWEST_NUMBERS
+
+
+def _shared(features: Mapping[int, int], others: Mapping[int, int]) -> int:
     # A feature's weight is its own, so both have the same: the product is a square.
-    return sum(map(_SQUARED, map(features.__getitem__, features.keys() & others)))
+    return sum([features[one] ** 2 for one in features.keys() & others.keys()])
 
 
-def linked(alike: float, *, same_numbers: bool) -> bool:
-    """Whether two problems that are so `alike` belong to one cluster."""
-    return alike >= (LINKED_BY_NUMBERS if same_numbers else LINKED)
+def _square(features: Mapping[int, int]) -> int:
+    return sum([heavy * heavy for heavy in features.values()])
+
+
+def _cosine(shared: int, square: int, other: int) -> float:
+    return shared / (math.sqrt(square) * math.sqrt(other)) if shared else 0.0
 
 
 class Forest:
@@ -130,55 +219,80 @@ class Forest:
         return {member: self.root(member) for member in self._parent if self.root(member) != member}
 
 
-def packed(features: Mapping[int, int]) -> bytes:
-    """Features as bytes: four for each hash, then one for each weight."""
+def packed(one: Sketch) -> bytes:
+    """Its features as bytes: four for each hash, then one for each weight."""
+    features = {**one.details, **one.wording}
     return array("I", features).tobytes() + bytes(features.values())
 
 
-def unpacked(kept: bytes) -> dict[int, int]:
-    """The features `packed` was given."""
-    count = len(kept) // 5
-    hashes = array("I")
-    hashes.frombytes(kept[: 4 * count])
-    return dict(zip(hashes, kept[4 * count :], strict=True))
-
-
-def restored(mark: int, features: bytes) -> Sketch:
-    """A template's sketch as it was kept; the numbers are an example's own."""
-    found = unpacked(features)
-    return Sketch(mark, None, found, _length(found.values()))
-
-
 def salt(domain: str) -> int:
-    """64 bits: by exclusive or, a domain's numbers and keys differ from those of any other."""
+    """64 bits: by exclusive or, a domain's keys differ from those of any other."""
     return _hashed("domain", domain)
 
 
-def _features(tokens: Sequence[str]) -> dict[int, int]:
-    read = [_TOKENS[token] for token in tokens]
-    found = {hashed: heavy for hashed, heavy, is_word in read if is_word and heavy}
-    for (left, left_weight, _), (right, right_weight, _) in pairwise(read):
-        if both := left_weight + right_weight:
-            found[(left * _MIX + right) & _WORD] = both
-    return found
+def _marks(said: Sequence[tuple[int, str]]) -> list[int]:
+    """A hash of each of the heaviest sentences."""
+    told = {words: heavy for heavy, words in said if words.count(" ") >= SHORTEST_SENTENCE - 1}
+    heaviest = sorted([(heavy, _crc(words)) for words, heavy in told.items()])
+    return [hashed for _, hashed in heaviest[-SENTENCES:]]
 
 
-def _token(token: str) -> tuple[int, int, bool]:
-    """A token's hash and weight, and whether it is a word; a plural is its singular."""
-    stem = token[:-1] if len(token) > SHORT and token[-1] == "s" != token[-2] else token
-    return zlib.crc32(stem.encode()), weight(token), token[0].isalpha()
+def _features(tokens: Sequence[_Token]) -> tuple[dict[int, int], dict[int, int]]:
+    """Pairs with a number or name itself; words and pairs where these are levelled."""
+    own: dict[int, int] = {}
+    levelled: dict[int, int] = {}
+    levelled |= {one.hashed: one.alone for one in tokens if one.alone}
+    for (left, _, heavy, mine, _, mine_heavy), (right, _, paired, said, _, said_paired) in pairwise(
+        tokens
+    ):
+        if both := heavy + paired:
+            levelled[(left * _MIX + right) & _EVEN] = both
+        if said or mine:
+            one, other = mine or left, said or right
+            both = (mine_heavy or heavy) + (said_paired or paired)
+            own[(one * _MIX + other) & _EVEN | DETAIL] = both
+    return own, levelled
 
 
-_TOKENS = Remembered(_token)
+def _piece(piece: str, *, named: bool = True) -> _Piece:
+    inside, at_start, ends = tokens(piece, named=named)
+    numbers = [word for _, word in inside if word[0] in DIGITS]
+    told = _told(inside)
+    heavy = sum(one.own_alone or one.alone for one in told[1])
+    return _Piece(told, _told(at_start), heavy, numbers, ends)
 
 
-def _numbers(problem: str) -> int | None:
-    found = {one.replace(",", "") for one in _NUMBER.findall(problem)}
-    return _hashed("numbers", " ".join(sorted(found))) if len(found) >= FEWEST_NUMBERS else None
+def _told(found: Sequence[Token]) -> tuple[str, list[_Token]]:
+    return " ".join([sign for sign, _ in found]), [_token(sign, word) for sign, word in found]
 
 
-def _length(weights: Iterable[int]) -> float:
-    return math.sqrt(sum(map(_SQUARED, weights)))
+def _token(sign: str, word: str) -> _Token:
+    heavy = weight(sign)
+    if sign == word:
+        alone = heavy if sign[0].isalpha() else 0
+        return _Token(_crc(_stem(sign)), alone, _paired(heavy), 0, 0, 0)
+    own = number_weight(word) if word[0] in DIGITS else weight(word)
+    said = _crc(_stem(word)) | DETAIL if own else 0
+    return _Token(_crc(sign), 0, _paired(heavy), said, own, _paired(own))
+
+
+def _paired(heavy: int) -> int:
+    """A pair weighs as much as two thirds of both."""
+    return heavy * 2 // 3
+
+
+def _stem(word: str) -> str:
+    """A plural is its singular."""
+    return word[:-1] if len(word) > SHORT and word[-1] == "s" != word[-2] else word
+
+
+_SPOKEN = Remembered(_piece)
+# In a text in capitals nothing shows what is a name.
+_SHOUTED = Remembered(partial(_piece, named=False))
+
+
+def _crc(text: str) -> int:
+    return zlib.crc32(text.encode()) & _EVEN
 
 
 def _hashed(kind: str, text: str) -> int:

@@ -21,10 +21,11 @@ from tdsys.core.lifecycle import Move, State, way
 from tdsys.core.policy import Policy
 from tdsys.core.program import Item, Trial
 from tdsys.core.rubric import decide
+from tdsys.core.sketching import problem_of
 from tdsys.core.suspecting import Known, ProgramScore, Standards, Suspect, suspects
 from tdsys.core.versions import Leaving, Tombstone
 from tdsys.errors import Conflict, InvalidInput, NotReady
-from tdsys.stages import attributing, clustering, filling
+from tdsys.stages import attributing, filling
 from tdsys.stages.filling import Request, Supply
 from tdsys.stages.leases import Clock
 from tdsys.store import (
@@ -292,7 +293,7 @@ def _known(
         found.append(
             Known(
                 example.fingerprint, example.id, member.split, member.cluster, example.topic,
-                example.difficulty, example.quality, clustering.problem_of(example.outputs),
+                example.difficulty, example.quality, problem_of(example.outputs),
                 str(example.outputs.get("answer", "")), fact.stored_at,
                 fact.rubric, approved, accepted,
             )

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Protocol
 
 from tdsys.core.example import Document
-from tdsys.core.sketching import sketch
+from tdsys.core.sketching import problem_of, sketch
 from tdsys.store import Store, clusters
 from tdsys.store.clusters import Neighbour
 
@@ -30,11 +30,6 @@ class Content(Protocol):
     def outputs(self) -> Document:
         """What was generated."""
         ...
-
-
-def problem_of(outputs: Document) -> str:
-    """The text an example is compared by: its problem, or all of it where there is none."""
-    return str(outputs.get("problem", outputs))
 
 
 def place(store: Store, *, domain: str, examples: Sequence[Content]) -> int:

@@ -15,7 +15,7 @@ from tdsys.core import dataset, versions
 from tdsys.core.dataset import Admitted, Split
 from tdsys.core.fitting import Misfit, fitted, misfits, renamed
 from tdsys.core.policy import Policy, Shares, Signature
-from tdsys.core.sketching import Forest
+from tdsys.core.sketching import Forest, problem_of
 from tdsys.core.versions import Before, Draft, Leaving, Pool, Tombstone
 from tdsys.errors import Conflict, NotReady
 from tdsys.stages import clustering, embedding
@@ -223,16 +223,18 @@ def groups(
     """What of each cluster hangs together by what was chosen of it, by words or by embeddings.
 
     Only members of one cluster are compared. Of thousands of examples a cluster may be a long
-    chain, and its ends, without what is between them, are no near-duplicates.
+    chain, and its ends, without what is between them, are no near-duplicates; of what is still
+    long only the close ones are kept together.
     """
-    from tdsys.core.matching import clusters as connected  # noqa: PLC0415  # numpy
+    from tdsys.core.matching import groups as connected  # noqa: PLC0415  # numpy
 
     held: dict[int, list[int]] = defaultdict(list)
     for place, one in enumerate(chosen):
         held[clusters[one.id]].append(place)
     forest, several = Forest(), [places for places in held.values() if len(places) > 1]
     for places in several:
-        named = connected([clustering.problem_of(chosen[place].outputs) for place in places])
+        told = [problem_of(chosen[place].outputs) for place in places]
+        named = connected(told, chosen=len(chosen))
         for place, first in zip(places, named, strict=True):
             forest.join(place, places[first])
     at = {chosen[place].id: place for places in several for place in places}

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from tdsys.core.embedding import LONGEST_TEXT, Embedder, Unembedded, Vector, are_one, unit
 from tdsys.core.sections import Embedding
+from tdsys.core.sketching import problem_of
 from tdsys.errors import TdsysError
-from tdsys.stages.clustering import problem_of
 from tdsys.store import Store, Tx, clusters, policies, vectors
 from tdsys.store.vectors import Lacking
 

@@ -12,8 +12,7 @@ from tdsys.core.example import Cell
 from tdsys.core.hardness import beside
 from tdsys.core.policy import Policy
 from tdsys.core.screening import steers
-from tdsys.core.sketching import likeness, sketch
-from tdsys.stages.clustering import problem_of
+from tdsys.core.sketching import likeness, problem_of, sketch
 from tdsys.store import Tx, clusters, counts, parents
 
 # So many neighbours of an example are looked through for those of its cell that are admitted.

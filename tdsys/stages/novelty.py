@@ -13,8 +13,7 @@ from tdsys.core.batch import Draft, Kin, Maker, Refused
 from tdsys.core.contamination import Registered
 from tdsys.core.lifecycle import State
 from tdsys.core.rubric import Check, Outcome
-from tdsys.core.sketching import NEAR, Sketch, likeness, linked, sketch
-from tdsys.stages.clustering import problem_of
+from tdsys.core.sketching import NEAR, Sketch, likeness, linked, problem_of, sketch
 from tdsys.store import Store, Tx, benchmarks, clusters
 from tdsys.store.clusters import Neighbour
 
@@ -61,13 +60,14 @@ def _placed(
 ) -> list[Draft | Refused]:
     """Each draft beside its nearest, those of its own block among them."""
     drafts = {place: one for place, one in enumerate(outcomes) if isinstance(one, Draft)}
-    own = [sketch(problem_of(one.outputs)) for one in drafts.values()]
-    nearest = clusters.nearest_to(tx, domain=domain, new=own, limit=LOOKED_THROUGH)
+    problems = [problem_of(one.outputs) for one in drafts.values()]
+    nearest = clusters.nearest_to(tx, domain=domain, new=problems, limit=LOOKED_THROUGH)
     found, beside = list(outcomes), list[Sketch]()
-    for (place, draft), mark, near in zip(drafts.items(), own, nearest, strict=True):
-        found[place] = _compared(draft, mark, near, maker, beside)
+    for (place, draft), problem, near in zip(drafts.items(), problems, nearest, strict=True):
+        own = sketch(problem)
+        found[place] = _compared(draft, own, near, maker, beside)
         if isinstance(found[place], Draft):
-            beside.append(mark)
+            beside.append(own)
     return found
 
 
@@ -75,7 +75,7 @@ def _compared(
     draft: Draft, own: Sketch, there: Sequence[Neighbour], maker: Maker, beside: Sequence[Sketch]
 ) -> Draft | Refused:
     near, told = _nearest(there)
-    twin = next((one for one in beside if _are_linked(own, one)), None)
+    twin = next((one for one in beside if linked(own, one)), None)
     if twin and not near:
         near, told = True, f"{likeness(own, twin):.0%} like another that was made with it"
     check = _check(NEAR_DUPLICATE, told, failed=near and maker.kin is Kin.CROWD)
@@ -95,11 +95,6 @@ def _nearest(near: Sequence[Neighbour]) -> tuple[bool, str]:
     alike = f"{first.likeness:.0%} like it{numbers}: {verdict}"
     told = f"of the {len(found)} nearest, example {first.example_id} is {alike}"
     return first.same_cluster, told
-
-
-def _are_linked(one: Sketch, other: Sketch) -> bool:
-    same = one.numbers is not None and one.numbers == other.numbers
-    return linked(likeness(one, other), same_numbers=same)
 
 
 def _check(name: str, evidence: str, *, failed: bool) -> Check:

@@ -12,8 +12,8 @@ from tdsys.core.dataset import Admitted
 from tdsys.core.diversity import Diversity, Piece, measure
 from tdsys.core.mixing import IMPORTED, KINDS, REAL, SYNTHETIC
 from tdsys.core.sections import Embedding
+from tdsys.core.sketching import problem_of
 from tdsys.errors import InvalidInput
-from tdsys.stages.clustering import problem_of
 from tdsys.store import Store, Tx, batches, clusters, datasets, examples, mixture, policies, vectors
 from tdsys.store.datasets import DatasetVersion
 from tdsys.store.mixture import SourceQuality

@@ -32,9 +32,8 @@ from tdsys.core.tombs import SHARED_ANSWERS, Eviction, Mark, answers_in
 from tdsys.store import attributions, programs
 from tdsys.store.batch_schema import batch_items
 from tdsys.store.cluster_schema import (
+    example_keys,
     example_templates,
-    template_keys,
-    template_numbers,
     templates,
 )
 from tdsys.store.engine import Tx
@@ -88,7 +87,9 @@ def purge(tx: Tx, *, ids: Collection[int], actor: str, reason: str, now: datetim
         ~exists().where(pins.c.example_id == examples.c.id),
     )
     found = tx.scalars(held.order_by(examples.c.id).with_for_update()).all()
+    alike = _templates(tx, found)
     _bury(tx, found, forgotten=False, actor=actor, reason=reason, now=now)
+    _drop(tx, alike)
     return len(found)
 
 
@@ -166,6 +167,7 @@ def _bury(
         .values(content=None, evidence=[], made_by=None, detail=None,
                 reason=FORGOTTEN if forgotten else PURGED)
     )  # fmt: skip
+    tx.execute(delete(example_keys).where(example_keys.c.example_id.in_(ids)))
     tx.execute(delete(examples).where(examples.c.id.in_(ids)))
 
 
@@ -208,12 +210,10 @@ def _templates(tx: Tx, ids: Collection[int]) -> list[int]:
 
 
 def _drop(tx: Tx, ids: Collection[int]) -> None:
-    """Delete the templates that no example has any more, with what they are compared by."""
+    """Delete the templates that no example has any more; the next example leads those that stay."""
     used: ColumnElement[bool] = exists().where(example_templates.c.template_id == templates.c.id)
-    gone = delete(templates).where(templates.c.id.in_(ids), ~used).returning(templates.c.id)
-    dropped = list(tx.scalars(gone))
-    for table in (template_keys, template_numbers):
-        tx.execute(delete(table).where(table.c.template_id.in_(dropped)))
+    tx.execute(delete(templates).where(templates.c.id.in_(ids), ~used))
+    tx.execute(update(templates).where(templates.c.id.in_(ids)).values(led=False))
 
 
 def evictions(tx: Tx, *, done: Sequence[Mark]) -> list[Eviction]:

@@ -6,34 +6,34 @@ are only ever joined, so whatever workers do at once comes to what one would hav
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import text
 
 from tdsys.core.sketching import (
-    LINKED,
-    LINKED_BY_NUMBERS,
-    NEAR,
+    Alike,
     Forest,
-    Probe,
     Sketch,
-    linked,
     packed,
-    restored,
+    problem_of,
     salt,
+    same_numbers,
+    sketch,
 )
 from tdsys.store import vectors
 from tdsys.store.engine import Tx
 
+if TYPE_CHECKING:
+    from tdsys.core.matching import Pairs
+
 # Any number of our own, beside the domain's.
 LOCK = 7_305
-# The first so many templates of a key stand for all: a key that more have says nothing about them.
-MOST_PER_KEY = 25
 MOST_COMPARED = 100
-# The id of no template and no example.
+# The id of no example.
 NOT_PLACED = 0
+# Two of one template.
+SAME = Alike(1.0, 1.0, 1.0)
 
 
 class Neighbour(NamedTuple):
@@ -53,30 +53,12 @@ class Neighbour(NamedTuple):
 
 
 class _Template(NamedTuple):
-    """A template as it is stored."""
+    """What all problems have in common that differ in numbers and names only."""
 
     id: int
     cluster: int
-    features: bytes
-
-
-class _Placed(NamedTuple):
-    """A template of what is being placed; one that `is_new` is not stored yet."""
-
-    id: int
-    cluster: int
-    features: bytes
-    sketch: Sketch
+    led: bool
     is_new: bool
-
-
-class _Own(NamedTuple):
-    """What neighbours are looked for by."""
-
-    template_id: int
-    domain: str
-    numbers: int | None
-    sketch: Sketch
 
 
 def unplaced(tx: Tx, *, example_ids: Iterable[int]) -> set[int]:
@@ -99,19 +81,16 @@ def place(tx: Tx, *, domain: str, sketches: Mapping[int, Sketch]) -> None:
     here = tx.scalars(_HERE, {"ids": _list(sketches)})
     sketches = {id_: sketches[id_] for id_ in here}
     hold(tx, domain=domain)
-    placed = _placed(tx, domain, {one.template: one for one in sketches.values()})
-    new = [one for one in placed.values() if one.is_new]
-    ids = {one.sketch.template: one.id for one in placed.values()}
-    owners = {id_: ids[one.template] for id_, one in sketches.items()}
-    mark = salt(domain)
-    numbers = {id_: mark ^ one.numbers for id_, one in sketches.items() if one.numbers is not None}
-    same = _add_numbers(tx, numbers, owners)
-    forest = _joined(tx, placed, _add_keys(tx, new, salt=mark), same)
-    _add_templates(tx, domain, new, forest)
-    _add_examples(tx, owners, numbers)
+    templates = _templates(tx, domain, {one.template for one in sketches.values()})
+    leading = _leading(sketches, templates)
+    pairs = _add_keys(tx, sketches, leading=leading, salt=salt(domain))
+    owners = {id_: templates[one.template] for id_, one in sketches.items()}
+    features = {id_: packed(one) for id_, one in sketches.items()}
+    forest = _joined(tx, owners, features, pairs)
+    _add_templates(tx, domain, templates, forest)
+    _add_examples(tx, owners, features)
     moved = forest.moved()
-    stored = moved.keys() - {one.id for one in new}
-    _move(tx, {high: moved[high] for high in stored})
+    _move(tx, {high: moved[high] for high in moved.keys() - _new(templates)})
 
 
 def clusters(tx: Tx, *, example_ids: Iterable[int]) -> dict[int, int]:
@@ -135,179 +114,151 @@ def join(tx: Tx, *, pairs: Iterable[tuple[int, int]]) -> int:
 def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     """The most similar examples of its domain, the nearest first; none when it has no template.
 
-    Probe those of much the same words, those of its cluster that its embedding is nearest to.
+    Beside those of much the same words, those of its cluster that its embedding is nearest to.
     """
     tx.execute(_INDEXED)
     row = tx.execute(_OWN, {"id": example_id}).one_or_none()
     if row is None:
         return []
-    own = _Own(row.id, row.domain, row.numbers, restored(row.mark, row.features))
     near = {one.other_id for one in vectors.beside(tx, example_id=example_id, limit=limit)}
-    found = _beside(tx, own, mine=row.cluster, example_id=example_id, limit=limit, also=near)
+    own = _Own(row.domain, problem_of(row.outputs), row.cluster, example_id)
+    found = _beside(tx, own, limit=limit, also=near)
     others = [one.example_id for one in found] if near else []
     cosines = vectors.cosines(tx, example_id=example_id, others=others)
     told = [one._replace(embedded=cosines.get(one.example_id)) for one in found]
     return sorted(told, key=lambda one: -max(one.likeness, one.embedded or 0.0))[:limit]
 
 
-def nearest_to(tx: Tx, *, domain: str, new: Sequence[Sketch], limit: int) -> list[list[Neighbour]]:
+def nearest_to(tx: Tx, *, domain: str, new: Sequence[str], limit: int) -> list[list[Neighbour]]:
     """For each new problem the placed examples of a domain that it is most like, nearest first.
 
     `same_cluster` says that it would be linked with that one.
     """
     tx.execute(_INDEXED)
-    marks = {"domain": domain, "marks": _list({one.template for one in new})}
-    known = {mark: id_ for id_, mark, _ in tx.execute(_KNOWN, marks)}
-    found = []
-    for one in new:
-        numbers = None if one.numbers is None else salt(domain) ^ one.numbers
-        own = _Own(known.get(one.template, NOT_PLACED), domain, numbers, one)
-        near = _beside(tx, own, mine=None, example_id=NOT_PLACED, limit=limit)[:limit]
-        found.append([_as_linked(neighbour) for neighbour in near])
-    return found
+    return [_beside(tx, _Own(domain, one), limit=limit)[:limit] for one in new]
 
 
-def _as_linked(one: Neighbour) -> Neighbour:
-    return one._replace(same_cluster=linked(one.likeness, same_numbers=one.same_numbers))
+class _Own(NamedTuple):
+    """What neighbours are looked for by."""
+
+    domain: str
+    problem: str
+    cluster: int | None = None
+    example_id: int = NOT_PLACED
 
 
-def _beside(
-    tx: Tx,
-    own: _Own,
-    *,
-    mine: int | None,
-    example_id: int,
-    limit: int,
-    also: Collection[int] = (),
-) -> list[Neighbour]:
+def _beside(tx: Tx, own: _Own, *, limit: int, also: Collection[int] = ()) -> list[Neighbour]:
     """So many by their words, and beside them those of `also` that are of its cluster."""
-    probe = Probe(own.sketch)
-    near = _near_templates(tx, own, probe)
-    near.sort(key=lambda pair: -pair[1])
-    found = {template.id: (template, alike) for template, alike in near[:limit]}
-    for template in _templates(tx, _owners(tx, also)):
-        if template.cluster == mine:
-            alike = probe.likeness(template.features, least=0.0)
-            found.setdefault(template.id, (template, alike))
-    if not found:
+    near = _near(tx, own, limit=limit, also=also)
+    by_words = [id_ for id_, (alike, _) in near.items() if alike.near]
+    by_words = sorted(by_words, key=lambda id_: -near[id_][0].wording)[:limit]
+    chosen = {*by_words, *(id_ for id_ in near.keys() & {*also} if near[id_][1] == own.cluster)}
+    if not chosen:
         return []
-    rows = tx.execute(_MEMBERS, {"ids": _list(found), "self": example_id, "limit": limit})
     neighbours = [
         Neighbour(
             example_id=row.example_id,
-            likeness=found[row.template_id][1],
-            same_numbers=own.numbers is not None and row.numbers == own.numbers,
-            same_cluster=found[row.template_id][0].cluster == mine,
+            likeness=near[row.example_id][0].wording,
+            same_numbers=same_numbers(own.problem, problem_of(row.outputs)),
+            same_cluster=_is_one(own, *near[row.example_id]),
             state=row.state,
             source=row.source,
-            problem=row.problem,
+            problem=problem_of(row.outputs),
         )
-        for row in rows
+        for row in tx.execute(_MEMBERS, {"ids": _list(sorted(chosen))})
     ]
     neighbours.sort(key=lambda one: (-one.likeness, not one.same_numbers, one.example_id))
     return neighbours
 
 
-def _near_templates(tx: Tx, own: _Own, probe: Probe) -> list[tuple[_Template, float]]:
-    from tdsys.core.matching import keyed  # noqa: PLC0415  # numpy, for who compares
-
-    found = keyed({own.template_id: packed(own.sketch.features)}, salt=salt(own.domain))
-    by_words = tx.scalars(
-        _NEAR, {"keys": _list(found.keys.tolist()), "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
-    ).all()
-    same = _same_numbers(tx, own.numbers)
-    near: list[tuple[_Template, float]] = []
-    for one in _templates(tx, {own.template_id, *by_words, *same}):
-        is_own = one.id == own.template_id
-        least = LINKED_BY_NUMBERS if one.id in same else NEAR
-        alike = 1.0 if is_own else probe.likeness(one.features, least=least)
-        if alike >= least:
-            near.append((one, alike))
-    return near
+def _is_one(own: _Own, alike: Alike, home: int) -> bool:
+    return alike.linked if own.cluster is None else home == own.cluster
 
 
-def _placed(tx: Tx, domain: str, marks: Mapping[int, Sketch]) -> dict[int, _Placed]:
-    """The templates of these marks by their ids, which those that are new get here."""
-    given = {"domain": domain, "marks": _list(marks)}
-    known = {mark: (id_, cluster) for id_, mark, cluster in tx.execute(_KNOWN, given)}
-    ids = iter(tx.scalars(_NEW_IDS, {"count": len(marks) - len(known)}).all())
-    placed = []
-    for mark, one in marks.items():
-        id_, cluster = known.get(mark) or (next(ids),) * 2
-        placed.append(_Placed(id_, cluster, packed(one.features), one, mark not in known))
-    return {one.id: one for one in placed}
+def _near(tx: Tx, own: _Own, *, limit: int, also: Collection[int]) -> dict[int, tuple[Alike, int]]:
+    """Likeness and cluster of those of its template, those that are near, and of `also`."""
+    from tdsys.core.matching import MOST_PER_KEY, beside, keyed  # noqa: PLC0415  # numpy
+
+    mine = sketch(own.problem)
+    keys = keyed({own.example_id: mine}, salt=salt(own.domain)).keys.tolist()
+    asked = {"keys": _list(keys), "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
+    same = {"domain": own.domain, "mark": mine.template, "limit": limit + 1}
+    twins = {*tx.scalars(_TWINS, same)}
+    ids = {*tx.scalars(_NEAR, asked), *twins, *also} - {own.example_id}
+    homes, features = _compared(tx, ids)
+    alike = dict(zip(features, beside(mine, list(features.values())), strict=True))
+    alike |= dict.fromkeys(twins & features.keys(), SAME)
+    return {id_: (one, homes[id_]) for id_, one in alike.items() if one.near or id_ in also}
 
 
-def _add_keys(tx: Tx, new: Sequence[_Placed], *, salt: int) -> list[tuple[int, int]]:
-    """Note the keys of what is new; which have enough in common with it, the likeliest first."""
+def _templates(tx: Tx, domain: str, marks: Collection[int]) -> dict[int, _Template]:
+    """The templates of these marks; those that are new get an id here."""
+    known = tx.execute(_KNOWN, {"domain": domain, "marks": _list(marks)})
+    found = {mark: _Template(id_, cluster, led, is_new=False) for id_, mark, cluster, led in known}
+    new = [mark for mark in marks if mark not in found]
+    ids = tx.scalars(_NEW_IDS, {"count": len(new)})
+    made = [_Template(id_, id_, led=False, is_new=True) for id_ in ids]
+    return found | dict(zip(new, made, strict=True))
+
+
+def _new(templates: Mapping[int, _Template]) -> set[int]:
+    return {one.id for one in templates.values() if one.is_new}
+
+
+def _leading(sketches: Mapping[int, Sketch], templates: Mapping[int, _Template]) -> set[int]:
+    """The first example of each template of which none has the keys of its wording."""
+    first: dict[int, int] = {}
+    for id_ in sorted(sketches):
+        first.setdefault(sketches[id_].template, id_)
+    return {id_ for mark, id_ in first.items() if not templates[mark].led}
+
+
+def _add_keys(
+    tx: Tx, sketches: Mapping[int, Sketch], *, leading: Collection[int], salt: int
+) -> Pairs:
+    """Note the keys of examples; who has some in common, the likeliest pairs first."""
     from tdsys.core.matching import keyed, met, read  # noqa: PLC0415  # numpy
 
-    if not new:
-        return []
-    found = keyed({one.id: one.features for one in new}, salt=salt)
+    found = keyed(sketches, salt=salt, leading=leading)
     stored = tx.execute(_BY_KEYS, {"keys": _list(found.keys.tolist())}).one()
-    pairs, kept = met(found, before=read(*stored), most=MOST_PER_KEY)
-    given = {"keys": _list(kept.keys.tolist()), "templates": _list(kept.owners.tolist())}
+    pairs, kept = met(found, before=read(*stored))
+    given = {"keys": _list(kept.keys.tolist()), "examples": _list(kept.owners.tolist())}
     tx.execute(_ADD_KEYS, given)
     return pairs
 
 
-def _add_templates(tx: Tx, domain: str, new: Sequence[_Placed], forest: Forest) -> None:
-    """Note what is new in the cluster it is of by now: nothing has to be moved again."""
+def _joined(
+    tx: Tx, owners: Mapping[int, _Template], features: Mapping[int, bytes], pairs: Pairs
+) -> Forest:
+    """All that is linked, joined."""
+    from tdsys.core.matching import joined  # noqa: PLC0415  # numpy
+
+    homes, others = _compared(tx, {*pairs.others.tolist()} - owners.keys())
+    homes |= {id_: one.cluster for id_, one in owners.items()}
+    return joined(pairs, homes, {**others, **features})
+
+
+def _add_templates(tx: Tx, domain: str, templates: Mapping[int, _Template], forest: Forest) -> None:
+    """Note what is new in the cluster it is of by now, and that all are led."""
+    new = {mark: one.id for mark, one in templates.items() if one.is_new}
     given = {
         "domain": domain,
-        "ids": _list(one.id for one in new),
-        "marks": _list(one.sketch.template for one in new),
-        "clusters": _list(forest.root(one.id) for one in new),
-        "features": ",".join([one.features.hex() for one in new]),
+        "ids": _list(new.values()),
+        "marks": _list(new),
+        "clusters": _list(forest.root(id_) for id_ in new.values()),
     }
     tx.execute(_ADD_TEMPLATES, given)
+    if led := [one.id for one in templates.values() if not one.led and not one.is_new]:
+        tx.execute(_LEAD, {"ids": _list(led)})
 
 
-def _add_examples(tx: Tx, owners: Mapping[int, int], numbers: Mapping[int, int]) -> None:
+def _add_examples(tx: Tx, owners: Mapping[int, _Template], features: Mapping[int, bytes]) -> None:
     given = {
         "ids": _list(owners),
-        "templates": _list(owners.values()),
-        "numbers": ",".join([str(numbers.get(id_, "")) for id_ in owners]),
+        "templates": _list(one.id for one in owners.values()),
+        "features": ",".join([features[id_].hex() for id_ in owners]),
     }
     tx.execute(_ADD_EXAMPLES, given)
-
-
-def _add_numbers(
-    tx: Tx, numbers: Mapping[int, int], owners: Mapping[int, int]
-) -> set[tuple[int, int]]:
-    """Note each template's numbers; which templates are met with the same ones now."""
-    told = {"numbers": _list(numbers.values()), "templates": _list(owners[n] for n in numbers)}
-    met = tx.execute(_ADD_NUMBERS, told).all()
-    fresh = {"numbers": _list(n for n, _ in met), "templates": _list(t for _, t in met)}
-    found = _pairs(tx.scalar(_BY_NUMBERS, {**fresh, "most": MOST_PER_KEY}))
-    return {(min(pair), max(pair)) for pair in found}
-
-
-def _joined(
-    tx: Tx,
-    placed: Mapping[int, _Placed],
-    common: Iterable[tuple[int, int]],
-    same: Iterable[tuple[int, int]],
-) -> Forest:
-    """All that is linked, joined; one of each pair at least is `placed` now."""
-    # Who has most in common comes first: the rest of their cluster need not be looked at then.
-    others = {id_ for pair in chain(common, same) for id_ in pair} - placed.keys()
-    templates: dict[int, _Template | _Placed] = {one.id: one for one in _templates(tx, others)}
-    templates |= placed
-    probes: dict[int, Probe] = {}
-    forest = Forest()
-    for pairs, least in ((common, LINKED), (same, LINKED_BY_NUMBERS)):
-        for pair in pairs:
-            one, other = pair if pair[0] in placed else reversed(pair)
-            ours, theirs = templates[one].cluster, templates[other].cluster
-            if forest.root(ours) == forest.root(theirs):
-                continue  # most pairs that share keys are one cluster already
-            if one not in probes:
-                probes[one] = Probe(placed[one].sketch)
-            if probes[one].likeness(templates[other].features, least=least) >= least:
-                forest.join(ours, theirs)
-    return forest
 
 
 def _move(tx: Tx, moved: Mapping[int, int]) -> None:
@@ -315,38 +266,24 @@ def _move(tx: Tx, moved: Mapping[int, int]) -> None:
         tx.execute(_JOIN, {"high": _list(moved), "low": _list(moved.values())})
 
 
-def _same_numbers(tx: Tx, numbers: int | None) -> set[int]:
-    if numbers is None:
-        return set()
-    return set(tx.scalars(_SAME_NUMBERS, {"numbers": numbers, "most": MOST_PER_KEY}))
-
-
-def _templates(tx: Tx, ids: Collection[int]) -> list[_Template]:
+def _compared(tx: Tx, ids: Collection[int]) -> tuple[dict[int, int], dict[int, bytes]]:
+    """The clusters of these examples that are placed, and their features."""
+    homes: dict[int, int] = {}
+    features: dict[int, bytes] = {}
     if not ids:
-        return []
-    told, features = tx.execute(_TEMPLATES, {"ids": _list(sorted(ids))}).one()
-    numbers = map(int, told.split(",") if told else ())
-    found, at = [], 0
+        return homes, features
+    told, kept = tx.execute(_COMPARED, {"ids": _list(sorted(ids))}).one()
+    # One text for all: rows cost several times that.
+    numbers, at = map(int, told.split(",") if told else ()), 0
     for id_, cluster, length in zip(numbers, numbers, numbers, strict=True):
-        found.append(_Template(id_, cluster, features[at : at + length]))
+        homes[id_], features[id_] = cluster, kept[at : at + length]
         at += length
-    return found
-
-
-def _owners(tx: Tx, example_ids: Collection[int]) -> set[int]:
-    """The templates of these examples."""
-    return set(tx.scalars(_TEMPLATES_OF, {"ids": _list(example_ids)})) if example_ids else set()
+    return homes, features
 
 
 def _list(numbers: Iterable[int]) -> str:
     """As text: an array costs psycopg several times what joining it costs us."""
     return ",".join(map(str, numbers))
-
-
-def _pairs(told: str | None) -> Iterator[tuple[int, int]]:
-    """What Postgres told as one text: rows cost several times that."""
-    numbers = map(int, told.split(",") if told else ())
-    return zip(numbers, numbers, strict=True)
 
 
 def _numbers(name: str) -> str:
@@ -357,89 +294,23 @@ def _numbers(name: str) -> str:
 # and would read all of them ever after; and compiling one takes longer than running it.
 _PLANNED = (
     "set_config('enable_seqscan', 'off', true), "
-    "set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true)"
+    "set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true), "
+    "set_config('max_parallel_workers_per_gather', '0', true)"
 )
 _INDEXED = text(f"SELECT {_PLANNED}")
 _LOCK = text(f"SELECT pg_advisory_xact_lock(:lock, hashtext(:domain)), {_PLANNED}")
 _HERE = text(
     f"SELECT id FROM examples WHERE id IN (SELECT {_numbers('ids')}) ORDER BY id FOR KEY SHARE"  # noqa: S608
 )
-_UNPLACED = text(
-    f"""
-    SELECT id FROM {_numbers("ids")} AS id
-    WHERE NOT EXISTS (SELECT FROM example_templates WHERE example_id = id)
-    """  # noqa: S608  # ours, from above
-)
 _NEW_IDS = text(
     """
     SELECT nextval(pg_get_serial_sequence('templates', 'id')) FROM generate_series(1, :count)
     """
 )
-_ADD_TEMPLATES = text(
-    f"""
-    INSERT INTO templates (id, domain, mark, features, cluster)
-    SELECT id, :domain, mark, decode(coalesce(features, ''), 'hex'), cluster
-    FROM (SELECT {_numbers("ids")} AS id, {_numbers("marks")} AS mark,
-                 unnest(string_to_array(:features, ',')) AS features,
-                 {_numbers("clusters")} AS cluster) AS given
-    """  # noqa: S608
-)
 _KNOWN = text(
     f"""
-    SELECT id, mark, cluster FROM templates
+    SELECT id, mark, cluster, led FROM templates
     WHERE domain = :domain AND mark IN (SELECT {_numbers("marks")})
-    """  # noqa: S608
-)
-_ADD_EXAMPLES = text(
-    f"""
-    INSERT INTO example_templates (example_id, template_id, numbers)
-    SELECT id, template_id, CAST(nullif(numbers, '') AS bigint)
-    FROM (SELECT {_numbers("ids")} AS id, {_numbers("templates")} AS template_id,
-                 unnest(string_to_array(:numbers, ',')) AS numbers) AS given
-    ON CONFLICT DO NOTHING
-    """  # noqa: S608
-)
-_ADD_KEYS = text(
-    f"""
-    INSERT INTO template_keys (key, template_id)
-    SELECT {_numbers("keys")}, {_numbers("templates")}
-    """
-)
-_BY_KEYS = text(
-    """
-    SELECT string_agg(CAST(key AS text), ','), string_agg(CAST(owners AS text), ','),
-           string_agg(templates, ',')
-    FROM (
-        SELECT key, count(*) AS owners,
-               string_agg(CAST(template_id AS text), ',' ORDER BY template_id) AS templates
-        FROM template_keys WHERE key = ANY (CAST(string_to_array(:keys, ',') AS bigint[]))
-        GROUP BY key
-    ) AS found
-    """
-)
-_ADD_NUMBERS = text(
-    f"""
-    INSERT INTO template_numbers (numbers, template_id)
-    SELECT {_numbers("numbers")}, {_numbers("templates")} ON CONFLICT DO NOTHING
-    RETURNING numbers, template_id
-    """
-)
-_BY_NUMBERS = text(
-    f"""
-    SELECT string_agg(concat_ws(',', given.template_id, other.template_id), ',')
-    FROM (SELECT {_numbers("numbers")} AS numbers, {_numbers("templates")} AS template_id) AS given
-    CROSS JOIN LATERAL (
-        SELECT kept.template_id FROM template_numbers AS kept
-        WHERE kept.numbers = given.numbers AND kept.template_id <> given.template_id
-        ORDER BY kept.template_id LIMIT :most
-    ) AS other
-    """  # noqa: S608
-)
-_TEMPLATES = text(
-    f"""
-    SELECT string_agg(concat_ws(',', id, cluster, length(features)), ','),
-           string_agg(features, CAST('' AS bytea))
-    FROM templates WHERE id IN (SELECT {_numbers("ids")})
     """  # noqa: S608
 )
 _JOIN = text(
@@ -456,44 +327,90 @@ _CLUSTERS = text(
     WHERE placed.example_id IN (SELECT {_numbers("ids")})
     """  # noqa: S608
 )
-_TEMPLATES_OF = text(
+_UNPLACED = text(
     f"""
-    SELECT template_id FROM example_templates WHERE example_id IN (SELECT {_numbers("ids")})
+    SELECT id FROM {_numbers("ids")} AS id WHERE NOT EXISTS (
+        SELECT FROM example_templates WHERE example_id = id AND features IS NOT NULL
+    )
+    """  # noqa: S608  # ours, from above
+)
+_ADD_TEMPLATES = text(
+    f"""
+    INSERT INTO templates (id, domain, mark, cluster, led)
+    SELECT id, :domain, mark, cluster, true
+    FROM (SELECT {_numbers("ids")} AS id, {_numbers("marks")} AS mark,
+                 {_numbers("clusters")} AS cluster) AS given
     """  # noqa: S608
+)
+_LEAD = text(f"UPDATE templates SET led = true WHERE id IN (SELECT {_numbers('ids')})")  # noqa: S608
+_ADD_EXAMPLES = text(
+    f"""
+    INSERT INTO example_templates (example_id, template_id, features)
+    SELECT id, template_id, decode(features, 'hex')
+    FROM (SELECT {_numbers("ids")} AS id, {_numbers("templates")} AS template_id,
+                 unnest(string_to_array(:features, ',')) AS features) AS given
+    ON CONFLICT (example_id) DO UPDATE SET features = excluded.features
+    WHERE example_templates.features IS NULL
+    """  # noqa: S608
+)
+_ADD_KEYS = text(
+    f"""
+    INSERT INTO example_keys (key, example_id)
+    SELECT {_numbers("keys")}, {_numbers("examples")}
+    """
+)
+_BY_KEYS = text(
+    """
+    SELECT string_agg(CAST(key AS text), ','), string_agg(CAST(owners AS text), ','),
+           string_agg(examples, ',')
+    FROM (
+        SELECT key, count(*) AS owners,
+               string_agg(CAST(example_id AS text), ',' ORDER BY example_id) AS examples
+        FROM example_keys WHERE key = ANY (CAST(string_to_array(:keys, ',') AS bigint[]))
+        GROUP BY key
+    ) AS found
+    """
+)
+_COMPARED = text(
+    """
+    SELECT string_agg(concat_ws(',', example_id, cluster, length(features)), ','),
+           string_agg(features, CAST('' AS bytea))
+    FROM example_templates JOIN templates ON templates.id = template_id
+    WHERE example_id = ANY (CAST(string_to_array(:ids, ',') AS bigint[]))
+      AND features IS NOT NULL
+    """
 )
 _OWN = text(
     """
-    SELECT kept.id, kept.cluster, kept.domain, kept.mark, kept.features, placed.numbers
+    SELECT kept.cluster, kept.domain, payload -> 'outputs' AS outputs
     FROM example_templates AS placed JOIN templates AS kept ON kept.id = placed.template_id
+    JOIN example_bodies ON example_bodies.example_id = placed.example_id
     WHERE placed.example_id = :id
+    """
+)
+_TWINS = text(
+    """
+    SELECT placed.example_id
+    FROM templates AS kept JOIN example_templates AS placed ON placed.template_id = kept.id
+    WHERE kept.domain = :domain AND kept.mark = :mark AND placed.features IS NOT NULL
+    ORDER BY placed.example_id LIMIT :limit
     """
 )
 _NEAR = text(
     f"""
-    SELECT other.template_id FROM (SELECT {_numbers("keys")} AS key) AS given
+    SELECT other.example_id FROM (SELECT {_numbers("keys")} AS key) AS given
     CROSS JOIN LATERAL (
-        SELECT kept.template_id FROM template_keys AS kept
-        WHERE kept.key = given.key ORDER BY kept.template_id LIMIT :per_key
+        SELECT kept.example_id FROM example_keys AS kept
+        WHERE kept.key = given.key ORDER BY kept.example_id LIMIT :per_key
     ) AS other
     GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :most
     """  # noqa: S608
 )
-_SAME_NUMBERS = text(
-    """
-    SELECT template_id FROM template_numbers
-    WHERE numbers = CAST(:numbers AS bigint) ORDER BY template_id LIMIT :most
-    """
-)
 _MEMBERS = text(
     f"""
-    SELECT member.example_id, member.template_id, member.numbers, examples.state, examples.source,
-           coalesce(payload -> 'outputs' ->> 'problem', '') AS problem
-    FROM (SELECT {_numbers("ids")} AS id) AS near
-    CROSS JOIN LATERAL (
-        SELECT * FROM example_templates
-        WHERE template_id = near.id AND example_id <> :self ORDER BY example_id LIMIT :limit
-    ) AS member
-    JOIN examples ON examples.id = member.example_id
-    JOIN example_bodies ON example_bodies.example_id = member.example_id
+    SELECT examples.id AS example_id, examples.state, examples.source,
+           payload -> 'outputs' AS outputs
+    FROM examples JOIN example_bodies ON example_bodies.example_id = examples.id
+    WHERE examples.id IN (SELECT {_numbers("ids")})
     """  # noqa: S608
 )

@@ -15,7 +15,7 @@ import pytest
 
 from tdsys.core.dataset import Split, divide
 from tdsys.core.example import Cell
-from tdsys.core.matching import clusters
+from tdsys.core.matching import groups
 from tdsys.core.policy import Shares
 from tdsys.reference import DOMAINS, ReferenceGenerator
 from tests.editing import EDITS
@@ -64,7 +64,8 @@ def divided(told: list[tuple[int, Cell, str]]) -> list[Placed]:
         )
         for n, (_, cell, text) in enumerate(told)
     ]  # fmt: skip
-    members = divide(examples, clusters([text for *_, text in told]), shares=Shares())
+    together = groups([text for *_, text in told], chosen=len(told))
+    members = divide(examples, together, shares=Shares())
     return [Placed(*told[m.example.id][:2], m.split) for m in members]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tdsys.core.policy import Policy
 from tdsys.errors import ConfigurationError
-from tdsys.store import Store, Tx, datasets, examples, imports, migrations, policies
+from tdsys.store import Store, Tx, clusters, datasets, examples, imports, migrations, policies
 from tdsys.store.schema import metadata
 from tests.factories import NOW, make_captures
 from tests.stored import (
@@ -202,6 +202,13 @@ def test_a_decision_and_its_example_are_visible_together_or_not_at_all(store: St
         assert (count(tx, "transitions"), count(tx, "scores")) == (0, 0)
 
 
+OLD_EXAMPLE = """
+INSERT INTO examples (fingerprint, domain, topic, difficulty, source, state, due_at, captured_at,
+                      created_at, moved_at)
+VALUES ('x', 'd', 't', 'easy', 'captured', 'candidate', now(), now(), now(), now()) RETURNING id
+"""
+
+
 def until(tx: Tx, revision: str) -> None:
     """The schema as a program of before made it."""
     config = migrations._config()
@@ -253,8 +260,24 @@ def test_of_a_key_of_before_the_oldest_templates_stay_that_stand_for_it(
         until(tx, "0026")
         tx.execute(text("INSERT INTO template_keys SELECT 1, generate_series(30, 1, -1)"))
         tx.execute(text("INSERT INTO template_keys VALUES (2, 40), (2, 41)"))
-    store.upgrade()
-    with store.begin() as tx:
+        until(tx, "0027")
         rows = tx.execute(text("SELECT key, template_id FROM template_keys ORDER BY 1, 2")).all()
     assert rows == [*((1, n) for n in range(1, 26)), (2, 40), (2, 41)]
+    store.close()
+
+
+def test_what_is_placed_keeps_its_cluster_and_waits_to_be_placed_again(
+    new_database: Callable[[], str],
+) -> None:
+    store = Store(new_database())
+    with store.begin() as tx:
+        until(tx, "0027")
+        policies.ensure_domain(tx, domain="d", now=NOW)
+        tx.execute(text("INSERT INTO templates VALUES (7, 'd', 70, '', 5)"))
+        (id_,) = tx.scalars(text(OLD_EXAMPLE))
+        tx.execute(text("INSERT INTO example_templates VALUES (:id, 7, 3)"), {"id": id_})
+    store.upgrade()
+    with store.begin() as tx:
+        assert clusters.clusters(tx, example_ids=[id_]) == {id_: 5}
+        assert clusters.unplaced(tx, example_ids=[id_]) == {id_}
     store.close()

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from tdsys.core.example import Document, fingerprint, label
 from tdsys.errors import Conflict
 from tdsys.store import words
-from tdsys.store.cluster_schema import example_templates
+from tdsys.store.cluster_schema import example_templates, templates
 from tdsys.store.engine import Tx
 from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import example_bodies, examples, scores
@@ -90,7 +90,10 @@ def replace(
     )  # fmt: skip
     # Words and template were those of the old text; scoring looks for the new one's neighbours.
     words.rewrite(tx, example_id=example_id, problem=str(edit.outputs.get("problem", "")))
-    tx.execute(delete(example_templates).where(example_templates.c.example_id == example_id))
+    placed = example_templates.c.example_id == example_id
+    its = select(example_templates.c.template_id).where(placed).scalar_subquery()
+    tx.execute(update(templates).where(templates.c.id == its).values(led=False))
+    tx.execute(delete(example_templates).where(placed))
     return number
 
 
