@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tdsys.core.sketching import DETAIL, Alike, Forest, Sketch, belongs, packed, sketch
+from tdsys.core.sketching import DETAIL, LINKED, Alike, Forest, Sketch, belongs, packed, sketch
 
 # Each mark is a key, and so many heaviest pairs of so many numbers and names, and of as many
 # features that stay under others. A pair that weighs less is in too many ("2" and "3" in half of
@@ -23,7 +23,7 @@ HEAVIEST_PAIRS = 5
 TELLING = 75
 # The first so many of a key stand for all: a key that more have says little about them.
 MOST_PER_KEY = 25
-# With so many each is compared: those it has most keys in common with.
+# With so many each is compared: those that it shares the rarest keys with.
 LIKELIEST = 8
 # What is longer than this and than a twentieth of all is a chain, and no near-duplicates.
 SHORTEST_CHAIN, TWENTIETH = 20, 20
@@ -146,7 +146,7 @@ def joined(
     homes: Mapping[int, int],
     features: Mapping[int, bytes],
     *,
-    close: bool = False,
+    by_wording: bool = False,
 ) -> Forest:
     """The clusters that problems are at home in, joined wherever two are linked.
 
@@ -164,7 +164,8 @@ def joined(
     for part in (rows[:, likeliest], rows[:, ~likeliest]):
         asked = _apart(part, forest)
         alike = compared(features, Pairs(*asked[2:]))
-        for home, away in asked[:2, belongs(*alike, close=close)].T.tolist():
+        linked = alike[0] >= LINKED if by_wording else belongs(*alike)
+        for home, away in asked[:2, linked].T.tolist():
             forest.join(home, away)
     return forest
 
@@ -248,19 +249,22 @@ def _shared(
     return kept.squares(at[hits], pairs[hits], len(many))
 
 
-def clusters(problems: Sequence[str], *, close: bool = False) -> list[int]:
-    """The cluster of each problem, named by its first member's index: all that is connected."""
+def clusters(problems: Sequence[str], *, by_wording: bool = False) -> list[int]:
+    """The cluster of each problem, named by its first member's index: all that is connected.
+
+    With `by_wording` numbers and names connect none.
+    """
     sketches = dict(enumerate(map(sketch, problems)))
     first: dict[int, int] = {}
     homes = {index: first.setdefault(one.template, index) for index, one in sketches.items()}
     pairs = met(keyed(sketches, leading={*first.values()})).pairs
     features = {index: packed(one) for index, one in sketches.items()}
-    forest = joined(pairs, homes, features, close=close)
+    forest = joined(pairs, homes, features, by_wording=by_wording)
     return [forest.root(home) for home in homes.values()]
 
 
 def groups(problems: Sequence[str], *, chosen: int) -> list[int]:
-    """Clusters among so many that were chosen; of a long chain only what is close is together.
+    """Clusters among so many that were chosen; of a long chain, what is connected by wording.
 
     A cluster that is a twentieth of all would leave no room to divide them evenly.
     """
@@ -270,7 +274,7 @@ def groups(problems: Sequence[str], *, chosen: int) -> list[int]:
         crowds[name].append(index)
     for crowd in crowds.values():
         if len(crowd) > most:
-            parts = clusters([problems[index] for index in crowd], close=True)
+            parts = clusters([problems[index] for index in crowd], by_wording=True)
             for index, part in zip(crowd, parts, strict=True):
                 named[index] = crowd[part]
     return named

@@ -27,8 +27,6 @@ LINKED = 0.7
 # Less is enough where they have numbers and names in common: so much of these, and so much of all.
 LINKED_BY_DETAILS = 0.3
 LINKED_BY_ALL = 0.33
-# Of both, where a chain of links has become too long to be near-duplicates.
-CLOSE = 0.4
 # All numbers of a problem together are a feature of this weight, where it names two or more.
 SAME_NUMBERS = 100
 FEWEST_NUMBERS = 2
@@ -80,13 +78,12 @@ class Alike(NamedTuple):
         return self.linked or self.wording >= NEAR
 
 
-def belongs(wording: Any, details: Any, whole: Any, *, close: bool = False) -> Any:
-    """Whether so alike belongs to one cluster, or stays in it where only what is `close` does.
+def belongs(wording: Any, details: Any, whole: Any) -> Any:
+    """Whether so alike belongs to one cluster.
 
     Of numbers a bool, of arrays an array: there is one rule for both.
     """
-    by_details, by_all = (CLOSE, CLOSE) if close else (LINKED_BY_DETAILS, LINKED_BY_ALL)
-    return (wording >= LINKED) | (details >= by_details) & (whole >= by_all)
+    return (wording >= LINKED) | (details >= LINKED_BY_DETAILS) & (whole >= LINKED_BY_ALL)
 
 
 class _Token(NamedTuple):
@@ -240,8 +237,7 @@ def _marks(said: Sequence[tuple[int, str]]) -> list[int]:
 def _features(tokens: Sequence[_Token]) -> tuple[dict[int, int], dict[int, int]]:
     """Pairs with a number or name itself; words and pairs where these are levelled."""
     own: dict[int, int] = {}
-    levelled: dict[int, int] = {}
-    levelled |= {one.hashed: one.alone for one in tokens if one.alone}
+    levelled = {one.hashed: one.alone for one in tokens if one.alone}
     for (left, _, heavy, mine, _, mine_heavy), (right, _, paired, said, _, said_paired) in pairwise(
         tokens
     ):

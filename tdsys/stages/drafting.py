@@ -223,8 +223,8 @@ def groups(
     """What of each cluster hangs together by what was chosen of it, by words or by embeddings.
 
     Only members of one cluster are compared. Of thousands of examples a cluster may be a long
-    chain, and its ends, without what is between them, are no near-duplicates; of what is still
-    long only the close ones are kept together.
+    chain, and its ends, without what is between them, are no near-duplicates; what is still
+    long is kept together by wording alone.
     """
     from tdsys.core.matching import groups as connected  # noqa: PLC0415  # numpy
 

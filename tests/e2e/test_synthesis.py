@@ -111,7 +111,8 @@ def finished(stack: RunningStack, command: subprocess.Popen[str]) -> dict[str, A
 def test_kill_9_of_every_worker_loses_doubles_and_pays_nothing_twice(
     stack: RunningStack, stub: StubProvider
 ) -> None:
-    stub.behaviour.latency = 0.1
+    # Slow enough that judging begins long before all is made, on a busy machine, too.
+    stub.behaviour.latency = 0.3
     with stack.runtime.store.begin() as tx:
         policies.ensure_domain(tx, domain="algebra", now=NOW)
         # The stub understands no story, so it solves none again.
@@ -120,11 +121,11 @@ def test_kill_9_of_every_worker_loses_doubles_and_pays_nothing_twice(
     command = started(stack, "synthesize", *words, "--count", str(WANTED),
                       "--strategies", "persona,rationale-first")  # fmt: skip
     workers = stack.workers()
-    wait_for(lambda: judgements(stack) >= 10, "some attempts are kept and judged", seconds=90)
+    wait_for(lambda: judgements(stack) >= 3, "some attempts are kept and judged", seconds=90)
     assert stack.kill_workers(workers)
     wait_for(lambda: not stub.running, "the provider has answered what was on its way")
     kept, paid, asked = recorded(stack), recorded_calls(stack), len(stub.requests)
-    assert len(kept) < WANTED
+    assert 0 < len(kept) < WANTED
     stub.behaviour.latency = 0.01
     result = finished(stack, command)
     again = made_requests(stub, asked)

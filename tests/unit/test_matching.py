@@ -110,7 +110,7 @@ def told(owned: Iterable[tuple[int, int]]) -> Keyed:
     return Keyed(pairs[:, 0], pairs[:, 1])
 
 
-owned = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 9)))
+owned = st.sets(st.tuples(st.integers(0, 5), st.integers(0, LIKELIEST)))
 
 
 def pairs_of(met_by: Pairs) -> list[tuple[int, int]]:
@@ -123,10 +123,10 @@ def pairs_of(met_by: Pairs) -> list[tuple[int, int]]:
 def test_two_are_compared_that_have_a_key_in_common_and_one_of_them_is_new(
     owned: set[tuple[int, int]], first_new: int
 ) -> None:
-    held = {one: {key for key, owner in owned if owner == one} for one in range(10)}
+    held = {one: {key for key, owner in owned if owner == one} for one in range(LIKELIEST + 1)}
     expected = {
         (one, other)
-        for one, other in combinations(range(10), 2)
+        for one, other in combinations(range(LIKELIEST + 1), 2)
         if other >= first_new and held[one] & held[other]
     }
     before = told(pair for pair in owned if pair[1] < first_new)

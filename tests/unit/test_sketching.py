@@ -111,7 +111,7 @@ def test_likeness_needs_no_more_of_the_others_than_what_is_packed(told: list[str
     assert np.array(found) == pytest.approx(np.array(expected))
 
 
-def test_of_a_long_chain_only_what_is_close_stays_together() -> None:
+def test_a_long_chain_is_together_by_its_wording_alone() -> None:
     """Each has three names of four in common with the next, and with the one after that two."""
     names = [one + other for one, other in product(("Al", "Be", "Ca", "Do", "El", "Fi"), ENDS)]
     trades = [one + other for one, other in product(("bra", "clo", "dri", "fle"), ENDS)]
