@@ -196,6 +196,8 @@ class _Story:
             policy = Policy(
                 optimization="hold" if held else "automatic", settle_seconds=0, audit_share=0
             )
+            # Workers start meanwhile: on a busy machine each of these may take a second.
+            _tell(self._console, f"· policy of {domain}: optimization {policy.optimization}")
             rules.put(
                 self._here.store, domain=domain, policy=policy, author="demo", now=self._here.now()
             )
