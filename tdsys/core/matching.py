@@ -170,11 +170,16 @@ def joined(
     return forest
 
 
-def beside(one: Sketch, others: Sequence[bytes]) -> list[Alike]:
-    """How alike each of these others is, of which `packed` features are at hand."""
-    count = len(others)
-    features = dict(enumerate([*others, packed(one)]))
-    alike = compared(features, Pairs(np.full(count, count), np.arange(count)))
+def beside(
+    ones: Sequence[Sketch], others: Mapping[int, bytes], pairs: Sequence[tuple[int, int]]
+) -> list[Alike]:
+    """How alike each pair is, of a place among `ones` and of another's number.
+
+    Of the others `packed` features are at hand.
+    """
+    features = {**others, **{-1 - place: packed(one) for place, one in enumerate(ones)}}
+    places, numbers = np.array(pairs, np.int64).reshape(-1, 2).T
+    alike = compared(features, Pairs(-1 - places, numbers))
     return [Alike(*row) for row in alike.T.tolist()]
 
 

@@ -7,9 +7,10 @@ are only ever joined, so whatever workers do at once comes to what one would hav
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from tdsys.core.sketching import (
     Alike,
@@ -120,10 +121,10 @@ def nearest(tx: Tx, *, example_id: int, limit: int) -> list[Neighbour]:
     row = tx.execute(_OWN, {"id": example_id}).one_or_none()
     if row is None:
         return []
-    near = {one.other_id for one in vectors.beside(tx, example_id=example_id, limit=limit)}
-    own = _Own(row.domain, problem_of(row.outputs), row.cluster, example_id)
-    found = _beside(tx, own, limit=limit, also=near)
-    others = [one.example_id for one in found] if near else []
+    also = {one.other_id for one in vectors.beside(tx, example_id=example_id, limit=limit)}
+    own = _Own(problem_of(row.outputs), row.cluster, example_id, also)
+    (found,) = _beside(tx, row.domain, [own], limit=limit)
+    others = [one.example_id for one in found] if also else []
     cosines = vectors.cosines(tx, example_id=example_id, others=others)
     told = [one._replace(embedded=cosines.get(one.example_id)) for one in found]
     return sorted(told, key=lambda one: -max(one.likeness, one.embedded or 0.0))[:limit]
@@ -135,60 +136,90 @@ def nearest_to(tx: Tx, *, domain: str, new: Sequence[str], limit: int) -> list[l
     `same_cluster` says that it would be linked with that one.
     """
     tx.execute(_INDEXED)
-    return [_beside(tx, _Own(domain, one), limit=limit)[:limit] for one in new]
+    found = _beside(tx, domain, [_Own(one) for one in new], limit=limit)
+    return [near[:limit] for near in found]
 
 
 class _Own(NamedTuple):
-    """What neighbours are looked for by."""
+    """What neighbours are looked for by, `also` whatever their words."""
 
-    domain: str
     problem: str
     cluster: int | None = None
     example_id: int = NOT_PLACED
+    also: Collection[int] = ()
 
 
-def _beside(tx: Tx, own: _Own, *, limit: int, also: Collection[int] = ()) -> list[Neighbour]:
-    """So many by their words, and beside them those of `also` that are of its cluster."""
-    near = _near(tx, own, limit=limit, also=also)
+def _beside(tx: Tx, domain: str, owns: Sequence[_Own], *, limit: int) -> list[list[Neighbour]]:
+    """Of each so many by their words, and beside them those of `also` that are of its cluster."""
+    nears = _near(tx, domain, owns, limit=limit)
+    chosen = [_chosen(own, near, limit) for own, near in zip(owns, nears, strict=True)]
+    ids = sorted({*chain.from_iterable(chosen)})
+    members = {row.example_id: row for row in tx.execute(_MEMBERS, {"ids": _list(ids)})}
+    return [
+        _neighbours(own, near, [members[id_] for id_ in among if id_ in members])
+        for own, near, among in zip(owns, nears, chosen, strict=True)
+    ]
+
+
+def _chosen(own: _Own, near: Mapping[int, tuple[Alike, int]], limit: int) -> set[int]:
     by_words = [id_ for id_, (alike, _) in near.items() if alike.near]
-    by_words = sorted(by_words, key=lambda id_: -near[id_][0].wording)[:limit]
-    chosen = {*by_words, *(id_ for id_ in near.keys() & {*also} if near[id_][1] == own.cluster)}
-    if not chosen:
-        return []
+    by_words = sorted(by_words, key=lambda id_: (-near[id_][0].wording, id_))[:limit]
+    return {*by_words, *(id_ for id_ in own.also if id_ in near and near[id_][1] == own.cluster)}
+
+
+def _neighbours(
+    own: _Own, near: Mapping[int, tuple[Alike, int]], members: Iterable[Row[Any]]
+) -> list[Neighbour]:
+    """The nearest first."""
     neighbours = [
         Neighbour(
             example_id=row.example_id,
             likeness=near[row.example_id][0].wording,
-            same_numbers=same_numbers(own.problem, problem_of(row.outputs)),
+            same_numbers=same_numbers(own.problem, problem := problem_of(row.outputs)),
             same_cluster=_is_one(own, *near[row.example_id]),
             state=row.state,
             source=row.source,
-            problem=problem_of(row.outputs),
+            problem=problem,
         )
-        for row in tx.execute(_MEMBERS, {"ids": _list(sorted(chosen))})
+        for row in members
     ]
-    neighbours.sort(key=lambda one: (-one.likeness, not one.same_numbers, one.example_id))
-    return neighbours
+    return sorted(neighbours, key=lambda one: (-one.likeness, not one.same_numbers, one.example_id))
 
 
 def _is_one(own: _Own, alike: Alike, home: int) -> bool:
     return alike.linked if own.cluster is None else home == own.cluster
 
 
-def _near(tx: Tx, own: _Own, *, limit: int, also: Collection[int]) -> dict[int, tuple[Alike, int]]:
-    """Likeness and cluster of those of its template, those that are near, and of `also`."""
-    from tdsys.core.matching import MOST_PER_KEY, beside, keyed  # noqa: PLC0415  # numpy
+def _near(
+    tx: Tx, domain: str, owns: Sequence[_Own], *, limit: int
+) -> list[dict[int, tuple[Alike, int]]]:
+    """Of each, likeness and cluster of its template's, of those that are near, and of `also`."""
+    from tdsys.core.matching import beside  # noqa: PLC0415  # numpy
 
-    mine = sketch(own.problem)
-    keys = keyed({own.example_id: mine}, salt=salt(own.domain)).keys.tolist()
-    asked = {"keys": _list(keys), "per_key": MOST_PER_KEY, "most": MOST_COMPARED}
-    same = {"domain": own.domain, "mark": mine.template, "limit": limit + 1}
-    twins = {*tx.scalars(_TWINS, same)}
-    ids = {*tx.scalars(_NEAR, asked), *twins, *also} - {own.example_id}
-    homes, features = _compared(tx, ids)
-    alike = dict(zip(features, beside(mine, list(features.values())), strict=True))
-    alike |= dict.fromkeys(twins & features.keys(), SAME)
-    return {id_: (one, homes[id_]) for id_, one in alike.items() if one.near or id_ in also}
+    mine = [sketch(own.problem) for own in owns]
+    marks = {"places": _list(range(len(mine))), "marks": _list(one.template for one in mine)}
+    told = tx.execute(_TWINS, {**marks, "domain": domain, "limit": limit + 1})
+    twins = {(place, id_) for place, id_ in told}
+    also = {(place, id_) for place, own in enumerate(owns) for id_ in own.also}
+    met = twins | also | _met(tx, mine, salt(domain))
+    homes, features = _compared(tx, {id_ for _, id_ in met})
+    pairs = [one for one in met if one[1] in homes and one[1] != owns[one[0]].example_id]
+    near: list[dict[int, tuple[Alike, int]]] = [{} for _ in owns]
+    for (place, id_), alike in zip(pairs, beside(mine, features, pairs), strict=True):
+        found = SAME if (place, id_) in twins else alike
+        if found.near or (place, id_) in also:
+            near[place][id_] = found, homes[id_]
+    return near
+
+
+def _met(tx: Tx, mine: Sequence[Sketch], salt: int) -> set[tuple[int, int]]:
+    """The place of each, and whom it has most keys in common with."""
+    from tdsys.core.matching import MOST_PER_KEY, keyed  # noqa: PLC0415  # numpy
+
+    found = keyed(dict(enumerate(mine)), salt=salt)
+    given = {"keys": _list(found.keys.tolist()), "places": _list(found.owners.tolist())}
+    limits = {"per_key": MOST_PER_KEY, "most": MOST_COMPARED}
+    return {(place, id_) for place, id_ in tx.execute(_NEAR, given | limits)}
 
 
 def _templates(tx: Tx, domain: str, marks: Collection[int]) -> dict[int, _Template]:
@@ -389,21 +420,31 @@ _OWN = text(
     """
 )
 _TWINS = text(
-    """
-    SELECT placed.example_id
-    FROM templates AS kept JOIN example_templates AS placed ON placed.template_id = kept.id
-    WHERE kept.domain = :domain AND kept.mark = :mark AND placed.features IS NOT NULL
-    ORDER BY placed.example_id LIMIT :limit
-    """
+    f"""
+    SELECT given.place, twin.example_id
+    FROM (SELECT {_numbers("places")} AS place, {_numbers("marks")} AS mark) AS given
+    JOIN templates AS kept ON kept.domain = :domain AND kept.mark = given.mark
+    CROSS JOIN LATERAL (
+        SELECT placed.example_id FROM example_templates AS placed
+        WHERE placed.template_id = kept.id AND placed.features IS NOT NULL
+        ORDER BY placed.example_id LIMIT :limit
+    ) AS twin
+    """  # noqa: S608
 )
 _NEAR = text(
     f"""
-    SELECT other.example_id FROM (SELECT {_numbers("keys")} AS key) AS given
-    CROSS JOIN LATERAL (
-        SELECT kept.example_id FROM example_keys AS kept
-        WHERE kept.key = given.key ORDER BY kept.example_id LIMIT :per_key
-    ) AS other
-    GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT :most
+    SELECT place, example_id FROM (
+        SELECT given.place, other.example_id, row_number() OVER (
+            PARTITION BY given.place ORDER BY count(*) DESC, other.example_id
+        ) AS nth
+        FROM (SELECT {_numbers("keys")} AS key, {_numbers("places")} AS place) AS given
+        CROSS JOIN LATERAL (
+            SELECT kept.example_id FROM example_keys AS kept
+            WHERE kept.key = given.key ORDER BY kept.example_id LIMIT :per_key
+        ) AS other
+        GROUP BY 1, 2
+    ) AS found
+    WHERE nth <= :most
     """  # noqa: S608
 )
 _MEMBERS = text(

@@ -25,6 +25,7 @@ from tdsys.stages import clustering, scoring
 from tdsys.stages.drafting import groups
 from tdsys.stages.scoring import Limits
 from tdsys.store import Store, burials, clusters
+from tdsys.store.clusters import Neighbour
 from tdsys.store.reviews import contents
 from tdsys.store.reviews.contents import Edit
 from tests.commanding import Shell
@@ -193,6 +194,26 @@ def test_neighbours_come_by_likeness_with_what_a_person_wants_to_see(store: Stor
     assert (second.problem, second.state, second.source) == (ASIDE, "candidate", "captured")
     assert 0.5 < second.likeness < 1
     assert one == first
+
+
+def test_neighbours_of_many_new_problems_at_once_are_those_of_each_alone(
+    store: Store, problems: list[str]
+) -> None:
+    rng = random.Random(5)
+    there, new = problems[:60], [*problems[60:], ""]
+    new += [change(problem, rng, problems) for problem in there[:8] for change in EDITS.values()]
+    place(store, stored(store, there))
+    place(store, stored(store, there[:5], domain="other"))
+
+    def near(*asked: str) -> list[list[Neighbour]]:
+        with store.begin() as tx:
+            return clusters.nearest_to(tx, domain="d", new=asked, limit=3)
+
+    assert near() == []
+    found = near(*new)
+    assert found == [one for problem in new for one in near(problem)]
+    assert sum(map(bool, found)) > len(new) // 3
+    assert all(len(one) <= 3 for one in found)
 
 
 @pytest.mark.parametrize("problem", ["", "?", "12", "解方程", "\U0001f600" * 50, "a " * 5000])

@@ -106,7 +106,8 @@ def test_what_is_a_name_here_is_no_word_there() -> None:
 @given(st.lists(texts, min_size=1, max_size=5))
 def test_likeness_needs_no_more_of_the_others_than_what_is_packed(told: list[str]) -> None:
     one, *others = [sketch(problem) for problem in [*told, told[0]]]
-    found = beside(one, [packed(other) for other in others])
+    there = {n: packed(other) for n, other in enumerate(others)}
+    found = beside([one], there, [(0, n) for n in there])
     expected = [alike(one, other) for other in others]
     assert np.array(found) == pytest.approx(np.array(expected))
 
