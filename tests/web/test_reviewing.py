@@ -238,6 +238,17 @@ def test_an_empty_queue_says_so_and_looks_again(site: Site, signed_in: SignedIn)
     press_look(page)
 
 
+def test_who_gets_no_first_example_is_told_why_and_can_look_again(
+    site: Site, signed_in: SignedIn
+) -> None:
+    make_waiting(site.store)
+    page = signed_in()
+    page.route("**/review/next", lambda asked: asked.abort(), times=1)
+    opened(page)
+    expect(page.locator("#state")).to_contain_text("The server did not answer")
+    press_look(page)
+
+
 def test_scores_are_hidden_when_the_policy_says_so(site: Site) -> None:
     make_waiting(site.store)
     token = site.person(Role.REVIEWER, name="eve")

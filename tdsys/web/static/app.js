@@ -6,14 +6,13 @@ const tdsys = (() => {
   const proof = () => document.querySelector('meta[name="csrf-token"]').content;
 
   // POST a document as JSON; what comes back, or an Error with message, remedy and status.
-  async function send(path, content = {}, { signal } = {}) {
+  async function send(path, content = {}) {
     const answer = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": proof() },
       body: JSON.stringify(content),
       redirect: "error",
-      signal,
-    });
+    }).catch(() => { throw failure(0, {}); });
     return settled(answer);
   }
 

@@ -161,6 +161,8 @@
     if (wrong.status === 409 && !editing && item) {
       if (!/took back|taken back|happened|looking at/.test(wrong.message)) return state(sentence(wrong.message), sentence(wrong.remedy), "conflict");
     }
+    // The page is still empty: what is said in passing would leave nothing to look at, or to press.
+    if (!item && !at("state").dataset.state) return state(sentence(wrong.message), sentence(wrong.remedy), "bad");
     const told = `${wrong.message} — ${wrong.remedy}`;
     const place = editing && at("editing").querySelector("[data-wrong]");
     if (place) place.replaceChildren(make("div", { class: "notice bad", role: "alert" }, told));
