@@ -75,7 +75,7 @@ class ReferenceGenerator:
     ) -> Problem:
         known = _BY_NAME.get((domain, topic))
         if known is None or difficulty not in DIFFICULTIES:
-            raise ValueError(f"no such cell: {domain}/{topic}/{difficulty}; see DOMAINS")
+            raise ValueError(_missing(domain, topic, difficulty))
         rng = random.Random(f"{self.seed}:{domain}:{topic}:{difficulty}:{index}:{context.setting}")
         stories = stories_for(known, difficulty)
         story = stories[(index + DIFFICULTIES.index(difficulty)) % len(stories)]
@@ -112,6 +112,15 @@ class ReferenceGenerator:
         difficulty = problem.inputs["difficulty"]
         index = SIBLING_OFFSET + number
         return self._generate(domain, topic, difficulty, index, _setting(problem))
+
+
+def _missing(domain: str, topic: str, difficulty: str) -> str:
+    """What there is no template of, and the nearest that there is."""
+    there = ("domains", tuple(DOMAINS))
+    if known := DOMAINS.get(domain):
+        there = ("difficulties", DIFFICULTIES) if topic in known else (f"topics of {domain}", known)
+    what, names = there
+    return f"no template of {domain}/{topic}/{difficulty}: the {what} are {', '.join(names)}"
 
 
 def _setting(problem: Problem) -> Context:

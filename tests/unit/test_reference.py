@@ -201,9 +201,19 @@ def test_another_seed_gives_other_problems() -> None:
     assert len(texts) == 20
 
 
-def test_an_unknown_cell_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="no such cell: algebra/sorcery/easy"):
-        ReferenceGenerator().generate("algebra", "sorcery", "easy", 0)
+@pytest.mark.parametrize(
+    ("cell", "there"),
+    [
+        (("potions", "sorcery", "easy"), "the domains are arithmetic, "),
+        (("algebra", "sorcery", "easy"), "the topics of algebra are linear equations, "),
+        (("algebra", "linear equations", "vile"), "the difficulties are easy, medium, hard"),
+    ],
+)
+def test_an_unknown_cell_is_refused_with_what_there_is(
+    cell: tuple[str, str, str], there: str
+) -> None:
+    with pytest.raises(ValueError, match=f"no template of {'/'.join(cell)}: {there}"):
+        ReferenceGenerator().generate(*cell, 0)
 
 
 def test_a_stream_cycles_evenly_over_domains_topics_and_difficulties() -> None:
