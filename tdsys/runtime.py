@@ -23,9 +23,6 @@ from tdsys.errors import ConfigurationError, InvalidInput
 from tdsys.llm.naming import OFFLINE, check_name, gauge
 from tdsys.llm.readiness import require_optuna
 from tdsys.settings import ModelTerms, Settings
-from tdsys.stages import forgetting
-from tdsys.stages.scoring import Limits
-from tdsys.store import Store
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -49,6 +46,8 @@ if TYPE_CHECKING:
     from tdsys.oidc import Provider
     from tdsys.shelf import Shelf
     from tdsys.stages.passwords import Passwords
+    from tdsys.stages.scoring import Limits
+    from tdsys.store import Store
     from tdsys.verify import EvidenceVerifier
     from tdsys.verify.calculating import GuardedCalculator
 
@@ -113,6 +112,9 @@ class Runtime:
     @cached_property
     def store(self) -> Store:
         """Postgres."""
+        # A third of a start, which `up`, `status` and `down` have no use for.
+        from tdsys.store import Store  # noqa: PLC0415
+
         return Store(_needed(self.settings, "database_url"))
 
     @cached_property
@@ -175,9 +177,7 @@ class Runtime:
     def models(self) -> dict[str, list[str]]:
         """Every model that is configured, with its roles, or was asked in the last day."""
         judge = self._judge_named()[1]
-        roles: dict[str, list[str]] = {
-            gauge(self.settings.lm, self.settings.lm_api_base): ["program"]
-        }
+        roles = {gauge(self.settings.lm, self.settings.lm_api_base): ["program"]}
         roles.setdefault(gauge(judge, self._judge_address()), []).append("judge")
         return roles | {name: [] for name in self.limiter.models() if name not in roles}
 
@@ -404,8 +404,8 @@ class Runtime:
     @property
     def simulated(self) -> tuple[str, ...]:
         """Which roles the offline model plays: `program`, `judge`, both or none."""
-        played = {"program": self.settings.lm, "judge": self._judge_named()[1]}
-        return tuple(role for role, name in played.items() if name == OFFLINE)
+        played = zip(("program", "judge"), self.named(), strict=True)
+        return tuple(role for role, name in played if name == OFFLINE)
 
     def check_settings(self) -> None:
         """Refuse what can never work, before anything is started; opens no connection."""
@@ -432,11 +432,10 @@ class Runtime:
     @property
     def scoring_limits(self) -> Limits:
         """How much one scoring bell may do."""
-        return Limits(
-            block=self.settings.scoring_block,
-            lease=self.lease,
-            max_attempts=self.settings.max_attempts,
-        )
+        from tdsys.stages.scoring import Limits  # noqa: PLC0415  # see `store`
+
+        given = self.settings
+        return Limits(block=given.scoring_block, lease=self.lease, max_attempts=given.max_attempts)
 
     @property
     def storage_limits(self) -> tuple[Limit, ...]:
@@ -459,6 +458,7 @@ class Runtime:
     def evict_answers(self) -> int:
         """Drop models' answers about what was forgotten from this machine's cache; how many."""
         from tdsys.llm.session import evict  # noqa: PLC0415  # dspy takes seconds to import
+        from tdsys.stages import forgetting  # noqa: PLC0415  # see `store`
 
         return evict(lambda done: forgetting.evictions(self.store, done=done))
 

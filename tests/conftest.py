@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import signal
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Four thousand tests are no garbage: to look for some among them takes a third of collecting them.
+gc.disable()
 
 # Three processes share two processors: how long one example takes says nothing.
 settings.register_profile("shared", deadline=None)
@@ -44,6 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(here).parts[0]
         if folder in FOLDERS:
             item.add_marker(folder)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 _numbers = itertools.count()

@@ -13,7 +13,6 @@ import click
 from tdsys import runtime
 from tdsys.core.example import check_domain
 from tdsys.errors import InvalidInput
-from tdsys.store import policies
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -43,6 +42,8 @@ def _of_known(command: Command) -> Command:
     @wraps(command)
     def checked(*args: Any, domain: str | None, **given: Any) -> Any:
         if domain is not None:
+            from tdsys.store import policies  # noqa: PLC0415  # `up` and `down` need no store
+
             with runtime.current().store.begin() as tx:
                 policies.check(tx, domain=domain)
         return command(*args, domain=domain, **given)

@@ -34,5 +34,6 @@ class LateGroup(click.Group):
         try:
             found: click.Command = getattr(import_module(f"{__package__}.{module}"), name)
         finally:
+            gc.freeze()  # nor to look for it later, and in the end
             gc.enable()
         return found
