@@ -18,8 +18,8 @@ from tdsys.core.lifecycle import BY_PEOPLE, Move, State
 from tdsys.errors import Conflict, InvalidInput, TdsysError
 from tdsys.stages import clustering, curation, operating
 from tdsys.store.browse_schema import Outcome
-from tdsys.store.clusters import Neighbour
 from tdsys.store.examples import Listed
+from tdsys.store.neighbours import Neighbour
 from tdsys.store.operations import Operation
 
 ID = click.IntRange(1, 2**63 - 1)

@@ -29,8 +29,8 @@ LIKELIEST = 8
 SHORTEST_CHAIN, TWENTIETH = 20, 20
 # So many pairs are counted at once, in some 50 MB.
 AT_ONCE = 1 << 20
-# So many pairs are compared at once: each has some hundred features.
-PAIRS_AT_ONCE = 1 << 13
+# Pairs are compared at once that have so many features, in some 40 MB; most have a hundred.
+FEATURES_AT_ONCE = 1 << 20
 
 _WORD = np.uint64((1 << 32) - 1)
 _SHIFT = 32
@@ -94,7 +94,11 @@ def keyed(
     ids = np.fromiter(sketches, np.int64, len(each))
     owners = ids[np.concatenate((ours, places >> 1))]
     order = np.lexsort((owners, keys))
-    return Keyed(keys[order], owners[order])
+    keys, owners = keys[order], owners[order]
+    # Whoever wants to can make two of one problem's keys the same.
+    again = (keys[1:] == keys[:-1]) & (owners[1:] == owners[:-1])
+    once = np.append(True, ~again)[: len(keys)]
+    return Keyed(keys[once], owners[once])
 
 
 def read(keys: str | None, counts: str | None, owners: str | None) -> Keyed:
@@ -192,7 +196,7 @@ def compared(features: Mapping[int, bytes], pairs: Pairs) -> NDArray[np.float64]
     table = np.sort(kept.owners[chosen] << _SHIFT | kept.hashes[chosen])
     table = np.append(table, np.iinfo(np.int64).max)
     parts = [
-        _shared(kept, table, ones[some], others[some]) for some in _slices(len(ones), PAIRS_AT_ONCE)
+        _shared(kept, table, ones[some], others[some]) for some in _slices(kept.counts[others])
     ]
     shared = np.concatenate([np.zeros((2, 0)), *parts], axis=1)
     squares = kept.squares(np.arange(len(kept.owners)), kept.owners, len(ids))
@@ -202,8 +206,11 @@ def compared(features: Mapping[int, bytes], pairs: Pairs) -> NDArray[np.float64]
     return cosines
 
 
-def _slices(many: int, at_once: int) -> list[slice]:
-    return [slice(start, start + at_once) for start in range(0, many, at_once)]
+def _slices(features: NDArray[np.int64]) -> list[slice]:
+    """Pairs, each with so many features, that FEATURES_AT_ONCE are too many for."""
+    of = np.cumsum(features) // FEATURES_AT_ONCE
+    starts = np.flatnonzero(np.diff(of, prepend=-1)).tolist()
+    return [slice(start, end) for start, end in pairwise([*starts, len(features)])]
 
 
 class _Features(NamedTuple):

@@ -231,7 +231,7 @@ def _marks(said: Sequence[tuple[int, str]]) -> list[int]:
     """A hash of each of the heaviest sentences."""
     told = {words: heavy for heavy, words in said if words.count(" ") >= SHORTEST_SENTENCE - 1}
     heaviest = sorted([(heavy, _crc(words)) for words, heavy in told.items()])
-    return [hashed for _, hashed in heaviest[-SENTENCES:]]
+    return [*dict.fromkeys(hashed for _, hashed in heaviest[-SENTENCES:])]
 
 
 def _features(tokens: Sequence[_Token]) -> tuple[dict[int, int], dict[int, int]]:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Protocol
 
-from tdsys.core.example import Document
+from tdsys.core.example import Document, fingerprint
 from tdsys.core.sketching import problem_of, sketch
-from tdsys.store import Store, clusters
-from tdsys.store.clusters import Neighbour
+from tdsys.store import Store, clusters, neighbours
+from tdsys.store.neighbours import Neighbour
 
 AT_ONCE = 500
 
@@ -24,6 +24,11 @@ class Content(Protocol):
     @property
     def id(self) -> int:
         """Its row."""
+        ...
+
+    @property
+    def inputs(self) -> Document:
+        """What was asked for."""
         ...
 
     @property
@@ -39,12 +44,13 @@ def place(store: Store, *, domain: str, examples: Sequence[Content]) -> int:
     waiting = (one for one in examples if one.id in missing)
     while block := list(islice(waiting, AT_ONCE)):
         sketches = {one.id: sketch(problem_of(one.outputs)) for one in block}
+        read = {one.id: fingerprint(domain, one.inputs, one.outputs) for one in block}
         with store.begin() as tx:
-            clusters.place(tx, domain=domain, sketches=sketches)
+            clusters.place(tx, domain=domain, sketches=sketches, read=read)
     return len(missing)
 
 
 def nearest(store: Store, *, example_id: int, limit: int) -> list[Neighbour]:
     """The examples most like one, the nearest first; none when it is in no cluster yet."""
     with store.begin() as tx:
-        return clusters.nearest(tx, example_id=example_id, limit=limit)
+        return neighbours.nearest(tx, example_id=example_id, limit=limit)

@@ -126,7 +126,7 @@ def _kept(
 ) -> Embedded:
     """Write a block's vectors, and join what is near by them."""
     domain, model = came.domain, rules.model
-    clusters.hold(tx, domain=domain)
+    clusters.hold(tx, domain=domain, example_ids=[one.id for one, _ in rows])
     size = vectors.dimensions(tx, domain=domain, model=model)
     found: list[tuple[Lacking, Vector | Unembedded]] = []
     for one, row in rows:

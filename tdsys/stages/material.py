@@ -13,7 +13,7 @@ from tdsys.core.hardness import beside
 from tdsys.core.policy import Policy
 from tdsys.core.screening import steers
 from tdsys.core.sketching import likeness, problem_of, sketch
-from tdsys.store import Tx, clusters, counts, parents
+from tdsys.store import Tx, counts, neighbours, parents
 
 # So many neighbours of an example are looked through for those of its cell that are admitted.
 LOOKED_THROUGH = 40
@@ -39,7 +39,7 @@ def shown(
     if maker.kin is not Kin.CROWD or not pool:
         return chosen(pool, maker.parents, turn)
     seed = pool[turn % len(pool)]
-    found = clusters.nearest(tx, example_id=seed.id, limit=LOOKED_THROUGH)
+    found = neighbours.nearest(tx, example_id=seed.id, limit=LOOKED_THROUGH)
     near = parents.among(tx, domain=domain, cell=cell, ids=[one.example_id for one in found])
     crowd = {one.id: one for one in (seed, *_fit(near), *_most_alike(seed, pool))}
     return tuple(crowd.values())[: maker.parents]

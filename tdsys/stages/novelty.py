@@ -14,13 +14,12 @@ from tdsys.core.contamination import Registered
 from tdsys.core.lifecycle import State
 from tdsys.core.rubric import Check, Outcome
 from tdsys.core.sketching import NEAR, Sketch, likeness, linked, problem_of, sketch
-from tdsys.store import Store, Tx, benchmarks, clusters
-from tdsys.store.clusters import Neighbour
+from tdsys.store import Store, Tx, benchmarks, neighbours
+from tdsys.store.neighbours import Neighbour
 
 CONTAMINATION, NEAR_DUPLICATE = "contamination", "near_duplicate"
-# So many of what is there are compared, out of more: what was rejected or retired is not there.
+# So many of what is there are told of; what was rejected or retired is not there.
 NEAREST = 5
-LOOKED_THROUGH = 25
 GONE = {State.REJECTED, State.RETIRED}
 
 
@@ -61,7 +60,7 @@ def _placed(
     """Each draft beside its nearest, those of its own block among them."""
     drafts = {place: one for place, one in enumerate(outcomes) if isinstance(one, Draft)}
     problems = [problem_of(one.outputs) for one in drafts.values()]
-    nearest = clusters.nearest_to(tx, domain=domain, new=problems, limit=LOOKED_THROUGH)
+    nearest = neighbours.nearest_to(tx, domain=domain, new=problems, limit=NEAREST, apart=GONE)
     found, beside = list(outcomes), list[Sketch]()
     for (place, draft), problem, near in zip(drafts.items(), problems, nearest, strict=True):
         own = sketch(problem)
@@ -84,9 +83,8 @@ def _compared(
     return _with(draft, check)
 
 
-def _nearest(near: Sequence[Neighbour]) -> tuple[bool, str]:
-    """Whether one of the five nearest would be of one cluster with it, and what to tell."""
-    found = [one for one in near if one.state not in GONE][:NEAREST]
+def _nearest(found: Sequence[Neighbour]) -> tuple[bool, str]:
+    """Whether one of the nearest would be of one cluster with it, and what to tell."""
     if not found:
         return False, f"nothing that is there is {NEAR:.0%} like it"
     first = next((one for one in found if one.same_cluster), found[0])

@@ -17,7 +17,7 @@ from tdsys.core.people import Person, Right
 from tdsys.core.reviewing import Act, Why
 from tdsys.core.rubric import Check, Verdict, Verifier
 from tdsys.errors import InvalidInput
-from tdsys.store import Store, Tx, clusters, policies, reviews, waiting
+from tdsys.store import Store, Tx, neighbours, policies, reviews, waiting
 from tdsys.store.reviews import Event, Form, Held, Pace, Said, Score, Seen, Wish
 
 LEASE = timedelta(minutes=10)
@@ -179,7 +179,7 @@ def similar(store: Store, *, example_id: int, by: Person) -> list[Similar]:
         if example is None:
             return []
         by.require(Right.REVIEW, domain=example.domain)
-        near = clusters.nearest(tx, example_id=example_id, limit=NEIGHBOURS)
+        near = neighbours.nearest(tx, example_id=example_id, limit=NEIGHBOURS)
     return [Similar(one.example_id, one.problem, one.likeness) for one in near]
 
 

@@ -10,10 +10,10 @@ from pydantic import JsonValue
 
 from tdsys.core.rubric import Check
 from tdsys.errors import InvalidInput
-from tdsys.store import Store, clusters, histories, making
-from tdsys.store.clusters import Neighbour
+from tdsys.store import Store, histories, making, neighbours
 from tdsys.store.histories import Scored, Step, Used, Whole
 from tdsys.store.making import MadeAs
+from tdsys.store.neighbours import Neighbour
 
 
 class Event(NamedTuple):
@@ -36,7 +36,7 @@ def story(store: Store, *, example_id: int) -> Story:
     with store.begin() as tx:
         found = histories.whole(tx, example_id=example_id)
         made = making.made_as(tx, example_id=example_id)
-        beside = clusters.nearest(tx, example_id=example_id, limit=1) if found else []
+        beside = neighbours.nearest(tx, example_id=example_id, limit=1) if found else []
     if found is None:
         raise InvalidInput(f"there is no example {example_id}", remedy="see `tdsys examples list`")
     first = _at(found.created_at)

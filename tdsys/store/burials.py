@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Select,
     and_,
     delete,
@@ -29,7 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from tdsys.core.lifecycle import State
 from tdsys.core.tombs import SHARED_ANSWERS, Eviction, Mark, answers_in
-from tdsys.store import attributions, programs
+from tdsys.store import attributions, clusters, programs
 from tdsys.store.batch_schema import batch_items
 from tdsys.store.cluster_schema import (
     example_keys,
@@ -89,7 +88,7 @@ def purge(tx: Tx, *, ids: Collection[int], actor: str, reason: str, now: datetim
     found = tx.scalars(held.order_by(examples.c.id).with_for_update()).all()
     alike = _templates(tx, found)
     _bury(tx, found, forgotten=False, actor=actor, reason=reason, now=now)
-    _drop(tx, alike)
+    clusters.follow(tx, template_ids=alike)
     return len(found)
 
 
@@ -116,7 +115,7 @@ def forget(
     homes = set(tx.scalars(select(examples.c.domain).where(examples.c.id.in_(found)).distinct()))
     alike = _templates(tx, found)
     _bury(tx, found, forgotten=True, actor=actor, reason=reason, now=now, contents=contents)
-    _drop(tx, alike)
+    clusters.follow(tx, template_ids=alike)
     tags = [SHARED_ANSWERS, *(answers_in(domain) for domain in sorted({*homes, *learned}))]
     tx.execute(insert(cache_evictions), [{"tag": tag, "at": now} for tag in tags])
     return found
@@ -207,13 +206,6 @@ def _templates(tx: Tx, ids: Collection[int]) -> list[int]:
     for domain in sorted({row.domain for row in found}):
         tx.execute(select(func.pg_advisory_xact_lock(PLACING, func.hashtext(domain))))
     return [row.id for row in found]
-
-
-def _drop(tx: Tx, ids: Collection[int]) -> None:
-    """Delete the templates that no example has any more; the next example leads those that stay."""
-    used: ColumnElement[bool] = exists().where(example_templates.c.template_id == templates.c.id)
-    tx.execute(delete(templates).where(templates.c.id.in_(ids), ~used))
-    tx.execute(update(templates).where(templates.c.id.in_(ids)).values(led=False))
 
 
 def evictions(tx: Tx, *, done: Sequence[Mark]) -> list[Eviction]:

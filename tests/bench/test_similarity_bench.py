@@ -22,7 +22,7 @@ from sqlalchemy import text
 from tdsys.core.matching import Keyed, keyed, met
 from tdsys.core.sketching import Alike, Sketch, alike, sketch
 from tdsys.reference import DOMAINS, ReferenceGenerator
-from tdsys.store import Store, clusters
+from tdsys.store import Store, clusters, neighbours
 from tests.bench import minhash
 from tests.bench.combined import Combined
 from tests.editing import EDITS, sentences
@@ -195,7 +195,7 @@ def test_a_hundred_thousand_stored_hold_nobody_up(new_database: Callable[[], str
     for id_, _, _ in rows[:: STORED // 200]:
         at = time.perf_counter()
         with store.begin() as tx:
-            clusters.nearest(tx, example_id=id_, limit=10)
+            neighbours.nearest(tx, example_id=id_, limit=10)
         looked.append(time.perf_counter() - at)
     with store.begin() as tx:
         size = tx.scalar(text(SIZE))

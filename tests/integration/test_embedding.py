@@ -30,7 +30,7 @@ from tdsys.llm.gateway import Gateway
 from tdsys.llm.naming import gauge
 from tdsys.stages import clustering, drafting, embedding, forgetting, policies, scoring
 from tdsys.stages.scoring import Limits
-from tdsys.store import Store, clusters, vectors
+from tdsys.store import Store, clusters, neighbours, vectors
 from tests.commanding import Shell, one_line
 from tests.factories import NOW, PROBLEM, make_capture
 from tests.scripted import Clock, ScriptedJudge, ScriptedVerifier
@@ -114,7 +114,7 @@ def test_scoring_puts_paraphrases_into_one_cluster(store: Store, domain: str) ->
     assert first == third != second
     assert embedder.asked == [[SOLD, TRAIN], [TOLD]]
     with store.begin() as tx:
-        near, *others = clusters.nearest(tx, example_id=1, limit=5)
+        near, *others = neighbours.nearest(tx, example_id=1, limit=5)
         assert tx.scalar(text("SELECT vector IS NOT NULL FROM example_vectors LIMIT 1"))
     assert others == []
     assert (near.example_id, near.same_cluster, near.likeness < 0.4) == (3, True, True)
@@ -300,7 +300,7 @@ def test_without_pgvector_a_policy_is_refused_and_nothing_else_stops(
         (came,) = embedding.catch_up(store, Meaning(), now=NOW)
         assert came.away == embedding.NO_PGVECTOR
         with store.begin() as tx:
-            assert clusters.nearest(tx, example_id=1, limit=5) == []
+            assert neighbours.nearest(tx, example_id=1, limit=5) == []
         assert drafting.read(store, domain=domain).links({1: 1, 3: 1}) == []
         for hindrance, said in (
             ("SET LOCAL extension_control_path = '/nowhere'", "not available"),

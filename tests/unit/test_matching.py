@@ -192,7 +192,7 @@ def test_clusters_are_joined_wherever_two_are_linked_and_who_is_gone_joins_none(
     homes = {place: place + 100 for place in range(1, len(problems))}
     features = dict(enumerate(map(packed, sketches)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "PAIRS_AT_ONCE", 3)
+        patch.setattr(matching, "FEATURES_AT_ONCE", 3)
         forest = joined(Pairs(ones, others), homes, features)
     expected = Forest()
     for left, right in every:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, cast, delete, func, select, update
+from sqlalchemy import Text, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
 from tdsys.core.example import Document, fingerprint, label
+from tdsys.core.sketching import problem_of
 from tdsys.errors import Conflict
-from tdsys.store import words
-from tdsys.store.cluster_schema import example_templates, templates
+from tdsys.store import clusters, words
 from tdsys.store.engine import Tx
 from tdsys.store.review_schema import example_revisions
 from tdsys.store.schema import example_bodies, examples, scores
@@ -88,12 +88,12 @@ def replace(
         .values(size=select(func.octet_length(cast(example_bodies.c.payload, Text)))
                 .where(example_bodies.c.example_id == example_id).scalar_subquery())
     )  # fmt: skip
-    # Words and template were those of the old text; scoring looks for the new one's neighbours.
+    # Words and template were those of the old text.
     words.rewrite(tx, example_id=example_id, problem=str(edit.outputs.get("problem", "")))
-    placed = example_templates.c.example_id == example_id
-    its = select(example_templates.c.template_id).where(placed).scalar_subquery()
-    tx.execute(update(templates).where(templates.c.id == its).values(led=False))
-    tx.execute(delete(example_templates).where(placed))
+    problems = [problem_of(outputs) for outputs in (payload["outputs"], edit.outputs)]
+    clusters.replace(
+        tx, domain=domain, example_id=example_id, before=problems[0], after=problems[1]
+    )
     return number
 
 
