@@ -26,8 +26,9 @@ from tdsys.store.review_schema import reviews as queue
 from tdsys.store.reviews import Edit, Form, Said, Wish, claims
 from tdsys.store.schema import examples as examples_table
 from tests.factories import NOW, make_assessment, make_judgement, make_verdict
+from tests.processes import wait_for
 from tests.reviewing import LEASE, REVIEW, SOON, make_waiting, say, take, taken
-from tests.stored import claim, count, decide
+from tests.stored import claim, count, decide, waits
 
 BETTER = Edit(
     {"topic": "products", "difficulty": "easy"},
@@ -454,3 +455,19 @@ def test_what_waits_is_counted_for_whom_it_waits(store: Store) -> None:
     with store.begin() as tx:
         assert reviews.waiting_count(tx, wish=Wish("ann")) == 3
         assert reviews.waiting_count(tx, wish=Wish("ann", domains=["x"])) == 0
+
+
+def test_who_decides_and_who_takes_back_do_not_wait_for_each_other_in_a_circle(
+    store: Store,
+) -> None:
+    """Deciding holds the place in the queue and then wants the example."""
+    (id_,) = make_waiting(store)
+    say(store, taken(store), Act.SKIP)
+    with ThreadPoolExecutor(1) as other, store.begin() as tx:
+        tx.execute(select(queue).where(queue.c.example_id == id_).with_for_update())
+        taking_back = other.submit(back, store)
+        wait_for(lambda: waits(store), "it waits for the place in the queue")
+        row = examples_table.c.id == id_
+        tx.execute(select(examples_table.c.id).where(row).with_for_update(nowait=True))
+        tx.commit()
+        assert taking_back.result(timeout=30).act is Act.UNDO

@@ -34,12 +34,13 @@ def undo(tx: Tx, *, person: str, token: UUID, lease: timedelta, now: datetime) -
     said = _last(tx, person, token, now)
     if said.act == Act.UNDO:
         return Said(said.id, said.example_id, Act.UNDO, State.IN_REVIEW, repeated=True)
+    # Before the example, as who decides does it: so neither waits for the other in a circle.
+    if said.transition_id is None:
+        _require_untouched(tx, said, person, now)
     example = tx.execute(
         select(examples).where(examples.c.id == said.example_id).with_for_update()
     ).one()
-    if said.transition_id is None:
-        _require_untouched(tx, said, person, now)
-    else:
+    if said.transition_id is not None:
         _bring_back(tx, said, example, person, now)
     claims.let_go(tx, person=person)
     _requeue(tx, said)
