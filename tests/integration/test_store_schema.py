@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -209,6 +209,14 @@ VALUES ('x', 'd', 't', 'easy', 'captured', 'candidate', now(), now(), now(), now
 """
 
 
+@pytest.fixture
+def old(new_database: Callable[[], str]) -> Iterator[Store]:
+    """A database whose schema the test makes."""
+    store = Store(new_database())
+    yield store
+    store.close()
+
+
 def until(tx: Tx, revision: str) -> None:
     """The schema as a program of before made it."""
     config = migrations._config()
@@ -217,67 +225,59 @@ def until(tx: Tx, revision: str) -> None:
 
 
 def test_rejects_from_before_and_from_the_program_of_before_get_a_record_number(
-    new_database: Callable[[], str],
+    old: Store,
 ) -> None:
-    store = Store(new_database())
-    with store.begin() as tx:
+    with old.begin() as tx:
         until(tx, "0002")
         policies.ensure_domain(tx, domain="d", now=NOW)
         tx.execute(text(OLD_IMPORT))
         tx.execute(text(OLD_REJECT), {"line": 7})
-    store.upgrade()
-    with store.begin() as tx:
+    old.upgrade()
+    with old.begin() as tx:
         tx.execute(text(OLD_REJECT), {"line": 9})
         (import_id,) = tx.scalars(text("SELECT id FROM imports"))
         found = imports.rejects(tx, import_id=import_id, limit=5)
         assert [(one.line, one.column, one.value) for one in found] == [(7, 1, None), (9, 1, None)]
         assert found[0].record < found[1].record
-    store.close()
 
 
 def test_runs_and_imports_of_before_get_the_policy_they_followed(
-    new_database: Callable[[], str],
+    old: Store,
 ) -> None:
-    store = Store(new_database())
-    with store.begin() as tx:
+    with old.begin() as tx:
         until(tx, "0003")
         for _ in range(2):
             policies.put(tx, domain="d", policy=Policy(), author="ann", now=NOW)
         tx.execute(text(OLD_IMPORT))
         tx.execute(text(OLD_RUN))
-    store.upgrade()
-    with store.begin() as tx:
+    old.upgrade()
+    with old.begin() as tx:
         assert tx.scalar(text("SELECT policy_version FROM imports")) == 3
         assert tx.scalar(text("SELECT policy_version FROM runs")) == 2
-    store.close()
 
 
 def test_of_a_key_of_before_the_oldest_templates_stay_that_stand_for_it(
-    new_database: Callable[[], str],
+    old: Store,
 ) -> None:
-    store = Store(new_database())
-    with store.begin() as tx:
+    with old.begin() as tx:
         until(tx, "0026")
         tx.execute(text("INSERT INTO template_keys SELECT 1, generate_series(30, 1, -1)"))
         tx.execute(text("INSERT INTO template_keys VALUES (2, 40), (2, 41)"))
         until(tx, "0027")
         rows = tx.execute(text("SELECT key, template_id FROM template_keys ORDER BY 1, 2")).all()
     assert rows == [*((1, n) for n in range(1, 26)), (2, 40), (2, 41)]
-    store.close()
 
 
 def test_what_is_placed_keeps_its_cluster_and_waits_to_be_placed_again(
-    new_database: Callable[[], str],
+    old: Store,
 ) -> None:
-    store = Store(new_database())
-    with store.begin() as tx:
+    with old.begin() as tx:
         until(tx, "0027")
         policies.ensure_domain(tx, domain="d", now=NOW)
         tx.execute(text("INSERT INTO templates VALUES (7, 'd', 70, '', 5)"))
         (id_,) = tx.scalars(text(OLD_EXAMPLE))
         tx.execute(text("INSERT INTO example_templates VALUES (:id, 7, 3)"), {"id": id_})
-    store.upgrade()
-    with store.begin() as tx:
+    old.upgrade()
+    with old.begin() as tx:
         assert clusters.clusters(tx, example_ids=[id_]) == {id_: 5}
         assert clusters.unplaced(tx, example_ids=[id_]) == {id_}
-    store.close()
